@@ -81,6 +81,11 @@ impl Addresses {
         !contain(&self.trusted, address) && !contain(&self.unlimited, address)
     }
 
+    /// Reports whether an address is that of a trusted proxy.
+    pub(crate) fn are_trusted(&self, address: IpAddr) -> bool {
+        contain(&self.trusted, address)
+    }
+
     /// Returns the sender of a request on a connection from `peer`. A trusted proxy adds the address that it got the request from
     /// at the end of its header. From there, the first address that is not a trusted proxy is the client's; anything before
     /// it may be invented. A request that a proxy passes on is always limited, by the last address that is known.

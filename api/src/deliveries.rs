@@ -12,6 +12,8 @@ use ensue_engine::names::{Names, SensorRef};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::listening::{Heard, HeardContent, Listeners};
+
 /// How many deliveries of each outcome are kept for each hook, so that rejected ones do not push out the others.
 pub(crate) const DELIVERIES_MAX: usize = 50;
 
@@ -50,6 +52,8 @@ pub(crate) enum DeliveryEnd {
     Accepted(Vec<EventId>),
     /// It is a duplicate.
     Repeated(Vec<EventId>),
+    /// A reply of the sensor ended it, with this status.
+    Replied(u16),
     /// It was rejected.
     Refused {
         /// The problem's code.
@@ -66,6 +70,8 @@ pub(crate) enum DeliveryOutcome {
     Accepted,
     /// It is a duplicate.
     Repeated,
+    /// A reply ended it.
+    Replied,
     /// It was rejected.
     Refused,
 }
@@ -76,6 +82,7 @@ impl Delivery {
         match self.end {
             DeliveryEnd::Accepted(_) => DeliveryOutcome::Accepted,
             DeliveryEnd::Repeated(_) => DeliveryOutcome::Repeated,
+            DeliveryEnd::Replied(_) => DeliveryOutcome::Replied,
             DeliveryEnd::Refused { .. } => DeliveryOutcome::Refused,
         }
     }
@@ -86,7 +93,7 @@ impl Delivery {
         match &mut self.end {
             DeliveryEnd::Accepted(events) | DeliveryEnd::Repeated(events) => events.truncate(EVENTS_MAX),
             DeliveryEnd::Refused { why: Some(why), .. } => cut(why, WHY_CHARS_MAX),
-            DeliveryEnd::Refused { why: None, .. } => {}
+            DeliveryEnd::Replied(_) | DeliveryEnd::Refused { why: None, .. } => {}
         }
         self
     }
@@ -104,6 +111,7 @@ fn cut(text: &mut String, chars: usize) {
 #[derive(Debug, Default)]
 pub struct Deliveries {
     by_sensor: RwLock<BTreeMap<SensorRef, Arc<Mutex<AtHook>>>>,
+    listeners: Listeners,
 }
 
 /// The last deliveries at a hook, oldest first.
@@ -159,15 +167,29 @@ impl Deliveries {
         self.by_sensor.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    /// Records a delivery; the oldest one with its outcome beyond [`DELIVERIES_MAX`] is dropped.
-    pub(crate) fn note(&self, sensor: &SensorRef, delivery: Delivery) {
+    /// Returns those who hear deliveries as they arrive.
+    pub(crate) fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+
+    /// Records a delivery, and passes it to those who listen, with its content if they may see it; the oldest one with its outcome
+    /// beyond [`DELIVERIES_MAX`] is dropped. No two deliveries at a hook have the same time.
+    pub(crate) fn note(&self, sensor: &SensorRef, mut delivery: Delivery, content: Option<HeardContent>) {
         let hook = match self.of_sensor(sensor) {
             Some(hook) => hook,
             None => self.hook(sensor),
         };
         let mut hook = open(&hook);
+        if let Some(newest) = hook.last.iter().map(|one| one.at).max() {
+            delivery.at = delivery.at.max(Timestamp::from_micros(newest.micros() + 1));
+        }
+        let heard = self.listeners.are_there(sensor).then(|| delivery.clone());
         hook.push(delivery);
         hook.is_changed = true;
+        // Under the lock of the hook, so that listeners hear deliveries in the order of their times.
+        if let Some(delivery) = heard {
+            self.listeners.tell(sensor, Heard { delivery, content });
+        }
     }
 
     /// Returns the last deliveries at a hook, newest first.
@@ -225,8 +247,8 @@ mod tests {
     fn rejected_deliveries_do_not_push_out_the_accepted_ones() {
         let deliveries = Deliveries::default();
         let sensor: SensorRef = "github.webhook".parse().unwrap();
-        deliveries.note(&sensor, delivery(0, DeliveryEnd::Accepted(Vec::new())));
-        (1..=10_000).for_each(|second| deliveries.note(&sensor, delivery(second, refused("no signature"))));
+        deliveries.note(&sensor, delivery(0, DeliveryEnd::Accepted(Vec::new())), None);
+        (1..=10_000).for_each(|second| deliveries.note(&sensor, delivery(second, refused("no signature")), None));
         let expected: Vec<i64> = (9_951..=10_000).rev().chain([0]).collect();
         assert_eq!(seconds(&deliveries.last(&sensor)), expected);
         assert!(deliveries.last(&"github.other".parse().unwrap()).is_empty());
@@ -236,7 +258,7 @@ mod tests {
     fn texts_from_outside_are_cut() {
         let deliveries = Deliveries::default();
         let sensor: SensorRef = "github.webhook".parse().unwrap();
-        deliveries.note(&sensor, Delivery { request_id: "é".repeat(10_000), ..delivery(0, refused(&"x".repeat(10_000))) });
+        deliveries.note(&sensor, Delivery { request_id: "é".repeat(10_000), ..delivery(0, refused(&"x".repeat(10_000))) }, None);
         let kept = serde_json::to_string(&deliveries.last(&sensor)).unwrap();
         assert!(kept.len() < 1_200, "{}", kept.len());
     }
@@ -246,7 +268,7 @@ mod tests {
         let deliveries = Deliveries::default();
         let sensor = |number: usize| -> SensorRef { format!("demo.hook_{number}").parse().unwrap() };
         for number in 0..=HOOKS_MAX {
-            deliveries.note(&sensor(number), delivery(i64::try_from(number).unwrap(), refused("no signature")));
+            deliveries.note(&sensor(number), delivery(i64::try_from(number).unwrap(), refused("no signature")), None);
         }
         assert_eq!(deliveries.hooks().len(), HOOKS_MAX);
         assert!(deliveries.last(&sensor(0)).is_empty());
@@ -257,7 +279,7 @@ mod tests {
     fn each_change_is_taken_once_and_restored_as_it_was() {
         let (before, after) = (Deliveries::default(), Deliveries::default());
         let sensor: SensorRef = "github.webhook".parse().unwrap();
-        (0..60).for_each(|second| before.note(&sensor, delivery(second, refused("no signature"))));
+        (0..60).for_each(|second| before.note(&sensor, delivery(second, refused("no signature")), None));
         let changed = before.take_changed();
         assert_eq!(changed.iter().map(|hook| hook.last.len()).collect::<Vec<_>>(), [DELIVERIES_MAX]);
         assert_eq!(before.take_changed(), Vec::new());

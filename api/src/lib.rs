@@ -38,6 +38,7 @@ mod holding;
 mod html;
 mod intake;
 mod keyed;
+mod listening;
 mod listing;
 mod live;
 mod local_path;

@@ -48,8 +48,10 @@ permissions! {
     RulesWrite, "rule";
     /// See webhooks and their last deliveries.
     HooksRead, "hook";
-    /// Have the node sign a delivery and send it to itself.
+    /// Have the node sign a delivery and send it to itself, and confirm subscriptions.
     HooksSend, "hook";
+    /// See the bodies of deliveries as they arrive.
+    HooksListen, "hook";
     /// See events.
     EventsRead, "event";
     /// Send events.

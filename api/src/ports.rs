@@ -74,7 +74,7 @@ pub use tokens::{AskedToken, MadeToken, Tokens};
 pub use usage::UsageReader;
 pub use views::FollowingViews;
 pub use vouching::{Vouched, Vouching};
-pub use webhooks::{HookRefusal, Received, SecretState, ToSign, Webhooks};
+pub use webhooks::{ConfirmedTopic, HookRefusal, Received, SecretState, ShownDelivery, ToSign, Webhooks};
 
 /// Everything that the API needs from the node.
 #[derive(Clone)]

@@ -139,6 +139,7 @@ const WITHOUT_RECORD: &[&str] = &[
     "POST /api/v1/auth/device/decide",
     "POST /api/v1/auth/otp",
     "POST /api/v1/hooks/{pack}/{sensor}/send",
+    "POST /api/v1/hooks/{pack}/{sensor}/confirm",
     "DELETE /api/v1/backtests/{id}",
     "OPTIONS /api/v1/events",
 ];

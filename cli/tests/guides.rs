@@ -221,6 +221,46 @@ async fn slack_guide_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn stripe_guide_works() {
+    let page = include_str!("../../docs/guides/connect-stripe.md");
+    let test = "stripe_guide_works";
+    if !["curl", "openssl"].iter().all(|program| has_program(test, program)) {
+        return;
+    }
+    let mut newcomer = Newcomer::new(page);
+    let done = newcomer.follow(page).await;
+    assert_eq!(done, Done { files: 4, commands: 14, outputs: 2 }, "the page is read otherwise");
+    // What Stripe's own package signs is accepted in the same way.
+    let packages = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/npm");
+    if !packages.join("node_modules/stripe").exists() {
+        return not_installed(test, "the package `stripe` of npm");
+    }
+    let secret = std::fs::read_to_string(newcomer.place.path().join("secret.txt")).unwrap();
+    let body = json!({
+        "id": "evt_2", "type": "payment_intent.succeeded", "livemode": false,
+        "data": { "object": { "id": "pi_2", "amount_received": 99, "currency": "eur", "metadata": {} } },
+    });
+    let script = "import { createRequire } from 'node:module'; const at = createRequire(process.argv[1] + '/'); \
+        const { default: Stripe } = await import(at.resolve('stripe')); const stripe = new Stripe('sk_test_unused'); \
+        const header = { payload: process.argv[2], secret: process.argv[3] }; \
+        console.log(await stripe.webhooks.generateTestHeaderStringAsync(header));";
+    let mut signer = Command::new("node");
+    signer.args(["--input-type=module", "-e", script]).arg(&packages).arg(body.to_string()).arg(secret.trim());
+    let signed = Printed::by(&mut signer);
+    assert_eq!(signed.code, Some(0), "{signed:?}");
+    let client = newcomer.node.as_ref().unwrap().client();
+    let request = client.anonymous(reqwest::Method::POST, "/hooks/stripe/webhook").header("content-type", "application/json");
+    let answer = request.header("stripe-signature", signed.stdout.trim()).body(body.to_string()).send().await.unwrap();
+    assert_eq!(answer.status(), reqwest::StatusCode::ACCEPTED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alertmanager_guide_works() {
+    let page = include_str!("../../docs/guides/connect-alertmanager.md");
+    followed("alertmanager_guide_works", &["curl", "openssl"], page, Done { files: 4, commands: 14, outputs: 2 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn webhook_answering_guide_works() {
     let page = include_str!("../../docs/guides/answer-a-webhook.md");
     followed("webhook_answering_guide_works", &["curl", "openssl"], page, Done { files: 4, commands: 13, outputs: 2 }).await;

@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::support::{Client, Node, Place};
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
 
 const SECRET: &str = "a secret that is long enough";
 const PACK: &str = "name: chat\nversion: 1.0.0\ndescription: Commands from a chat.\nkeys: [secret]\n";
@@ -257,4 +257,132 @@ async fn repeat_after_a_kill_gets_what_came_of_the_first_delivery() {
     let (status, text) = answered(command(&node.client(), "1", "/deploy", "slow")).await;
     assert_eq!(status, StatusCode::OK, "{text}");
     assert_eq!(node.client().get("/executions").await["items"].as_array().unwrap().len(), 1);
+}
+
+/// Signs a body as Slack does, `seconds` ago.
+fn slack_headers(secret: &str, body: &str, seconds: u64) -> (String, String) {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let time = (now - seconds).to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(format!("v0:{time}:{body}").as_bytes());
+    (time, format!("v0={}", hex::encode(mac.finalize().into_bytes())))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_deliveries_are_refused_and_the_next_good_one_is_accepted() {
+    let signed = sensor("verify: { scheme: slack, key: chat.secret }", "");
+    let forms = sensor(&format!("{OPEN}\naccept: [json, form]"), "");
+    let (_place, node) = chat(&[("sensors/signed.yaml", &signed), ("sensors/forms.yaml", &forms)]);
+    let client = node.client();
+    let body = r#"{"text": "good"}"#;
+    let sent = |headers: &[(&str, &str)]| {
+        let request = client.anonymous(Method::POST, "/hooks/chat/signed").header("content-type", "application/json").body(body);
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+    };
+    let (time, signature) = slack_headers(SECRET, body, 0);
+    let (old_time, old_signature) = slack_headers(SECRET, body, 301);
+    let (_, forged) = slack_headers("another secret that is long enough", body, 0);
+    const TIME: &str = "x-slack-request-timestamp";
+    const SIGNATURE: &str = "x-slack-signature";
+    for (name, headers) in [
+        ("no signature", &[(TIME, time.as_str())][..]),
+        ("two signatures", &[(TIME, &time), (SIGNATURE, &forged), (SIGNATURE, &signature)]),
+        ("two times", &[(TIME, &old_time), (TIME, &time), (SIGNATURE, &signature)]),
+        ("wrong clock", &[(TIME, &old_time), (SIGNATURE, &old_signature)]),
+        ("another time", &[(TIME, &old_time), (SIGNATURE, &signature)]),
+        ("another key", &[(TIME, &time), (SIGNATURE, &forged)]),
+        ("a signature with capitals", &[(TIME, &time), (SIGNATURE, &signature.to_uppercase())]),
+    ] {
+        let (status, text) = answered(sent(headers)).await;
+        assert!(status == StatusCode::UNAUTHORIZED && text.contains("signature_refused"), "{name}: {status} {text}");
+    }
+    // These 64 MiB have a few kilobytes when they are compressed.
+    let bomb = zstd::encode_all(&vec![b' '; 64 * 1024 * 1024][..], 3).unwrap();
+    let request = authorized(&client, Method::POST, "/hooks/chat/forms").header("content-type", "application/json");
+    let (status, text) = answered(request.header("content-encoding", "zstd").body(bomb)).await;
+    assert!(status == StatusCode::PAYLOAD_TOO_LARGE && text.contains("body_too_large"), "{status} {text}");
+    let many = (0..2_000).map(|number| format!("a{number}=1")).collect::<Vec<_>>().join("&");
+    let request = authorized(&client, Method::POST, "/hooks/chat/forms").header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(answered(request.body(many)).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(answered(sent(&[(TIME, &time), (SIGNATURE, &signature)])).await.0, StatusCode::ACCEPTED);
+    assert_eq!(payloads(&client, 1).await, [json!({ "text": "good" })]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_texts_methods_and_paths_can_be_sent_for_a_try() {
+    let rooms = sensor(
+        &format!("{OPEN}\naccept: [form]\nmethods: [PUT]\npath: /rooms/{{room}}"),
+        "    payload: { text: '${{ method }} ${{ path.room }} ${{ body.text }}' }\n",
+    );
+    let texts = sensor(&format!("{OPEN}\naccept: [text]"), "    payload: { text: '${{ body }}' }\n");
+    let checks = sensor(&format!("{OPEN}\nmethods: [GET]"), "    payload: { text: '${{ method }}' }\n");
+    let (place, node) = chat(&[("sensors/rooms.yaml", &rooms), ("sensors/texts.yaml", &texts), ("sensors/checks.yaml", &checks)]);
+    let send = |arguments: &[&str]| {
+        let all = [&["hooks", "send"][..], arguments].concat();
+        Printed::by(place.ensue(&all).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN))
+    };
+    for (arguments, why) in [
+        (&["chat/rooms", "--data", r#"{"text": "a"}"#][..], "the parameter `room`"),
+        (&["chat/rooms", "--data", r#"{"text": "a"}"#, "--path", "hall=1", "--path", "room=1"], "no parameter `hall`"),
+        (&["chat/rooms", "--data", "[1]", "--path", "room=1"], "an object of the fields"),
+        (&["chat/texts", "--data", "{}"], "give a string"),
+        (&["chat/checks", "--data", "{}"], "no body"),
+    ] {
+        let refused = send(arguments);
+        assert!(refused.code == Some(6) && refused.stderr.contains(why), "{why}: {refused:?}");
+    }
+    for arguments in [
+        &["chat/rooms", "--data", r#"{"text": "a & b", "more": ["1", "2"]}"#, "--path", "room=a b/c"][..],
+        &["chat/texts", "--data", r#""hello""#],
+        &["chat/checks"],
+    ] {
+        let sent = send(arguments);
+        assert_eq!(sent.code, Some(0), "{sent:?}");
+    }
+    let mut found: Vec<String> =
+        payloads(&node.client(), 3).await.iter().map(|payload| payload["text"].as_str().unwrap().to_owned()).collect();
+    found.sort();
+    assert_eq!(found, ["GET", "PUT a b/c a & b", "hello"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn id_of_the_sender_recognizes_repeats_unless_it_is_turned_off() {
+    let natural = sensor("verify: { scheme: gitlab, key: chat.secret }", "");
+    let off = sensor("verify: { scheme: gitlab, key: chat.secret }", "    dedupe: none\n");
+    let (_place, node) = chat(&[("sensors/natural.yaml", &natural), ("sensors/off.yaml", &off)]);
+    let client = node.client();
+    let deliver = async |hook: &str, id: &str| {
+        let request = client.anonymous(Method::POST, &format!("/hooks/chat/{hook}")).header("x-gitlab-token", SECRET);
+        answered(request.header("x-gitlab-event-uuid", id).json(&json!({ "text": "a" }))).await.0
+    };
+    assert_eq!(deliver("natural", "1").await, StatusCode::ACCEPTED);
+    assert_eq!(deliver("natural", "1").await, StatusCode::OK);
+    assert_eq!(deliver("natural", "2").await, StatusCode::ACCEPTED);
+    assert_eq!((deliver("off", "1").await, deliver("off", "1").await), (StatusCode::ACCEPTED, StatusCode::ACCEPTED));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn signature_may_cover_the_url_and_the_method() {
+    let verify = "verify: { scheme: hmac, key: chat.secret, header: x-sig, signed: '${method} ${path} ${url} ${body}' }";
+    let (place, node) = chat(&[("sensors/all.yaml", &sensor(&format!("{verify}\nmethods: [POST, PUT]"), ""))]);
+    let client = node.client();
+    let body = r#"{"text":"a"}"#;
+    let deliver = async |method: Method, signed: &str, target: &str| {
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+        mac.update(signed.as_bytes());
+        let request = client.anonymous(method, target).header("content-type", "application/json").body(body);
+        answered(request.header("x-sig", hex::encode(mac.finalize().into_bytes()))).await.0
+    };
+    let target = "/hooks/chat/all?a=1";
+    let text = |method: &str, target: &str| format!("{method} {target} {}{target} {body}", node.url());
+    assert_eq!(deliver(Method::POST, &text("POST", target), target).await, StatusCode::ACCEPTED);
+    assert_eq!(deliver(Method::PUT, &text("PUT", target), target).await, StatusCode::ACCEPTED, "another method is another delivery");
+    assert_eq!(deliver(Method::POST, &text("POST", "/hooks/chat/all?a=2"), "/hooks/chat/all?a=2").await, StatusCode::ACCEPTED);
+    assert_eq!(deliver(Method::POST, &text("POST", target), target).await, StatusCode::OK, "a repeat");
+    assert_eq!(deliver(Method::PUT, &text("POST", target), target).await, StatusCode::UNAUTHORIZED);
+    assert_eq!(deliver(Method::POST, &text("POST", target), "/hooks/chat/all?a=3").await, StatusCode::UNAUTHORIZED);
+    let sent = Printed::by(
+        place.ensue(&["hooks", "send", "chat/all", "--data", "{}"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN),
+    );
+    assert_eq!(sent.code, Some(0), "{sent:?}");
 }

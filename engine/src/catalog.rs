@@ -36,12 +36,12 @@ pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter,
 pub use rule::Rule;
 pub use schema::{CONNECTION, Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, ORDER, Presence, Schema, Type};
 pub use sensor::{
-    AfterFile, Decode, Emit, FILES_MAX, FileChange, FileContent, FileSource, FileStart, FirstPoll, OnPoison, PAGES_MAX, POISON_MAX,
-    POLL_ITEMS_MAX, PoisonLimit, PollCursor, PollSource, PollTimes, ProcessSource, Reading, Repeats, Restart, Sensor, Source,
+    AfterFile, Decode, Emit, EmitKey, FILES_MAX, FileChange, FileContent, FileSource, FileStart, FirstPoll, OnPoison, PAGES_MAX,
+    POISON_MAX, POLL_ITEMS_MAX, PoisonLimit, PollCursor, PollSource, PollTimes, ProcessSource, Reading, Repeats, Restart, Sensor, Source,
 };
 pub use verify::{
-    HmacAlgorithm, HmacVerify, KEY_BYTES_MIN, Scheme, SignatureEncoding, SignatureList, SignatureTime, SignedPart, TOLERANCE_SECONDS,
-    TimePlace, TimeUnit, Verify,
+    HmacAlgorithm, HmacVerify, JwtVerify, KEY_BYTES_MIN, MtlsVerify, Scheme, SignatureEncoding, SignatureList, SignatureTime, SignedPart,
+    SnsVerify, SnsVersion1, TOLERANCE_SECONDS, TimePlace, TimeUnit, VOUCHED_MAX, Verify, Vouched,
 };
 pub use webhook::{
     BodyForm, EarlyReply, HookMethod, HookRate, NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_BYTES_MAX,

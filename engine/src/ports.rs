@@ -431,6 +431,27 @@ pub struct HookRequest {
     pub path: Vec<(String, String)>,
     /// The public URL to which it was sent, with its query.
     pub url: String,
+    /// What is known of its connection.
+    pub connection: HookConnection,
+}
+
+/// What is known of the connection of a delivery.
+#[derive(Clone, Debug, Default)]
+pub struct HookConnection {
+    /// The client certificate whose chain the node's own TLS verified, in the DER format.
+    pub certificate: Option<Vec<u8>>,
+    /// Whether a trusted proxy passed the delivery on.
+    pub from: HookPeer,
+}
+
+/// The other side of the connection of a delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HookPeer {
+    /// Anybody, whose headers prove nothing.
+    #[default]
+    Anybody,
+    /// A trusted proxy.
+    TrustedProxy,
 }
 
 /// What the sender of a delivery gets as a reply.

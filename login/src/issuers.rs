@@ -35,7 +35,8 @@ pub struct Issuers {
     used_logouts: Mutex<Used>,
 }
 
-struct Issuer {
+/// An issuer with its keys.
+pub(crate) struct Issuer {
     settings: IssuerSettings,
     keys: Mutex<Keys>,
     fetch_ended: Condvar,
@@ -61,8 +62,7 @@ pub fn is_signed_token(credential: &str) -> bool {
 impl Issuers {
     /// Creates the issuers of the settings. Nothing is fetched: the first use does that.
     pub fn new(settings: Vec<IssuerSettings>) -> Self {
-        let issuer = |settings| Issuer { settings, keys: Mutex::default(), fetch_ended: Condvar::new(), waiting: AtomicUsize::new(0) };
-        let by_name = settings.into_iter().map(|settings| (settings.name.clone(), issuer(settings))).collect();
+        let by_name = settings.into_iter().map(|settings| (settings.name.clone(), Issuer::new(settings))).collect();
         Self { by_name, checked: Mutex::new(Checked::new()), used_logouts: Mutex::default() }
     }
 
@@ -193,7 +193,16 @@ impl Issuers {
 }
 
 impl Issuer {
-    fn verify(&self, token: Token<'_>, now: Timestamp, fetch: &dyn Fetch) -> Result<(Document, Arc<Key>), Refusal> {
+    pub(crate) fn new(settings: IssuerSettings) -> Self {
+        Self { settings, keys: Mutex::default(), fetch_ended: Condvar::new(), waiting: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn name(&self) -> &IssuerName {
+        &self.settings.name
+    }
+
+    /// Verifies the signature of a token, and returns its claims with the key.
+    pub(crate) fn verify(&self, token: Token<'_>, now: Timestamp, fetch: &dyn Fetch) -> Result<(Document, Arc<Key>), Refusal> {
         let find = |set: &KeySet| set.find(token.key_id(), token.algorithm()).cloned();
         let key = self.wait_for(now, fetch, |keys| keys.key(now, find))?;
         let key = key.ok_or(Refusal::TokenInvalid(TokenFault::UnknownKey))?;
@@ -246,7 +255,7 @@ impl Issuer {
                 let response = self.get(url, fetch)?;
                 let hosts: &[String] = match &self.settings.keys_from {
                     KeysFrom::Discovery { hosts } => hosts,
-                    KeysFrom::File(_) => &[],
+                    KeysFrom::File(_) | KeysFrom::Pack(_) => &[],
                 };
                 let metadata = discovery::read(&response.body, &self.settings.issuer, hosts).map_err(|error| error.to_string())?;
                 Some(Arc::new(metadata))
@@ -255,12 +264,17 @@ impl Issuer {
         };
         let (document, max_age) = match (&self.settings.keys_from, &metadata) {
             (KeysFrom::File(file), _) => (fetch.read(file).map_err(|error| error.to_string())?, None),
-            (KeysFrom::Discovery { .. }, Some(metadata)) => {
+            (KeysFrom::Pack(Some(url)), _) => {
+                let response = self.get(url.clone(), fetch)?;
+                let max_age = response.max_age();
+                (response.body, max_age)
+            }
+            (KeysFrom::Discovery { .. } | KeysFrom::Pack(None), Some(metadata)) => {
                 let response = self.get(metadata.jwks_uri.clone(), fetch)?;
                 let max_age = response.max_age();
                 (response.body, max_age)
             }
-            (KeysFrom::Discovery { .. }, None) => return Err("there is no discovery document".to_owned()),
+            (KeysFrom::Discovery { .. } | KeysFrom::Pack(None), None) => return Err("there is no discovery document".to_owned()),
         };
         if document.len() > FETCH_BYTES_MAX {
             return Err(format!("the keys are longer than {FETCH_BYTES_MAX} bytes"));
@@ -270,7 +284,7 @@ impl Issuer {
     }
 
     fn needs_discovery(&self) -> bool {
-        self.settings.client.is_some() || matches!(self.settings.keys_from, KeysFrom::Discovery { .. })
+        self.settings.client.is_some() || matches!(self.settings.keys_from, KeysFrom::Discovery { .. } | KeysFrom::Pack(None))
     }
 
     fn get(&self, url: Url, fetch: &dyn Fetch) -> Result<Response, String> {

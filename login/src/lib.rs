@@ -15,6 +15,7 @@
 //! | `passwords`, `one_time` | passwords; codes of authenticator apps, and recovery codes |
 //! | `throttle`, `devices` | how often passwords are tried; devices that have logged in before |
 //! | `access_tokens`, `refresh` | access tokens and refresh tokens of sessions |
+//! | `senders` | senders of webhooks with a token of an issuer that a pack names |
 //! | `proxy`, `certificates` | identities that a trusted proxy or a client certificate names |
 //!
 //! Nothing here reads a clock, draws random numbers, or opens a socket or a file: time and random bytes are
@@ -40,6 +41,7 @@ pub mod proxy;
 pub mod refresh;
 mod refusal;
 mod rules;
+pub mod senders;
 pub mod settings;
 pub mod throttle;
 mod used;

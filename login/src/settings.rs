@@ -124,6 +124,9 @@ pub enum KeysFrom {
     },
     /// From a file; nothing is fetched.
     File(PathBuf),
+    /// From where a pack says: this URL, or the URL of the discovery document on the issuer's host. The operator has not
+    /// confirmed the hosts.
+    Pack(Option<Url>),
 }
 
 /// The client at an issuer through which people log in.
@@ -277,10 +280,31 @@ impl IssuerSettings {
         let named: &[String] = match &self.keys_from {
             KeysFrom::Discovery { hosts } => hosts,
             KeysFrom::File(_) => &[],
+            KeysFrom::Pack(_) => return HostBy::Issuer,
         };
         let is_host = |host: &str| Url::parse(&self.issuer).is_ok_and(|issuer| issuer.host_str() == Some(host));
         let is_named = url.host_str().is_some_and(|host| is_host(host) || named.iter().any(|one| one == host));
         if is_named { HostBy::Operator } else { HostBy::Issuer }
+    }
+
+    /// Returns the settings of an issuer whose tokens prove the sender of a webhook, as a pack names it.
+    pub(crate) fn of_pack(name: IssuerName, issuer: String, jwks: Option<Url>) -> Result<Self, SettingsError> {
+        let at = Place(&name);
+        at.check_issuer(&issuer)?;
+        let rules = Rules { allow: None, name: at.compile("name", "claims.sub")?, groups: None };
+        Ok(Self {
+            client: None,
+            audience: Vec::new(),
+            kind: Kind::Service,
+            group_prefix: GroupPrefix::Issuer,
+            lifetime_max: LIFETIME,
+            session_max: None,
+            ca: None,
+            keys_from: KeysFrom::Pack(jwks),
+            rules,
+            issuer,
+            name,
+        })
     }
 
     fn check(name: IssuerName, written: WrittenIssuer) -> Result<Self, SettingsError> {

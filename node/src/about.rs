@@ -12,7 +12,7 @@ use ensue_api::ports::{
 };
 use ensue_api::worker_queues::WorkerQueue;
 use ensue_engine::access::keys::warned_at;
-use ensue_engine::catalog::Verify;
+use ensue_engine::catalog::{Scheme, Verify};
 use ensue_engine::ids::{Id, LogId, TokenId};
 use ensue_engine::names::{KeyRef, WorkerQueueName};
 use ensue_engine::ports::{ReadLimit, SubmitError};
@@ -78,6 +78,8 @@ pub(crate) struct AboutNode {
     pub catalogs: Arc<NodeCatalogs>,
     /// The edge, where events come in.
     pub edge: Arc<Edge>,
+    /// Whether the operator set the public address.
+    pub has_url: bool,
     /// The pulling sensors.
     pub sensors: SensorSupervisor,
     /// The connections.
@@ -476,6 +478,14 @@ impl AboutNode {
         let mut findings = Vec::new();
         let hooks = catalog.sensors().values().filter_map(|sensor| Some((sensor, sensor.source.webhook()?)));
         for (sensor, verify) in hooks {
+            if !self.has_url && verify.scheme().is_some_and(Scheme::signs_the_url) {
+                let message = "its senders sign the public URL, and `url` is not set: deliveries through a proxy are rejected";
+                findings.push(note(
+                    &format!("hook {}", sensor.name),
+                    message,
+                    "set `url` in `ensue.yaml` to the address that the sender has",
+                ));
+            }
             let key = verify.key().map(ToString::to_string).unwrap_or_default();
             let (message, hint) = match self.edge.secret(&sensor.name) {
                 SecretState::Set => continue,

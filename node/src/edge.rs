@@ -6,8 +6,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_api::ports::{Declined, EventMaker, GivenEvent, HookRefusal, Received, SecretState, ToSign, Webhooks};
-use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify, WaitingReply};
+use ensue_api::ports::{
+    ConfirmedTopic, Declined, EventMaker, GivenEvent, HookRefusal, Received, SecretState, ShownDelivery, ToSign, Webhooks,
+};
+use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify, Vouched, WaitingReply};
 use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, Refusal, RefusedDelivery, SignedBody};
 use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::events::internal::is_of_the_engine;
@@ -30,6 +32,7 @@ use thiserror::Error;
 
 use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
+use crate::hook_senders::HookSenders;
 use crate::keys::{AcceptedValues, KeyRing};
 
 /// Why an input is not an event.
@@ -59,6 +62,15 @@ pub(crate) enum EdgeRefusal {
         /// Why.
         why: String,
     },
+    /// The content does not fit the hook.
+    #[error("a delivery at `{sensor}` cannot be made: {why}")]
+    #[explain(slug = "delivery-invalid", fault = Invalid, hint = "compare the body and the path with `accept`, `methods` and `path` of the sensor")]
+    CannotCompose {
+        /// The sensor.
+        sensor: SensorRef,
+        /// What does not fit.
+        why: String,
+    },
     /// A delivery of the hook cannot be signed.
     #[error("a delivery at `{sensor}` cannot be signed: {why}")]
     #[explain(slug = "hook-unusable", fault = Unavailable,
@@ -81,6 +93,8 @@ pub struct Edge {
     pub keys: Arc<KeyRing>,
     /// The clock that sets the time of receipt.
     pub clock: Arc<dyn Clock>,
+    /// The authorities that vouch for senders.
+    pub senders: Arc<HookSenders>,
 }
 
 /// An event before it is judged.
@@ -268,7 +282,12 @@ impl Webhooks for Edge {
                 Box::new(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body, with: webhook::kept(sensor, &request) })
             })
         };
-        let received = webhook::receive(sensor, &request, Proving { keys, now: self.clock.now() }).map_err(|refusal| {
+        let now = self.clock.now();
+        let vouched = match verify {
+            Verify::Vouched(vouched) => Some(self.senders.vouch(vouched, &request, now)),
+            Verify::Proof { .. } | Verify::None => None,
+        };
+        let received = webhook::receive(sensor, &request, Proving { keys, now, vouched }).map_err(|refusal| {
             let keep = match refusal.stage() {
                 Stage::Content => kept(refusal.trigger().cloned(), refusal.to_string()),
                 Stage::Proof => None,
@@ -305,9 +324,31 @@ impl Webhooks for Edge {
         let hook = catalog.sensors().get(sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
         let (sensor, verify) = hook.ok_or_else(|| declined(EdgeRefusal::NoHook(sensor.clone())))?;
         let keys = self.keys_of(sensor, verify).map_err(declined)?;
-        let ToSign { event, delivery, body, url } = delivery;
-        webhook::compose(sensor, Outgoing { event, delivery, body, now: self.clock.now(), url }, keys.current.as_deref())
-            .map_err(|why| declined(EdgeRefusal::CannotSign { sensor: sensor.name.clone(), why }))
+        let ToSign { event, delivery, body, url, path } = delivery;
+        let outgoing = Outgoing { event, delivery, body, now: self.clock.now(), url, path };
+        webhook::compose(sensor, outgoing, keys.current.as_deref()).map_err(|why| {
+            let sensor = sensor.name.clone();
+            declined(match why {
+                SignatureRefusal::NotComposed { why } => EdgeRefusal::CannotCompose { sensor, why },
+                why => EdgeRefusal::CannotSign { sensor, why },
+            })
+        })
+    }
+
+    fn shown(&self, request: &HookRequest) -> ShownDelivery {
+        let catalog = self.catalogs.current();
+        let headers = catalog.sensors().get(&request.sensor).map(|sensor| webhook::shown(sensor, request)).unwrap_or_default();
+        ShownDelivery { headers, query: webhook::shown_query(request) }
+    }
+
+    fn may_wait(&self, sensor: &SensorRef) -> bool {
+        let catalog = self.catalogs.current();
+        let verify = catalog.sensors().get(sensor).and_then(|sensor| sensor.source.webhook());
+        matches!(verify, Some(Verify::Vouched(vouched)) if !matches!(**vouched, Vouched::Mtls(_)))
+    }
+
+    fn confirm(&self, sensor: &SensorRef) -> Result<Vec<ConfirmedTopic>, Declined> {
+        self.senders.confirm(sensor, self.clock.now()).map_err(Declined::from)
     }
 
     fn secret(&self, sensor: &SensorRef) -> SecretState {
@@ -315,7 +356,7 @@ impl Webhooks for Edge {
         let hook = catalog.sensors().get(sensor).and_then(|sensor| Some((sensor, sensor.source.webhook()?)));
         let Some((sensor, verify)) = hook else { return SecretState::Missing };
         match self.keys_of(sensor, verify).map(|keys| keys.current) {
-            Ok(None) if *verify == Verify::None => SecretState::NotNeeded,
+            Ok(None) if verify.key().is_none() => SecretState::NotNeeded,
             Ok(None) => SecretState::Missing,
             Ok(Some(key)) if key.reveal().len() < KEY_BYTES_MIN => SecretState::Unusable,
             Ok(Some(_)) => SecretState::Set,

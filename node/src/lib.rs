@@ -29,6 +29,7 @@ mod devices;
 mod edge;
 mod fold_guard;
 mod followers;
+mod hook_senders;
 mod idle;
 mod intake;
 mod issuer_logins;

@@ -264,6 +264,7 @@ impl Edges {
             clock: around.clock.clone(),
             adding: Mutex::new(()),
         });
+        stores.edge.senders.connect(Box::new(IssuerWeb::new(egress(&config.egress_allow)?)));
         let web = IssuerWeb::new(egress(&config.egress_allow)?);
         let issuers = Issuers::new(config.login.issuers.clone());
         let issuers = Arc::new(NodeIssuers::new((issuers, config.login.others()), web, people.clone(), around.clock.clone()));

@@ -34,7 +34,7 @@ fn event(sensor: &str, headers: &Value, body: &Value) -> (String, Value, Value) 
     let holds = |emit: &&Emit| emit.when.as_ref().is_none_or(|when| when.holds(&scope, &mut Budget::default()).expect("it is computed"));
     let fitting: Vec<&Emit> = sensor.emits.iter().filter(holds).collect();
     let [emit] = fitting.as_slice() else { panic!("{} events", fitting.len()) };
-    let key = emit.dedupe.as_ref().expect("every event of the library has a key").evaluate(&scope, &mut Budget::default());
+    let key = emit.dedupe.expression().expect("every event of the library has a key").evaluate(&scope, &mut Budget::default());
     let key = key.expect("the delivery has its id").to_json().expect("it is a text");
     let payload = match &emit.payload {
         Some(template) => template.render(&scope, &mut Budget::default()).unwrap_or_else(|error| panic!("{}", error.message)),

@@ -551,13 +551,30 @@ mod secrets_and_code {
             ("sensors/b.yaml", hmac("signed: '${timestamp}.${body}'")),
             ("sensors/c.yaml", hmac("id: x-id, signed: '${body}'")),
             ("sensors/d.yaml", hmac("timestamp: { header: x-t }, signed: '${timestamp}'")),
-            ("sensors/e.yaml", hmac("signed: '${url}${body}'")),
+            ("sensors/e.yaml", hmac("signed: '${host}${body}'")),
             ("sensors/f.yaml", hmac("tolerance: 1m")),
             ("sensors/g.yaml", hmac("timestamp: { entry: 't=' }, signed: '${timestamp}${body}'")),
             ("sensors/h.yaml", hmac("timestamp: { entry: 't=', header: x-t }, signed: '${timestamp}${body}'")),
             ("sensors/i.yaml", hmac("algorithm: sha1")),
             ("sensors/j.yaml", "webhook: { verify: { scheme: header, key: demo.token } }\nemits:\n  - trigger: demo.ping\n".to_owned()),
             ("sensors/k.yaml", "webhook: { verify: { scheme: sns, key: demo.token } }\nemits:\n  - trigger: demo.ping\n".to_owned()),
+        ];
+        let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+        insta::assert_snapshot!(shown_with(&files));
+    }
+
+    #[test]
+    fn sender_for_whom_others_vouch_must_be_named() {
+        let verify = |fields: &str| format!("webhook:\n  verify: {{ {fields} }}\nemits:\n  - trigger: demo.ping\n");
+        let files = [
+            ("sensors/a.yaml", verify("scheme: sns")),
+            ("sensors/b.yaml", verify("scheme: sns, topics: [alarms], hosts: ['https://a.test'], sha1: true")),
+            ("sensors/c.yaml", verify("scheme: sns, topics: ['arn:aws:sns:eu-west-1:123456789012:a'], sha1: true")),
+            ("sensors/d.yaml", verify("scheme: jwt, issuer: 'http://id.example.test'")),
+            ("sensors/e.yaml", verify("scheme: jwt, issuer: 'https://id.example.test', audience: [x], jwks: keys, leeway: 1h")),
+            ("sensors/f.yaml", verify("scheme: mtls")),
+            ("sensors/g.yaml", verify("scheme: mtls, fingerprints: [AB], header: 'a b'")),
+            ("sensors/h.yaml", "timer: { every: 5m }\nemits:\n  - trigger: demo.ping\n    dedupe: none\n".to_owned()),
         ];
         let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
         insta::assert_snapshot!(shown_with(&files));

@@ -60,3 +60,20 @@ fn wait_without_dedupe_is_a_warning_unless_repeats_are_recognized() {
     let reported = of("{ scheme: bearer, key: demo.token }", "");
     assert!(reported.contains("warning[wait_without_dedupe]"), "{reported}");
 }
+
+#[test]
+fn reply_that_names_no_rule_is_a_warning_if_several_could_answer() {
+    let rule = "trigger: demo.ping\naction: core.noop\n";
+    let of = |wait: &str, rules: &[&str]| {
+        let sensor = format!(
+            "webhook:\n  verify: {{ scheme: github, key: demo.token }}\n  reply:\n    - wait: 2s\n{wait}      body: a\nemits:\n  - trigger: demo.ping\n"
+        );
+        let files: Vec<(&str, &str)> = rules.iter().map(|name| (*name, rule)).chain([("sensors/hook.yaml", sensor.as_str())]).collect();
+        shown_with(&files)
+    };
+    let (first, second) = ("rules/first.yaml", "rules/second.yaml");
+    assert_eq!(of("", &[first]), "");
+    assert_eq!(of("      rule: demo.first\n", &[first, second]), "");
+    let reported = of("", &[first, second]);
+    assert!(reported.contains("warning[reply_rule_unnamed]") && reported.contains("`demo.first` and `demo.second`"), "{reported}");
+}

@@ -25,6 +25,10 @@ pub(crate) fn document(webhook: &Webhook, request: &HookRequest) -> Result<Docum
     if may_be_empty && request.body.is_empty() {
         return Ok(Document::from_value(&Value::Null));
     }
+    // Amazon SNS declares its JSON as a text.
+    if webhook.verify.sns().is_some() {
+        return Document::parse(request.body.clone()).map_err(HookRefusal::NotJson);
+    }
     let declared = Declared::of(webhook, &request.headers)?;
     let bytes = unpacked(webhook, request)?;
     match declared.form {

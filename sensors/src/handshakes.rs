@@ -10,6 +10,8 @@ use ensue_expression::Node;
 use ring::hmac;
 use serde_json::{Value, json};
 
+use crate::sns::Kind;
+
 /// The longest text of a question that is repeated in the answer, in bytes.
 const QUESTION_BYTES_MAX: usize = 1024;
 
@@ -31,6 +33,18 @@ pub(crate) fn answer(scheme: &Scheme, body: Node<'_>, key: Option<&Secret>) -> O
         _ => return None,
     };
     Some(json_reply(&answer))
+}
+
+/// Returns the reply to a message of Amazon SNS about the subscription itself, which is no event. A subscription is confirmed by
+/// an operator, with `ensue hooks confirm`.
+pub(crate) fn of_sns(kind: Kind) -> Option<HookReply> {
+    let reply: &'static [u8] = match kind {
+        Kind::Notification => return None,
+        Kind::SubscriptionConfirmation => b"An operator must confirm the subscription: `ensue hooks confirm`.\n",
+        Kind::UnsubscribeConfirmation => b"",
+    };
+    let headers = vec![("content-type".to_owned(), "text/plain; charset=utf-8".to_owned())];
+    Some(HookReply { status: 200, headers, body: Bytes::from_static(reply) })
 }
 
 fn json_reply(answer: &Value) -> HookReply {

@@ -1,10 +1,11 @@
 //! Sensors: they turn authenticated input from outside into events.
 //!
-//! [`webhook`] makes events of deliveries, [`signatures`] checks their senders, and [`replies`] renders what senders
+//! [`webhook`] makes events of deliveries, [`signatures`] and [`sns`] check their senders, and [`replies`] renders what senders
 //! get back. [`pulled`] makes events of the [messages](message) that the node fetches. Nothing here opens a
 //! socket, reads a clock or looks up a key: everything needed is passed as an argument.
 
 mod bodies;
+mod composing;
 mod forms;
 mod handshakes;
 mod limits;
@@ -15,6 +16,7 @@ pub mod replies;
 mod schemes;
 mod shown;
 pub mod signatures;
+pub mod sns;
 pub mod webhook;
 
 pub use limits::{FIELDS_MAX, FILE_BYTES_MAX, UNPACKED_BYTES_MAX, UNPACKED_TIMES_MAX};

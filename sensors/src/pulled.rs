@@ -134,7 +134,7 @@ fn emitted(sensor: &Sensor, message: &Message, body: Option<&Document>) -> Resul
         }
     };
     let scope = scope(sensor, &message.about, body);
-    let mut making = Making { sensor, body: payload, scope, steps: 0 };
+    let mut making = Making { sensor, body: payload, scope, steps: 0, natural_key: None };
     let mut made = Vec::new();
     for (index, emit) in sensor.emits.iter().enumerate() {
         made.extend(making.event_of(index, emit).map_err(PulledRefusal::Emit)?);

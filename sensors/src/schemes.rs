@@ -71,6 +71,12 @@ pub(crate) enum Part<'s> {
     Time,
     /// The id of the delivery.
     Id,
+    /// The public URL, with its query.
+    Url,
+    /// The method.
+    Method,
+    /// The path and query of the public URL.
+    Path,
 }
 
 /// Where a time is.
@@ -226,6 +232,9 @@ impl<'s> Signature<'s> {
             SignedPart::Body => Part::Body,
             SignedPart::Timestamp => Part::Time,
             SignedPart::Id => Part::Id,
+            SignedPart::Url => Part::Url,
+            SignedPart::Method => Part::Method,
+            SignedPart::Path => Part::Path,
         };
         Self {
             list: hmac.parse,
@@ -255,5 +264,36 @@ pub(crate) fn naming(scheme: Option<&Scheme>) -> Naming {
         Some(Scheme::Twilio) => Naming { event: "x-event", delivery: "i-twilio-idempotency-token" },
         Some(Scheme::Shopify) => Naming { event: "x-shopify-topic", delivery: "x-shopify-webhook-id" },
         Some(_) | None => Naming { event: "x-event", delivery: "webhook-id" },
+    }
+}
+
+/// Where the id of a delivery is, which its repeats have too.
+pub(crate) enum NaturalKey {
+    /// In the first of these headers that is there.
+    Headers(&'static [&'static str]),
+    /// In the first of these places in the body that is there.
+    Body(&'static [&'static [&'static str]]),
+    /// Nowhere.
+    Nowhere,
+}
+
+/// Returns where the senders of a scheme put the id of a delivery.
+pub(crate) fn natural_key(scheme: &Scheme) -> NaturalKey {
+    match scheme {
+        Scheme::Github => NaturalKey::Headers(&["x-github-delivery"]),
+        Scheme::Bitbucket => NaturalKey::Headers(&["x-request-uuid"]),
+        Scheme::Gitlab => NaturalKey::Headers(&["idempotency-key", "x-gitlab-event-uuid"]),
+        Scheme::Stripe | Scheme::Discord => NaturalKey::Body(&[&["id"]]),
+        Scheme::Slack => NaturalKey::Body(&[&["event_id"], &["trigger_id"]]),
+        Scheme::Standard => NaturalKey::Headers(&["webhook-id", "svix-id"]),
+        Scheme::Shopify => NaturalKey::Headers(&["x-shopify-webhook-id"]),
+        Scheme::Twilio => NaturalKey::Headers(&["i-twilio-idempotency-token"]),
+        Scheme::Pagerduty => NaturalKey::Body(&[&["event", "id"]]),
+        Scheme::Linear => NaturalKey::Headers(&["linear-delivery"]),
+        Scheme::Sentry => NaturalKey::Headers(&["request-id"]),
+        Scheme::Jira => NaturalKey::Headers(&["x-atlassian-webhook-identifier"]),
+        Scheme::Basic | Scheme::Bearer | Scheme::Header(_) | Scheme::Hmac(_) | Scheme::Dropbox | Scheme::Meta | Scheme::Zoom => {
+            NaturalKey::Nowhere
+        }
     }
 }

@@ -6,7 +6,7 @@ pub(crate) mod twilio;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use ensue_engine::catalog::{HmacAlgorithm, Scheme, SignatureEncoding, SignatureList, TimeUnit};
+use ensue_engine::catalog::{HmacAlgorithm, HookMethod, Scheme, SignatureEncoding, SignatureList, TimeUnit};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 use ring::{hmac, signature};
@@ -44,6 +44,12 @@ pub enum SignatureRefusal {
     /// Only the sender can sign, because its private key is not known here.
     #[error("only the sender has the private key that signs its deliveries")]
     NoPrivateKey,
+    /// The content of the delivery does not fit the hook.
+    #[error("the hook accepts no such delivery: {why}")]
+    NotComposed {
+        /// What does not fit, and what to give.
+        why: String,
+    },
     /// The header is missing.
     #[error("the header `{header}` is missing")]
     Missing {
@@ -65,6 +71,26 @@ pub enum SignatureRefusal {
         header: String,
         /// The expected form.
         form: String,
+    },
+    /// A part of the body that proves the sender is missing or malformed.
+    #[error("`{part}` of the body is not {form}")]
+    MalformedPart {
+        /// The part.
+        part: String,
+        /// The expected form.
+        form: String,
+    },
+    /// The authority that the hook names does not vouch for the sender.
+    #[error("nobody whom the hook names vouches for the sender: {why}")]
+    NotVouched {
+        /// What is missing or wrong.
+        why: String,
+    },
+    /// The authority that the hook names cannot be asked now.
+    #[error("the sender cannot be verified now: {why}")]
+    CannotAsk {
+        /// What happened.
+        why: String,
     },
     /// The proof is not that of this body under this key.
     #[error("the signature in `{header}` does not match this body and this key")]
@@ -99,6 +125,8 @@ pub struct Delivered<'a> {
     pub body: &'a [u8],
     /// The public URL to which it was sent, with its query.
     pub url: &'a str,
+    /// Its method.
+    pub method: HookMethod,
 }
 
 /// Checks that the sender of a delivery has the key of `scheme`, at the time `now`.
@@ -109,7 +137,7 @@ pub struct Delivered<'a> {
 pub fn check(scheme: &Scheme, delivered: Delivered<'_>, key: Option<&Secret>, now: Timestamp) -> Result<(), SignatureRefusal> {
     let key = usable(key)?;
     match Proof::of(scheme, delivered.headers, key) {
-        Proof::Signature(signature) => signature.check(delivered.headers, delivered.body, key, now),
+        Proof::Signature(signature) => signature.check(delivered, key, now),
         Proof::Token(token) => token.check(delivered.headers, key),
         Proof::Twilio => twilio::check(delivered, key),
     }
@@ -140,6 +168,8 @@ pub struct Unsigned<'a> {
     pub now: Timestamp,
     /// The public URL to which it is sent, with its query.
     pub url: &'a str,
+    /// Its method.
+    pub method: HookMethod,
 }
 
 /// Returns the headers, names and values, with which a delivery passes [`check`].
@@ -156,13 +186,15 @@ pub fn sign(scheme: &Scheme, unsigned: Unsigned<'_>, key: Option<&Secret>) -> Re
 }
 
 impl Signature<'_> {
-    fn check(&self, headers: &[(String, String)], body: &[u8], key: &[u8], now: Timestamp) -> Result<(), SignatureRefusal> {
+    fn check(&self, delivered: Delivered<'_>, key: &[u8], now: Timestamp) -> Result<(), SignatureRefusal> {
+        let headers = delivered.headers;
         let key = self.key(key)?;
         let header = only(headers, self.header)?;
         let claimed = self.claimed(header)?;
         let time = self.time.map(|(place, _)| self.time_in(place, headers, header)).transpose()?;
         let id = self.id.map(|id| only(headers, id)).transpose()?;
-        if !self.algorithm.verifies(&claimed, &self.signed(body, time, id), &key) {
+        let content = Content { body: delivered.body, time, id, url: delivered.url, method: delivered.method };
+        if !self.algorithm.verifies(&claimed, &self.signed(content), &key) {
             return Err(SignatureRefusal::Wrong { header: self.header.to_owned() });
         }
         match (time, self.time) {
@@ -171,14 +203,15 @@ impl Signature<'_> {
         }
     }
 
-    fn sign(&self, Unsigned { body, id, now, .. }: Unsigned<'_>, key: &[u8]) -> Result<Vec<(String, String)>, SignatureRefusal> {
+    fn sign(&self, Unsigned { body, id, now, url, method }: Unsigned<'_>, key: &[u8]) -> Result<Vec<(String, String)>, SignatureRefusal> {
         let Algorithm::Hmac(algorithm) = self.algorithm else { return Err(SignatureRefusal::NoPrivateKey) };
         let key = self.key(key)?;
         let time = self.time.map(|(_, unit)| match unit {
             TimeUnit::Seconds => (now.unix_millis() / 1000).to_string(),
             TimeUnit::Milliseconds => now.unix_millis().to_string(),
         });
-        let mac = algorithm.mac(&self.signed(body, time.as_deref(), self.id.map(|_| id)), &key);
+        let content = Content { body, time: time.as_deref(), id: self.id.map(|_| id), url, method };
+        let mac = algorithm.mac(&self.signed(content), &key);
         let mut header = self.encode(mac.as_ref());
         let mut headers = Vec::new();
         if let (Some((place, _)), Some(time)) = (self.time, time) {
@@ -243,12 +276,15 @@ impl Signature<'_> {
     }
 
     /// Returns what is signed, in pieces, so that a body is not copied.
-    fn signed<'p>(&'p self, body: &'p [u8], time: Option<&'p str>, id: Option<&'p str>) -> Vec<&'p [u8]> {
+    fn signed<'p>(&'p self, content: Content<'p>) -> Vec<&'p [u8]> {
         let piece = |part: &'p Part<'_>| match part {
             Part::Text(text) => text.as_bytes(),
-            Part::Body => body,
-            Part::Time => time.unwrap_or_default().as_bytes(),
-            Part::Id => id.unwrap_or_default().as_bytes(),
+            Part::Body => content.body,
+            Part::Time => content.time.unwrap_or_default().as_bytes(),
+            Part::Id => content.id.unwrap_or_default().as_bytes(),
+            Part::Url => content.url.as_bytes(),
+            Part::Method => content.method.as_str().as_bytes(),
+            Part::Path => path_of(content.url).as_bytes(),
         };
         self.signed.iter().map(piece).collect()
     }
@@ -307,6 +343,22 @@ impl Signature<'_> {
             }
         }
     }
+}
+
+/// What of a delivery is signed.
+#[derive(Clone, Copy)]
+struct Content<'p> {
+    body: &'p [u8],
+    time: Option<&'p str>,
+    id: Option<&'p str>,
+    url: &'p str,
+    method: HookMethod,
+}
+
+/// Returns the path and query of a URL.
+fn path_of(url: &str) -> &str {
+    let after = url.find("://").map_or(0, |at| at + 3);
+    url[after..].find('/').map_or("/", |at| &url[after + at..])
 }
 
 impl Token<'_> {

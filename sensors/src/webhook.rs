@@ -5,19 +5,21 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Emit, HookMethod, Scheme, Sensor, Verify, WaitingReply, Webhook};
+use ensue_engine::catalog::{Emit, EmitKey, HookMethod, Scheme, Sensor, Verify, WaitingReply, Webhook};
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::names::TriggerRef;
-use ensue_engine::ports::{HookReply, HookRequest, Secret};
+use ensue_engine::ports::{HookConnection, HookReply, HookRequest, Secret};
 use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Budget, Document, ErrorKind, Scope, Template, Value};
 
 use crate::refusal::{EmitPart, HookRefusal, Stage};
 use crate::replies::{self, Replying, texts};
+use crate::schemes::NaturalKey;
 use crate::shown::{opens_doors, shown_headers};
 use crate::signatures::{self, Delivered, SignatureRefusal, Unsigned};
-use crate::{bodies, handshakes, schemes};
+use crate::sns::Message;
+use crate::{bodies, composing, handshakes, schemes};
 
 pub use crate::limits::DELIVERY_STEPS_MAX;
 
@@ -64,12 +66,14 @@ pub enum Received {
 }
 
 /// What a delivery is checked with, besides its sensor.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Proving<'a> {
     /// The values of the key.
     pub keys: HookKeys<'a>,
     /// The time of the delivery.
     pub now: Timestamp,
+    /// What the authority that the sensor names says of the sender; `None` if it names none.
+    pub vouched: Option<Result<(), SignatureRefusal>>,
 }
 
 /// Makes the events of a delivery, or the reply that ends it.
@@ -82,7 +86,11 @@ pub fn receive(sensor: &Sensor, request: &HookRequest, proving: Proving<'_>) -> 
     if let Some(reply) = replies::unproven(sensor, webhook, request)? {
         return Ok(Received::Reply(reply));
     }
-    prove(sensor, request, proving)?;
+    prove(sensor, request, &proving)?;
+    let of_sns = webhook.verify.sns().and_then(|accepted| Message::read(accepted, &request.body).ok());
+    if let Some(reply) = of_sns.and_then(|message| handshakes::of_sns(message.kind())) {
+        return Ok(Received::Reply(reply));
+    }
     let body = body_of(sensor, webhook, request)?;
     let handshake = webhook.verify.scheme().and_then(|scheme| handshakes::answer(scheme, body.root(), proving.keys.current));
     if let Some(reply) = handshake {
@@ -96,7 +104,8 @@ pub fn receive(sensor: &Sensor, request: &HookRequest, proving: Proving<'_>) -> 
     }
     let waits = replying.waiting(webhook)?;
     let Replying { scope, steps, .. } = replying;
-    let emitted = Making { sensor, body: &body, scope, steps }.events()?;
+    let natural_key = natural_key(&webhook.verify, request, &body);
+    let emitted = Making { sensor, body: &body, scope, steps, natural_key }.events()?;
     Ok(Received::Events { emitted, waits })
 }
 
@@ -105,9 +114,27 @@ pub fn receive(sensor: &Sensor, request: &HookRequest, proving: Proving<'_>) -> 
 /// # Errors
 /// Reports the first problem in the content, and no event is made.
 pub fn events_of(sensor: &Sensor, request: &HookRequest) -> Result<Vec<Emitted>, HookRefusal> {
-    let body = body_of(sensor, endpoint(sensor)?, request)?;
+    let webhook = endpoint(sensor)?;
+    let body = body_of(sensor, webhook, request)?;
     let headers = shown_headers(&request.headers);
-    Making { sensor, body: &body, scope: scope_of(sensor, request, &headers, &body), steps: 0 }.events()
+    let natural_key = natural_key(&webhook.verify, request, &body);
+    Making { sensor, body: &body, scope: scope_of(sensor, request, &headers, &body), steps: 0, natural_key }.events()
+}
+
+/// Returns the id that the sender gives a delivery, and its repeats.
+fn natural_key(verify: &Verify, request: &HookRequest, body: &Document) -> Option<String> {
+    if let Some(accepted) = verify.sns() {
+        return Message::read(accepted, &request.body).ok().map(|message| message.id().to_owned());
+    }
+    let found = match schemes::natural_key(verify.scheme()?) {
+        NaturalKey::Headers(names) => names.iter().find_map(|name| signatures::only(&request.headers, name).ok()).map(str::to_owned),
+        NaturalKey::Body(places) => places.iter().find_map(|place| {
+            let found = place.iter().try_fold(body.root(), |node, name| node.get(name))?;
+            found.as_str().map(|text| text.into_owned())
+        }),
+        NaturalKey::Nowhere => None,
+    };
+    found.filter(|key| !key.is_empty() && key.len() <= DEDUPE_BYTES_MAX)
 }
 
 fn endpoint(sensor: &Sensor) -> Result<&Webhook, HookRefusal> {
@@ -157,12 +184,7 @@ fn scope_of<'a>(sensor: &'a Sensor, request: &'a HookRequest, headers: &'a [(&'a
 /// sensor's expressions read it. Returns `None` if that is more than [`KEPT_BYTES_MAX`], or if the query that
 /// they read may hold a secret.
 pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
-    let scheme = sensor.source.webhook().and_then(Verify::scheme);
-    let proof = scheme.map(|scheme| signatures::header_of(scheme, &request.headers));
-    let encoding = request.headers.iter().filter(|(name, _)| name == "content-encoding").cloned();
-    let shown = shown_headers(&request.headers).into_iter().map(|(name, value)| (name.to_owned(), value));
-    let is_proof = |name: &String| proof.as_ref() == Some(name) || name.contains("signature");
-    let headers = shown.chain(encoding).filter(|(name, _)| !is_proof(name)).collect();
+    let headers = shown(sensor, request);
     let query = if reads_query(sensor) { request.query.clone() } else { Vec::new() };
     let method = (request.method != HookMethod::Post).then(|| request.method.as_str().to_owned());
     if query.iter().any(|(name, _)| opens_doors(&name.to_ascii_lowercase())) {
@@ -173,23 +195,46 @@ pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
     (bytes <= KEPT_BYTES_MAX).then_some(with)
 }
 
+/// Returns the headers of a delivery that people may see, without its proof, and its content encoding.
+pub fn shown(sensor: &Sensor, request: &HookRequest) -> Vec<(String, String)> {
+    let scheme = sensor.source.webhook().and_then(Verify::scheme);
+    let proof = scheme.map(|scheme| signatures::header_of(scheme, &request.headers));
+    let encoding = request.headers.iter().filter(|(name, _)| name == "content-encoding").cloned();
+    let shown = shown_headers(&request.headers).into_iter().map(|(name, value)| (name.to_owned(), value));
+    let is_proof = |name: &String| proof.as_ref() == Some(name) || name.contains("signature");
+    shown.chain(encoding).filter(|(name, _)| !is_proof(name)).collect()
+}
+
+/// Returns the query of a delivery that people may see, without anything that may be a secret.
+pub fn shown_query(request: &HookRequest) -> Vec<(String, String)> {
+    request.query.iter().filter(|(name, _)| !opens_doors(&name.to_ascii_lowercase())).cloned().collect()
+}
+
 /// Returns the digest of what makes a delivery the same as an earlier one, if that is more than its body: its
 /// scheme signs an id or the URL as well. Two deliveries with different ids are different, even if their bodies are equal.
 pub fn signed_content(sensor: &Sensor, request: &HookRequest) -> Option<Digest> {
-    let scheme = sensor.source.webhook()?.scheme()?;
-    if scheme.signs_the_url() {
-        let url = &request.url;
-        return Some(Digest::of(format!("{}/{url}{}", url.len(), Digest::of(&request.body)).as_bytes()));
+    let verify = sensor.source.webhook()?;
+    if let Some(accepted) = verify.sns() {
+        return Message::read(accepted, &request.body).ok().map(|message| Digest::of(message.signed().as_bytes()));
     }
-    let id = signatures::signed_id(scheme, &request.headers)?;
-    let body = Digest::of(&request.body);
-    Some(Digest::of(format!("{}/{id}{body}", id.len()).as_bytes()))
+    let scheme = verify.scheme()?;
+    let id = signatures::signed_id(scheme, &request.headers);
+    let url = scheme.signs_the_url().then_some(request.url.as_str());
+    let method = scheme.signs_the_method().then(|| request.method.as_str());
+    let parts: Vec<&str> = [method, url, id].into_iter().flatten().collect();
+    if parts.is_empty() {
+        return None;
+    }
+    // Each part has its length before it, so that no two lists of parts have the same text.
+    let mut text: String = parts.iter().map(|part| format!("{}/{part}", part.len())).collect();
+    text.push_str(&Digest::of(&request.body).to_string());
+    Some(Digest::of(text.as_bytes()))
 }
 
 fn reads_query(sensor: &Sensor) -> bool {
     let in_emit = |emit: &Emit| {
         let in_payload = emit.payload.iter().flat_map(Template::expressions);
-        emit.when.iter().chain(&emit.dedupe).chain(in_payload).any(|expression| expression.reads_root("query"))
+        emit.when.iter().chain(emit.dedupe.expression()).chain(in_payload).any(|expression| expression.reads_root("query"))
     };
     let decodes = sensor.source.endpoint().and_then(|webhook| webhook.decode.as_ref());
     sensor.emits.iter().any(in_emit) || decodes.is_some_and(|decode| decode.reads_root("query"))
@@ -208,6 +253,8 @@ pub struct Outgoing<'a> {
     pub now: Timestamp,
     /// The public URL of the hook.
     pub url: &'a str,
+    /// The values of the parameters in its path.
+    pub path: &'a [(String, String)],
 }
 
 /// Composes a delivery as the sensor's sender would, signed with `key`, to try out a hook.
@@ -216,15 +263,20 @@ pub struct Outgoing<'a> {
 /// If the key is not set or too short.
 pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) -> Result<HookRequest, SignatureRefusal> {
     let verify = sensor.source.webhook().ok_or(SignatureRefusal::NoDeliveries)?;
-    let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    if matches!(verify, Verify::Vouched(_)) {
+        return Err(SignatureRefusal::NoPrivateKey);
+    }
+    let composed = composing::compose(sensor, &outgoing).map_err(|why| SignatureRefusal::NotComposed { why })?;
+    let (method, body) = (composed.method, composed.body);
+    let mut headers: Vec<_> = composed.content_type.map(|kind| ("content-type".to_owned(), kind.to_owned())).into_iter().collect();
     let naming = schemes::naming(verify.scheme());
     if !outgoing.event.is_empty() {
         headers.push((naming.event.to_owned(), outgoing.event.to_owned()));
     }
-    let mut url = outgoing.url.to_owned();
+    let mut url = composed.url;
     let query: Vec<(String, String)> = match verify.scheme() {
         Some(Scheme::Twilio) => {
-            let (name, hash) = signatures::twilio::body_hash(&outgoing.body);
+            let (name, hash) = signatures::twilio::body_hash(&body);
             url = format!("{url}?{name}={hash}");
             vec![(name.to_owned(), hash)]
         }
@@ -232,7 +284,7 @@ pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) ->
     };
     let proof = match verify.scheme() {
         Some(scheme) => {
-            let unsigned = Unsigned { body: &outgoing.body, id: outgoing.delivery, now: outgoing.now, url: &url };
+            let unsigned = Unsigned { body: &body, id: outgoing.delivery, now: outgoing.now, url: &url, method };
             signatures::sign(scheme, unsigned, key)?
         }
         None => Vec::new(),
@@ -242,15 +294,24 @@ pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) ->
         headers.push((naming.delivery.to_owned(), outgoing.delivery.to_owned()));
     }
     headers.extend(proof);
-    Ok(HookRequest { sensor: sensor.name.clone(), headers, query, body: outgoing.body, method: HookMethod::Post, path: Vec::new(), url })
+    Ok(HookRequest {
+        sensor: sensor.name.clone(),
+        headers,
+        query,
+        body,
+        method,
+        path: outgoing.path.to_vec(),
+        url,
+        connection: HookConnection::default(),
+    })
 }
 
-fn prove(sensor: &Sensor, request: &HookRequest, proving: Proving<'_>) -> Result<(), HookRefusal> {
-    let Proving { keys, now } = proving;
+fn prove(sensor: &Sensor, request: &HookRequest, proving: &Proving<'_>) -> Result<(), HookRefusal> {
+    let (keys, now) = (proving.keys, proving.now);
     let verify = sensor.source.webhook();
     let checked = match verify {
         Some(Verify::Proof { scheme, .. }) => {
-            let delivered = Delivered { headers: &request.headers, body: &request.body, url: &request.url };
+            let delivered = Delivered { headers: &request.headers, body: &request.body, url: &request.url, method: request.method };
             let check = |key| signatures::check(scheme, delivered, key, now);
             match (check(keys.current), keys.previous) {
                 // If the value before does not verify it either, the current one is what the sender should use.
@@ -260,6 +321,7 @@ fn prove(sensor: &Sensor, request: &HookRequest, proving: Proving<'_>) -> Result
                 (checked, _) => checked,
             }
         }
+        Some(Verify::Vouched(_)) => proving.vouched.clone().unwrap_or(Err(SignatureRefusal::NoDeliveries)),
         Some(Verify::None) => Ok(()),
         None => Err(SignatureRefusal::NoDeliveries),
     };
@@ -268,12 +330,16 @@ fn prove(sensor: &Sensor, request: &HookRequest, proving: Proving<'_>) -> Result
         | SignatureRefusal::NoKey
         | SignatureRefusal::ShortKey { .. }
         | SignatureRefusal::MalformedKey { .. }
+        | SignatureRefusal::CannotAsk { .. }
+        | SignatureRefusal::NotComposed { .. }
         | SignatureRefusal::NoPrivateKey => {
             HookRefusal::Unusable { sensor: sensor.name.clone(), key: verify.and_then(Verify::key).cloned(), why }
         }
         SignatureRefusal::Missing { .. }
         | SignatureRefusal::Repeated { .. }
         | SignatureRefusal::Malformed { .. }
+        | SignatureRefusal::MalformedPart { .. }
+        | SignatureRefusal::NotVouched { .. }
         | SignatureRefusal::Wrong { .. }
         | SignatureRefusal::WrongToken { .. }
         | SignatureRefusal::OutOfTime { .. } => HookRefusal::Unproven(why),
@@ -286,6 +352,8 @@ pub(crate) struct Making<'a> {
     pub(crate) body: &'a Document,
     pub(crate) scope: Scope<'a>,
     pub(crate) steps: u64,
+    /// The sender's id of the delivery.
+    pub(crate) natural_key: Option<String>,
 }
 
 impl<'a> Making<'a> {
@@ -315,8 +383,10 @@ impl<'a> Making<'a> {
             return Ok(None);
         }
         let dedupe = match &emit.dedupe {
-            None => None,
-            Some(dedupe) => match self.counted(|scope, budget| dedupe.evaluate(scope, budget))? {
+            EmitKey::Nothing => None,
+            // A delivery may make several events of one trigger.
+            EmitKey::Natural => self.natural_key.as_ref().map(|key| format!("{key}/{index}")),
+            EmitKey::By(dedupe) => match self.counted(|scope, budget| dedupe.evaluate(scope, budget))? {
                 Ok(key) => dedupe_key(&key).map_err(|why| erred(EmitPart::Dedupe, why))?,
                 // A delivery that lacks the field for its key is still accepted.
                 Err(why) if why.kind == ErrorKind::Missing => None,

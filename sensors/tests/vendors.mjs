@@ -3,6 +3,8 @@
 // {"scheme": "stripe", "key": "…", "body": "…", "id": "…", "sign": true}   -> {"headers": {…}}
 // {"scheme": "stripe", "key": "…", "body": "…", "headers": {…}}            -> {"valid": true}
 import { createRequire } from 'node:module';
+import { once } from 'node:events';
+import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
 import { generateKeyPairSync, sign as signWith } from 'node:crypto';
 
@@ -14,6 +16,10 @@ const octokit = await import(process.argv[2] + '/node_modules/@octokit/webhooks-
   import(process.argv[2] + '/node_modules/@octokit/webhooks-methods/dist-bundle/index.js'),
 );
 const { verifyKey } = require('discord-interactions');
+const SnsValidator = require('sns-validator');
+
+let server;
+let served;
 
 const stripe = new Stripe('sk_test_unused');
 const seconds = () => Math.floor(Date.now() / 1000);
@@ -50,6 +56,20 @@ const schemes = {
       };
     },
     valid: ({ key, body, headers }) => !!new Svix(key).verify(body, headers),
+  },
+  // The package fetches the certificate over TLS, so this serves it. The test names the authority in NODE_EXTRA_CA_CERTS.
+  sns: {
+    sign: async ({ body, tls, signer }) => {
+      served = signer;
+      server ??= createServer({ cert: tls.cert, key: tls.key }, (request, response) => response.end(served)).listen(0, '127.0.0.1');
+      server.unref();
+      if (!server.listening) await once(server, 'listening');
+      return { address: `localhost:${server.address().port}` };
+    },
+    valid: ({ body }) =>
+      new Promise((resolve, reject) =>
+        new SnsValidator(/^localhost:[0-9]+$/).validate(body, (error) => (error ? reject(error) : resolve(true))),
+      ),
   },
   // Discord signs with a key of its own, so this makes one, and Discord's package confirms what was signed.
   discord: {

@@ -8,14 +8,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ensue_engine::catalog::Scheme;
+use ensue_engine::catalog::{HookMethod, Scheme, SnsVerify, SnsVersion1};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 use ensue_sensors::signatures::{Delivered, SignatureRefusal, Unsigned, check, sign};
+use ensue_sensors::sns::{Certificate, Message};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::{Map, Value, json};
 
 #[path = "../../tests/support/skipped.rs"]
 mod skipped;
+
+#[path = "../../tests/support/sns.rs"]
+mod signer;
 
 use skipped::not_installed;
 
@@ -43,9 +48,17 @@ impl Vendors {
     }
 
     fn of_npm(test: &str) -> Option<Self> {
+        Self::of_npm_trusting(test, Path::new(""))
+    }
+
+    /// Starts it with a file of authorities that it trusts for TLS.
+    fn of_npm_trusting(test: &str, authorities: &Path) -> Option<Self> {
         let packages = root().join("target/npm");
         let mut command = Command::new("node");
         command.arg(root().join("sensors/tests/vendors.mjs")).arg(&packages);
+        if authorities.exists() {
+            command.env("NODE_EXTRA_CA_CERTS", authorities);
+        }
         Self::start(test, &packages.join("node_modules/stripe"), command)
     }
 
@@ -104,8 +117,9 @@ fn secret(key: &str) -> Secret {
 
 /// Demands that a delivery of the vendor passes here, and neither altered, nor old, nor under another key.
 fn demand_only_as_it_is(scheme: &Scheme, headers: &[(String, String)], key: &str, time_is_signed: bool) {
-    let checked =
-        |body: &str, key: &str, now| check(scheme, Delivered { headers, body: body.as_bytes(), url: "" }, Some(&secret(key)), now);
+    let checked = |body: &str, key: &str, now| {
+        check(scheme, Delivered { headers, body: body.as_bytes(), url: "", method: HookMethod::Post }, Some(&secret(key)), now)
+    };
     assert_eq!(checked(BODY, key, now()), Ok(()), "{scheme:?}");
     let altered = BODY.replace("12.50", "99.50");
     assert!(matches!(checked(&altered, key, now()), Err(SignatureRefusal::Wrong { .. })), "{scheme:?}");
@@ -116,7 +130,9 @@ fn demand_only_as_it_is(scheme: &Scheme, headers: &[(String, String)], key: &str
 
 /// Demands that the vendor accepts a delivery that is signed here, and neither altered nor old.
 fn demand_acceptance(vendors: &mut Vendors, (name, scheme): (&str, &Scheme), key: &str, time_is_signed: bool) {
-    let signed_at = |now| sign(scheme, Unsigned { body: BODY.as_bytes(), id: "msg_1", now, url: "" }, Some(&secret(key))).unwrap();
+    let signed_at = |now| {
+        sign(scheme, Unsigned { body: BODY.as_bytes(), id: "msg_1", now, url: "", method: HookMethod::Post }, Some(&secret(key))).unwrap()
+    };
     let headers = signed_at(now());
     assert!(vendors.accepts(name, key, BODY, &headers), "{name}: {headers:?}");
     assert!(!vendors.accepts(name, key, &BODY.replace("12.50", "99.50"), &headers), "{name}");
@@ -149,6 +165,41 @@ fn delivery_that_discord_s_package_accepts_passes() {
 }
 
 #[test]
+fn what_counts_here_as_a_message_of_amazon_sns_counts_for_its_package() {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, authority.pem()).unwrap();
+    let test = "what_counts_here_as_a_message_of_amazon_sns_counts_for_its_package";
+    let Some(mut vendors) = Vendors::of_npm_trusting(test, &file) else { return };
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "localhost");
+    let cert = params.signed_by(&key, &authority).unwrap().pem();
+    let signer = signer::Signer::new();
+    let tls = json!({ "cert": cert, "key": key.serialize_pem() });
+    let serving = vendors.ask(&json!({ "scheme": "sns", "sign": true, "body": "", "tls": tls, "signer": signer.certificate }));
+    let host = serving["headers"]["address"].as_str().unwrap().to_owned();
+    let at = format!("https://{host}");
+    let hook = SnsVerify { topics: vec![signer::TOPIC.to_owned()], hosts: vec![host], version_1: SnsVersion1::Refused };
+    let certificate = Certificate::read(signer.certificate.as_bytes()).unwrap();
+    let asks = json!({ "Type": "SubscriptionConfirmation", "Token": "t", "SubscribeURL": format!("{at}/?Action=ConfirmSubscription") });
+    for parts in [json!({}), json!({ "Subject": "Zoë" }), asks] {
+        let message = signer.message(&at, &now().to_string(), &parts);
+        let mut altered = message.clone();
+        altered["Message"] = json!("other");
+        for (message, expected) in [(&message, true), (&altered, false)] {
+            let read = Message::read(&hook, &message.to_string().into_bytes().into()).unwrap();
+            assert_eq!(read.check(&certificate, now()).is_ok(), expected, "{message}");
+            let question = json!({ "scheme": "sns", "body": message.to_string() });
+            assert_eq!(vendors.ask(&question)["valid"], expected, "{message}");
+        }
+    }
+}
+
+#[test]
 fn slack_s_package_and_this_crate_accept_each_other() {
     let Some(mut vendors) = Vendors::of_python("slack_s_package_and_this_crate_accept_each_other", "slack_sdk") else { return };
     let headers = vendors.sign("slack", TEXT_KEY);
@@ -170,7 +221,12 @@ fn twilio_s_package_and_this_crate_accept_each_other() {
         let headers: Vec<(String, String)> =
             answer["headers"].as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
         let checked = |url: &str, body: &str, key: &str| {
-            check(&Scheme::Twilio, Delivered { headers: &headers, body: body.as_bytes(), url }, Some(&secret(key)), now())
+            check(
+                &Scheme::Twilio,
+                Delivered { headers: &headers, body: body.as_bytes(), url, method: HookMethod::Post },
+                Some(&secret(key)),
+                now(),
+            )
         };
         assert_eq!(checked(url, body, TEXT_KEY), Ok(()), "{content_type}");
         let replayed = url.replace("/sms", "/other");
@@ -182,7 +238,7 @@ fn twilio_s_package_and_this_crate_accept_each_other() {
             assert!(matches!(checked(url, body, key), Err(SignatureRefusal::Wrong { .. })), "{content_type}: {url} {body}");
         }
     }
-    let unsigned = Unsigned { body: BODY.as_bytes(), id: "msg_1", now: now(), url: &hashed };
+    let unsigned = Unsigned { body: BODY.as_bytes(), id: "msg_1", now: now(), url: &hashed, method: HookMethod::Post };
     let signed: Map<String, Value> =
         sign(&Scheme::Twilio, unsigned, Some(&secret(TEXT_KEY))).unwrap().into_iter().map(|(name, value)| (name, json!(value))).collect();
     let mut accepts = |body: &str| {

@@ -16,6 +16,13 @@ pub trait Webhooks: Send + Sync {
     /// several match, all or none are created. Or returns the reply that ends it. Works on the calling thread and
     /// does not wait: quick, although it costs tens of microseconds.
     fn receive(&self, request: HookRequest) -> Result<Received, HookRefusal>;
+    /// Returns true if [`receive`](Self::receive) may wait for others at this sensor, because its senders are verified with what an
+    /// authority publishes. Quick.
+    fn may_wait(&self, sensor: &SensorRef) -> bool;
+    /// Confirms the subscriptions of Amazon SNS that wait at a sensor. Waits for Amazon SNS.
+    fn confirm(&self, sensor: &SensorRef) -> Result<Vec<ConfirmedTopic>, Declined>;
+    /// Returns what of a delivery people may see besides its body. Quick.
+    fn shown(&self, request: &HookRequest) -> ShownDelivery;
     /// Renders the reply of a sensor for what came of a delivery; `None` for the usual one. Quick.
     fn reply_to(&self, sensor: &SensorRef, waits: &WaitingReply, came: &Came) -> Result<Option<HookReply>, Declined>;
     /// Creates the judged events of a delivery whose sender was verified when it arrived, but that was refused.
@@ -41,6 +48,22 @@ pub enum Received {
     },
 }
 
+/// What of a delivery people may see besides its body: nothing of the proof, and nothing that may be a secret.
+#[derive(Clone, Debug, Default)]
+pub struct ShownDelivery {
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Parameters of the query.
+    pub query: Vec<(String, String)>,
+}
+
+/// A topic of Amazon SNS whose messages a hook gets from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfirmedTopic {
+    /// Its ARN.
+    pub topic: String,
+}
+
 /// A delivery to sign.
 #[derive(Clone, Debug)]
 pub struct ToSign<'a> {
@@ -48,10 +71,12 @@ pub struct ToSign<'a> {
     pub event: &'a str,
     /// The id of the delivery, for schemes that have one.
     pub delivery: &'a str,
-    /// The raw JSON body.
+    /// The body as JSON, whatever form the hook accepts.
     pub body: Bytes,
     /// The public URL of the hook.
     pub url: &'a str,
+    /// The values of the parameters in its path.
+    pub path: &'a [(String, String)],
 }
 
 /// Why a delivery created no event.

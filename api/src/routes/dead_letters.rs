@@ -13,7 +13,7 @@ use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, Id};
 use ensue_engine::names::Names;
-use ensue_engine::ports::{HookRequest, ReadLimit};
+use ensue_engine::ports::{HookConnection, HookRequest, ReadLimit};
 use ensue_engine::record::{Position, Record};
 use ensue_views::dead_letters::LetterStatus;
 use ensue_views::executions::Status;
@@ -365,7 +365,8 @@ fn again(ports: &Ports, letter: &DeadLetter) -> Result<RetriedDelivery, Problem>
     let method = with.method.as_deref().and_then(HookMethod::of).unwrap_or_default();
     // Its proof was checked when it arrived, so the URL, which only a proof covers, does not matter.
     let (sensor, url) = (refused.sensor, String::new());
-    let request = HookRequest { sensor, headers: with.headers, query: with.query, body, method, path: with.path, url };
+    let connection = HookConnection::default();
+    let request = HookRequest { sensor, headers: with.headers, query: with.query, body, method, path: with.path, url, connection };
     let events = ports.webhooks.deliver_again(request)?;
     Ok(RetriedDelivery { of: letter.id, cause: cause.from_parent(letter.id), events })
 }

@@ -18,12 +18,14 @@ use ensue_engine::command::{Answer, Ask, Before, Novelty, ReceivedEvent, SeenEve
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::Id;
 use ensue_engine::names::SensorRef;
-use ensue_engine::ports::{Committed, HookReply, HookRequest, ReadLimit};
+use ensue_engine::ports::{Committed, HookConnection, HookPeer, HookReply, HookRequest, ReadLimit};
 use ensue_engine::record::{Actor, Position};
 use hyper::body::Body as HttpBody;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::endpoint::Endpoint;
 use super::Routes;
+use crate::addresses::{self, PeerCertificates};
 use crate::api::Api;
 use crate::auth::Allowed;
 use crate::body;
@@ -31,18 +33,20 @@ use crate::call::Call;
 use crate::context::RequestContext;
 use crate::deliveries::{self, Delivery, DeliveryEnd, DeliveryOutcome};
 use crate::handshake;
+use crate::listening::{HEARD_BYTES_MAX, HeardContent, Listening};
 use crate::listing;
-use crate::operation::{Content, Header, Operation, Takes, WRITTEN};
-use crate::permissions::{HooksRead, HooksSend, Permission as _};
-use crate::ports::{HookRefusal, OnBehalf, Ports, Received, ToSign};
+use crate::operation::{Content, Header, Honored, Operation, Takes, WRITTEN, schema_of};
+use crate::permissions::{HooksListen, HooksRead, HooksSend, Permission as _};
+use crate::ports::{HookRefusal, OnBehalf, Ports, Received, ShownDelivery, ToSign};
 use crate::problem::{Missing, Outcome, Problem};
-use crate::query;
+use crate::query::{self, bad};
 use crate::quotas::{Caller, Room};
 use crate::rates::{self, Standing};
 use crate::respond::{self, Written};
 use crate::route::Public;
 use crate::settings::Limits;
-use crate::wire::hooks::{WireHook, WireSend, WireTaken, WireTakenEvent};
+use crate::sse::{EVENT_STREAM, Form, LAST_EVENT_ID, Line};
+use crate::wire::hooks::{WireConfirmed, WireHeard, WireHook, WireSend, WireTaken, WireTakenEvent};
 
 /// How many deliveries of each hook a list shows.
 const LISTED_DELIVERIES: usize = 5;
@@ -107,6 +111,18 @@ const REFUSES: &[(u16, &str)] = &[
     (503, "hook_unusable"),
 ];
 
+/// The problems with which a delivery that the node signs is refused.
+const SEND_REFUSES: &[(u16, &str)] = &[
+    (400, "body_unreadable"),
+    (404, "not_found"),
+    (404, "hook_not_found"),
+    (422, "delivery_invalid"),
+    (422, "sensor_erred"),
+    (422, "payload_invalid"),
+    (422, "trigger_not_found"),
+    (503, "hook_unusable"),
+];
+
 /// Describes the operation that reports whether a sender's deliveries are welcome.
 pub(super) const fn consented(id: &'static str, summary: &'static str) -> Operation {
     Operation::new(id, summary).gives_content(
@@ -156,7 +172,23 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes_json::<WireSend>(r#"{"event": "push", "body": {"ref": "refs/heads/main"}}"#)
             .gives::<WireTaken<'static>>(202, "The events are on the disk.", WRITTEN)
             .gives::<WireTaken<'static>>(200, "A duplicate, with the first events; or the delivery created no event.", WRITTEN)
-            .refuses(REFUSES),
+            .refuses(SEND_REFUSES),
+    );
+    routes.get::<HooksListen>(
+        "/hooks/{pack}/{sensor}/listen",
+        listen,
+        Operation::new("delivery_stream", "Streams the deliveries at a webhook as they arrive, with their bodies")
+            .honors(&[Honored::LastEventId])
+            .gives_content(200, "Server-sent events, until the caller or the node ends them.", Content::Events(schema_of::<WireHeard>), &[])
+            .refuses(&[(404, "hook_not_found"), (406, "not_acceptable"), (429, "over_share")]),
+    );
+    routes.post::<HooksSend>(
+        "/hooks/{pack}/{sensor}/confirm",
+        confirm,
+        Operation::new("subscription_confirm", "Confirms the subscriptions of Amazon SNS that wait at a webhook")
+            .gives::<WireConfirmed>(200, "Amazon SNS delivers the messages of these topics.", &[])
+            .passes_keys_over()
+            .refuses(&[(404, "hook_not_found"), (409, "nothing_to_confirm"), (503, "confirmation_failed")]),
     );
 }
 
@@ -196,14 +228,14 @@ where
 {
     let At { endpoint, method, came, counted } = at;
     let sensor = endpoint.sensor.clone();
-    let mut bytes = None;
+    let (mut bytes, mut heard) = (None, None);
     let limits = &api.settings.limits;
     let limits = Limits { body_bytes_max: endpoint.body_bytes_max(limits.body_bytes_max), ..limits.clone() };
     let is_within_rate = counted.map_or(Ok(()), |standing| standing.demand());
     let admitted = match is_within_rate.and_then(|()| admitted(api, parts, &sensor, limits.body_bytes_max)) {
         Ok(admitted) => admitted,
         Err(problem) => {
-            note(api, context, &sensor, came, bytes, &Err(problem.clone()));
+            note(api, context, Noted { sensor: &sensor, came, bytes, heard }, &Err(problem.clone()));
             return Err(problem);
         }
     };
@@ -212,10 +244,11 @@ where
         Ok(request) => {
             bytes = Some(request.body.len());
             let by = OnBehalf { actor: Actor::Sensor(sensor.clone()), trace: Some(context.recorded()), request: None };
+            heard = content_for_listeners(api, &request);
             take(api, by, request, Sender::Outside).await
         }
     };
-    note(api, context, &sensor, came, bytes, &outcome);
+    note(api, context, Noted { sensor: &sensor, came, bytes, heard }, &outcome);
     // The body is in the log by now, and a sender that waits holds none of its memory.
     drop(admitted);
     let mut taken = outcome?;
@@ -264,7 +297,14 @@ where
         method,
         path: endpoint.path,
         url: format!("{}{target}", api.settings.base_url),
+        connection: connection_of(api, parts),
     })
+}
+
+fn connection_of(api: &Api, parts: &Parts) -> HookConnection {
+    let certificate = parts.extensions.get().and_then(|PeerCertificates(chain)| chain.first().cloned());
+    let is_proxy = parts.extensions.get::<addresses::Sender>().is_some_and(|sender| api.settings.addresses.are_trusted(sender.peer));
+    HookConnection { certificate, from: if is_proxy { HookPeer::TrustedProxy } else { HookPeer::Anybody } }
 }
 
 fn headers_of(headers: &HeaderMap) -> Vec<(String, String)> {
@@ -292,7 +332,12 @@ enum Sender {
 }
 
 async fn take(api: &Arc<Api>, by: OnBehalf, request: HookRequest, sender: Sender) -> Result<Taken, Problem> {
-    match api.ports.webhooks.receive(request) {
+    let received = if api.ports.webhooks.may_wait(&request.sensor) {
+        api.threads.verifying(move |ports| ports.webhooks.receive(request)).await?
+    } else {
+        api.ports.webhooks.receive(request)
+    };
+    match received {
         Ok(Received::Reply(reply)) => Ok(Taken { reply: TakenReply::Early(reply), ..Taken::of(Vec::new(), None) }),
         Ok(Received::Events { events, waits }) if events.is_empty() => {
             Ok(Taken { reply: TakenReply::of(waits), ..Taken::of(Vec::new(), None) })
@@ -334,8 +379,43 @@ fn taken_before(ports: &Ports, before: &Before) -> Result<Taken, Problem> {
     Ok(Taken::of(before.events.iter().map(received).collect::<Result<_, _>>()?, Some(before.position)))
 }
 
-fn note(api: &Api, context: &RequestContext, sensor: &SensorRef, came: Instant, bytes: Option<usize>, outcome: &Result<Taken, Problem>) {
+/// A delivery that is noted, besides its outcome.
+struct Noted<'a> {
+    sensor: &'a SensorRef,
+    came: Instant,
+    bytes: Option<usize>,
+    /// What those hear who listen, if the sender was proven.
+    heard: Option<HeardContent>,
+}
+
+/// Returns what a delivery contains, if somebody listens at its hook.
+fn content_for_listeners(api: &Api, request: &HookRequest) -> Option<HeardContent> {
+    if !api.ports.deliveries.listeners().are_there(&request.sensor) || request.body.len() > HEARD_BYTES_MAX {
+        return None;
+    }
+    let ShownDelivery { headers, query } = api.ports.webhooks.shown(request);
+    let target = query.iter().fold(below(&request.url, &request.sensor), |target, (name, value)| {
+        let separator = if target.contains('?') { '&' } else { '?' };
+        format!("{target}{separator}{}={}", encoded(name), encoded(value))
+    });
+    Some(HeardContent { method: request.method, target, headers, body: request.body.clone() })
+}
+
+/// Returns the path below a hook, of the public URL of a delivery.
+fn below(url: &str, sensor: &SensorRef) -> String {
+    let path = url.split('?').next().unwrap_or_default();
+    let own = format!("/hooks/{}/{}", sensor.pack(), sensor.name());
+    path.split_once(&own).map(|(_, below)| below.to_owned()).unwrap_or_default()
+}
+
+fn encoded(text: &str) -> impl std::fmt::Display {
+    utf8_percent_encode(text, NON_ALPHANUMERIC)
+}
+
+fn note(api: &Api, context: &RequestContext, noted: Noted<'_>, outcome: &Result<Taken, Problem>) {
+    let Noted { sensor, came, bytes, heard } = noted;
     let end = match outcome {
+        Ok(Taken { reply: TakenReply::Early(reply), .. }) => DeliveryEnd::Replied(reply.status),
         Ok(taken) => {
             let events = taken.events.iter().map(|event| event.id).collect();
             if taken.is_repeat() { DeliveryEnd::Repeated(events) } else { DeliveryEnd::Accepted(events) }
@@ -346,7 +426,9 @@ fn note(api: &Api, context: &RequestContext, sensor: &SensorRef, came: Instant, 
         }
     };
     let took = came.elapsed();
-    api.ports.deliveries.note(sensor, Delivery { at: deliveries::now(), took, bytes, request_id: context.request_id().to_owned(), end });
+    let delivery = Delivery { at: deliveries::now(), took, bytes, request_id: context.request_id().to_owned(), end };
+    let heard = heard.filter(|_| matches!(delivery.end, DeliveryEnd::Accepted(_) | DeliveryEnd::Repeated(_)));
+    api.ports.deliveries.note(sensor, delivery, heard);
 }
 
 fn answer(taken: &Taken) -> Outcome {
@@ -408,17 +490,47 @@ pub(super) async fn send(allowed: Allowed<HooksSend>, mut call: Call) -> Outcome
     if let Some((before, _)) = call.before().await? {
         return answer(&call.api().threads.blocking(move |ports| taken_before(ports, &before)).await??);
     }
-    let WireSend { event, body } = call.json().await?;
+    let WireSend { event, body, path } = call.json().await?;
     let (api, came) = (call.api(), Instant::now());
     let delivery = fresh_id()?;
     let event = event.unwrap_or_default();
     let (delivery, url) = (delivery.to_string(), url(api, &sensor));
     let body = Bytes::from(String::from(Box::<str>::from(body)));
-    let request = api.ports.webhooks.sign(&sensor, ToSign { event: &event, delivery: &delivery, body, url: &url })?;
-    let bytes = Some(request.body.len());
+    let path: Vec<(String, String)> = path.into_iter().collect();
+    let request = api.ports.webhooks.sign(&sensor, ToSign { event: &event, delivery: &delivery, body, url: &url, path: &path })?;
+    let (bytes, heard) = (Some(request.body.len()), content_for_listeners(api, &request));
     let outcome = take(api, call.on_behalf(&allowed)?, request, Sender::Node).await;
-    note(api, call.context(), &sensor, came, bytes, &outcome);
+    note(api, call.context(), Noted { sensor: &sensor, came, bytes, heard }, &outcome);
     answer(&outcome?)
+}
+
+/// Streams the deliveries at a webhook, after the one that the caller knows or from now on.
+pub(super) async fn listen(allowed: Allowed<HooksListen>, call: Call) -> Outcome {
+    call.accepted(&[EVENT_STREAM])?;
+    let sensor = sensor_at(call.api(), &hook_of(&call))?;
+    allowed.demand_on(&hook_of(&call), &Target::of_hook(sensor.as_str()))?;
+    let after = call.headers().get(LAST_EVENT_ID).map(|given| given.to_str().ok().and_then(|text| text.parse().ok()));
+    let after = match after {
+        Some(None) => return Err(bad("last-event-id", "is not the id of an event of this stream").into()),
+        after => after.flatten(),
+    };
+    let api = call.api();
+    let room = api.streams.enter(&allowed.caller())?;
+    let (line, response) = Line::open(api.ends(), allowed, 1, Form::Events)?;
+    let listening = Listening::new(api.ports.deliveries.clone(), sensor, after, line);
+    tokio::spawn(async move {
+        listening.run().await;
+        drop(room);
+    });
+    Ok(response)
+}
+
+/// Confirms the subscriptions of Amazon SNS that wait at a webhook.
+pub(super) async fn confirm(allowed: Allowed<HooksSend>, call: Call) -> Outcome {
+    let sensor = sensor_at(call.api(), &hook_of(&call))?;
+    allowed.demand_on(&hook_of(&call), &Target::of_hook(sensor.as_str()))?;
+    let confirmed = call.api().threads.verifying(move |ports| ports.webhooks.confirm(&sensor)).await??;
+    respond::json(&WireConfirmed::from(confirmed))
 }
 
 fn fresh_id() -> Result<Id, Problem> {

@@ -1,7 +1,11 @@
 //! Webhooks and their deliveries.
 
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ensue_derive::wire;
-use ensue_engine::catalog::{Scheme, Sensor, Verify};
+use ensue_engine::catalog::{Scheme, Sensor, Verify, Vouched};
 use ensue_engine::command::ReceivedEvent;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
@@ -12,7 +16,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::deliveries::{Delivery, DeliveryEnd};
-use crate::ports::SecretState;
+use crate::listening::Heard;
+use crate::ports::{ConfirmedTopic, SecretState};
 
 /// The response to a delivery.
 #[derive(Serialize, JsonSchema)]
@@ -35,6 +40,18 @@ impl<'a> From<&'a ReceivedEvent> for WireTakenEvent<'a> {
     }
 }
 
+/// The topics of Amazon SNS whose subscriptions were confirmed.
+#[wire(Serialize)]
+pub(crate) struct WireConfirmed {
+    topics: Vec<String>,
+}
+
+impl From<Vec<ConfirmedTopic>> for WireConfirmed {
+    fn from(confirmed: Vec<ConfirmedTopic>) -> Self {
+        Self { topics: confirmed.into_iter().map(|confirmed| confirmed.topic).collect() }
+    }
+}
+
 /// A delivery to sign and send.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -42,7 +59,12 @@ pub(crate) struct WireSend {
     /// The name of the event in the sender's terms; omit it for senders that do not send it in a header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) event: Option<String>,
+    /// The body as JSON. For a webhook that accepts forms, an object of the fields; for one that accepts texts, a string; for one that
+    /// accepts neither POST nor PUT, null.
     pub(crate) body: Box<RawValue>,
+    /// The values of the parameters in the webhook's path.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) path: BTreeMap<String, String>,
 }
 
 /// A webhook.
@@ -123,6 +145,12 @@ pub(crate) enum WireScheme {
     Twilio,
     /// By Zoom's signature.
     Zoom,
+    /// By a token of an issuer.
+    Jwt,
+    /// By a client certificate.
+    Mtls,
+    /// By the signature of Amazon SNS.
+    Sns,
     /// Not at all: anybody may deliver.
     None,
 }
@@ -152,6 +180,11 @@ impl From<&Verify> for WireScheme {
                 Scheme::Twilio => Self::Twilio,
                 Scheme::Zoom => Self::Zoom,
             },
+            Verify::Vouched(vouched) => match **vouched {
+                Vouched::Sns(_) => Self::Sns,
+                Vouched::Jwt(_) => Self::Jwt,
+                Vouched::Mtls(_) => Self::Mtls,
+            },
             Verify::None => Self::None,
         }
     }
@@ -180,8 +213,47 @@ struct WireDelivery {
     request_id: String,
     outcome: WireDeliveryOutcome,
     events: Vec<EventId>,
+    /// The status of the reply that ended it.
+    status: Option<u16>,
     code: Option<String>,
     why: Option<String>,
+}
+
+/// A delivery, as listeners hear it.
+#[wire(Serialize)]
+pub(crate) struct WireHeard {
+    delivery: WireDelivery,
+    content: Option<WireContent>,
+}
+
+/// What a delivery contains, without its proof.
+#[wire(Serialize)]
+struct WireContent {
+    method: String,
+    /// The path below the webhook's own, and the query.
+    target: String,
+    headers: Vec<WireHeader>,
+    /// The body as it was sent.
+    body_base64: String,
+}
+
+/// A header of a delivery.
+#[wire(Serialize)]
+struct WireHeader {
+    name: String,
+    value: String,
+}
+
+impl From<Heard> for WireHeard {
+    fn from(heard: Heard) -> Self {
+        let content = heard.content.map(|content| WireContent {
+            method: content.method.as_str().to_owned(),
+            target: content.target,
+            headers: content.headers.into_iter().map(|(name, value)| WireHeader { name, value }).collect(),
+            body_base64: STANDARD.encode(&content.body),
+        });
+        Self { delivery: heard.delivery.into(), content }
+    }
 }
 
 /// The outcome of a delivery.
@@ -192,15 +264,19 @@ enum WireDeliveryOutcome {
     Accepted,
     /// It is a duplicate.
     Repeated,
+    /// A reply of the sensor ended it.
+    Replied,
     /// It was refused.
     Refused,
 }
 
 impl From<Delivery> for WireDelivery {
     fn from(delivery: Delivery) -> Self {
+        let status = if let DeliveryEnd::Replied(status) = &delivery.end { Some(*status) } else { None };
         let (outcome, events, code, why) = match delivery.end {
             DeliveryEnd::Accepted(events) => (WireDeliveryOutcome::Accepted, events, None, None),
             DeliveryEnd::Repeated(events) => (WireDeliveryOutcome::Repeated, events, None, None),
+            DeliveryEnd::Replied(_) => (WireDeliveryOutcome::Replied, Vec::new(), None, None),
             DeliveryEnd::Refused { code, why } => (WireDeliveryOutcome::Refused, Vec::new(), Some(code), why),
         };
         Self {
@@ -210,6 +286,7 @@ impl From<Delivery> for WireDelivery {
             request_id: delivery.request_id,
             outcome,
             events,
+            status,
             code,
             why,
         }

@@ -80,7 +80,7 @@ impl WireSensor {
         let emits = sensor.emits.iter().map(|emit| WireEmit {
             trigger: emit.trigger.clone(),
             when: emit.when.as_ref().map(|when| when.source().to_owned()),
-            dedupe: emit.dedupe.as_ref().map(|dedupe| dedupe.source().to_owned()),
+            dedupe: emit.dedupe.expression().map(|dedupe| dedupe.source().to_owned()),
         });
         Self {
             r#ref: sensor.name.clone(),

@@ -1,7 +1,10 @@
 //! `ensue hooks`: lists webhooks and their deliveries, and sends test deliveries.
 
+mod listen;
+
 use clap::{Args, Subcommand};
 use ensue_engine::time::Timestamp;
+use reqwest::Url;
 use serde_json::{Value, json};
 
 use super::{Asking, Page, json_or_file, tell_next};
@@ -47,7 +50,7 @@ Examples:
         #[arg(value_name = "PACK/SENSOR")]
         hook: String,
         /// Only deliveries with one of these outcomes.
-        #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = ["accepted", "repeated", "refused"])]
+        #[arg(long, value_name = "OUTCOME", value_delimiter = ',', value_parser = ["accepted", "repeated", "replied", "refused"])]
         outcome: Vec<String>,
         /// Only deliveries since this time, or since so long ago (`1d`, `12h`).
         #[arg(long, value_name = "TIME", value_parser = moment_of)]
@@ -67,9 +70,37 @@ Examples:
         /// header, such as GitHub.
         #[arg(long)]
         event: Option<String>,
-        /// The body: JSON, or a file with JSON. `-` reads standard input.
-        #[arg(long, value_name = "JSON|FILE")]
+        /// The body: JSON, or a file with JSON. `-` reads standard input. For a webhook that accepts
+        /// forms, an object of the fields; for one that accepts texts, a string.
+        #[arg(long, value_name = "JSON|FILE", default_value = "null")]
         data: String,
+        /// A parameter of the webhook's path, such as `room=shed`. May be repeated.
+        #[arg(long, value_name = "NAME=VALUE")]
+        path: Vec<String>,
+    },
+    /// Show deliveries at a webhook as they arrive, and what they led to. The node answers them as
+    /// always.
+    #[command(after_help = "\
+Examples:
+  ensue hooks listen door/slack
+  ensue hooks listen door/slack --forward-to http://localhost:3000/slack")]
+    Listen {
+        /// The webhook.
+        #[arg(value_name = "PACK/SENSOR")]
+        hook: String,
+        /// Send each accepted delivery to this URL too: its method, path, query, headers and body,
+        /// without the proof of its sender.
+        #[arg(long, value_name = "URL")]
+        forward_to: Option<Url>,
+    },
+    /// Confirm the subscriptions of Amazon SNS that wait at a webhook.
+    #[command(after_help = "\
+Examples:
+  ensue hooks confirm my_automation/alarms")]
+    Confirm {
+        /// The webhook.
+        #[arg(value_name = "PACK/SENSOR")]
+        hook: String,
     },
 }
 
@@ -92,11 +123,25 @@ impl Hooks {
                 let answer = client.get(&path_of(&hook)?, &query).await?;
                 asking.output.print_list(&json!({ "items": answer["deliveries"] }), DELIVERIES);
             }
-            Some(Asked::Send { hook, event, data }) => {
+            Some(Asked::Listen { hook, forward_to }) => listen::run(&client, asking.output, &path_of(&hook)?, forward_to).await?,
+            Some(Asked::Confirm { hook }) => {
+                let answer = client.post(&format!("{}/confirm", path_of(&hook)?), &json!({})).await?.body;
+                asking.output.print_one(&answer, |answer| {
+                    let topics = answer["topics"].as_array().map(Vec::as_slice).unwrap_or_default();
+                    topics.iter().map(|topic| format!("{}  confirmed\n", topic.as_str().unwrap_or_default())).collect()
+                });
+            }
+            Some(Asked::Send { hook, event, data, path: parameters }) => {
                 let path = path_of(&hook)?;
                 let mut body = json!({ "body": json_or_file(&data)? });
                 if let Some(event) = event {
                     body["event"] = Value::from(event);
+                }
+                for parameter in &parameters {
+                    let (name, value) = parameter.split_once('=').ok_or_else(|| {
+                        Failure::with(Exit::Usage, format!("`{parameter}` is not a parameter")).hint("write `--path room=shed`")
+                    })?;
+                    body["path"][name] = Value::from(value);
                 }
                 let answer = client.post(&format!("{path}/send"), &body).await?.body;
                 asking.output.print_one(&answer, |answer| {
@@ -127,6 +172,7 @@ fn outcome(delivery: &Value) -> String {
         ("accepted", Some(0)) => "accepted, no event".to_owned(),
         ("accepted", Some(1)) => "accepted".to_owned(),
         ("accepted", Some(events)) => format!("accepted, {events} events"),
+        ("replied", _) => format!("replied, {}", cell(delivery, "status")),
         (outcome, _) => outcome.to_owned(),
     }
 }

@@ -47,6 +47,7 @@ permissions! {
     RulesWrite = "rules":"write";
     HooksRead = "hooks":"read";
     HooksSend = "hooks":"send";
+    HooksListen = "hooks":"listen";
     EventsRead = "events":"read";
     EventsWrite = "events":"write";
     EnforcementsRead = "enforcements":"read";
@@ -139,6 +140,7 @@ const LIMITABLE: &[Permission] = &[
     Permission::RulesWrite,
     Permission::HooksRead,
     Permission::HooksSend,
+    Permission::HooksListen,
     Permission::EventsRead,
     Permission::EventsWrite,
     Permission::EnforcementsRead,

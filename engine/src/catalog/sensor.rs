@@ -132,6 +132,28 @@ pub enum Repeats {
     Allow,
 }
 
+/// The key under which an event is accepted once within 24 hours.
+#[derive(Clone, Debug, Default)]
+pub enum EmitKey {
+    /// The id that the scheme of the webhook has for a delivery, if it has one; for other sources that of the source.
+    #[default]
+    Natural,
+    /// None: each event is accepted.
+    Nothing,
+    /// The value of this expression.
+    By(Expression),
+}
+
+impl EmitKey {
+    /// Returns the expression, if the author wrote one.
+    pub fn expression(&self) -> Option<&Expression> {
+        match self {
+            Self::Natural | Self::Nothing => None,
+            Self::By(expression) => Some(expression),
+        }
+    }
+}
+
 /// An event that a delivery may create.
 #[derive(Clone, Debug)]
 pub struct Emit {
@@ -139,8 +161,8 @@ pub struct Emit {
     pub trigger: TriggerRef,
     /// Its condition; `None` means always.
     pub when: Option<Expression>,
-    /// The key under which it is accepted once within 24 hours; `None` means that each one is accepted.
-    pub dedupe: Option<Expression>,
+    /// The key under which it is accepted once within 24 hours.
+    pub dedupe: EmitKey,
     /// Its payload; `None` means the body of the delivery, byte for byte.
     pub payload: Option<Template>,
 }

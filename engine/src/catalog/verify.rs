@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use crate::names::KeyRef;
 
 /// The minimum size in bytes of a key that verifies deliveries. A shorter key can be guessed, and with an
@@ -18,6 +20,8 @@ pub enum Verify {
         /// The shared secret, or the sender's public key.
         key: KeyRef,
     },
+    /// By an authority that the sender and this node both trust, without a key of this node.
+    Vouched(Arc<Vouched>),
     /// Not at all: anybody may deliver.
     None,
 }
@@ -27,22 +31,94 @@ impl Verify {
     pub fn key(&self) -> Option<&KeyRef> {
         match self {
             Self::Proof { key, .. } => Some(key),
-            Self::None => None,
+            Self::Vouched(_) | Self::None => None,
         }
     }
 
-    /// Returns the form of the proof, or `None` if anybody may deliver.
+    /// Returns the form of the proof under a key, or `None` if there is no key.
     pub fn scheme(&self) -> Option<&Scheme> {
         match self {
             Self::Proof { scheme, .. } => Some(scheme),
-            Self::None => None,
+            Self::Vouched(_) | Self::None => None,
+        }
+    }
+
+    /// Returns how deliveries of Amazon SNS are verified, or `None` for another sender.
+    pub fn sns(&self) -> Option<&SnsVerify> {
+        match self {
+            Self::Vouched(vouched) => match &**vouched {
+                Vouched::Sns(sns) => Some(sns),
+                Vouched::Jwt(_) | Vouched::Mtls(_) => None,
+            },
+            Self::Proof { .. } | Self::None => None,
         }
     }
 
     /// Returns true if the proof covers the body, so that nobody else can change it.
     pub fn signs_the_body(&self) -> bool {
-        self.scheme().is_some_and(Scheme::signs_the_body)
+        self.scheme().is_some_and(Scheme::signs_the_body) || self.sns().is_some()
     }
+}
+
+/// The authority that vouches for a sender.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vouched {
+    /// Amazon SNS, which signs each message with a certificate that it publishes.
+    Sns(SnsVerify),
+    /// The issuer of the token in `Authorization: Bearer`.
+    Jwt(JwtVerify),
+    /// The authority that signed the sender's client certificate.
+    Mtls(MtlsVerify),
+}
+
+/// The maximum number of topics, audiences, claims, names or fingerprints of one hook.
+pub const VOUCHED_MAX: usize = 64;
+
+/// Which messages of Amazon SNS are accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnsVerify {
+    /// The ARNs of the topics. SNS signs for everybody who has a topic, so that its signature alone proves nothing.
+    pub topics: Vec<String>,
+    /// The hosts of certificates, with their ports, instead of Amazon's.
+    pub hosts: Vec<String>,
+    /// Whether signatures of version 1 are accepted.
+    pub version_1: SnsVersion1,
+}
+
+/// Whether signatures of version 1 are accepted, which use SHA-1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnsVersion1 {
+    /// They are.
+    Accepted,
+    /// They are not.
+    Refused,
+}
+
+/// Which tokens of an issuer are accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JwtVerify {
+    /// The issuer, as tokens have it in `iss`.
+    pub issuer: String,
+    /// For whom a token must be.
+    pub audience: Vec<String>,
+    /// The URL of the issuer's keys; `None` if its discovery document has it.
+    pub jwks: Option<String>,
+    /// The values that claims must have.
+    pub claims: Vec<(String, Value)>,
+    /// How far the clocks may differ, in seconds.
+    pub leeway_seconds: u32,
+}
+
+/// Which client certificates are accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MtlsVerify {
+    /// Subjects, and alternative names such as `dns:hooks.example.test`.
+    pub names: Vec<String>,
+    /// SHA-256 fingerprints, in lower-case hexadecimal digits.
+    pub fingerprints: Vec<String>,
+    /// The header in which a trusted proxy reports the subject or the fingerprint, in lower case; `None` if the node itself
+    /// ends TLS.
+    pub header: Option<String>,
 }
 
 /// The form of a proof.
@@ -94,7 +170,36 @@ pub enum Scheme {
 impl Scheme {
     /// Returns true if the proof covers the public URL, so that the node must know its own.
     pub fn signs_the_url(&self) -> bool {
-        *self == Self::Twilio
+        match self {
+            Self::Twilio => true,
+            Self::Hmac(hmac) => hmac.signed.iter().any(|part| matches!(part, SignedPart::Url | SignedPart::Path)),
+            _ => false,
+        }
+    }
+
+    /// Returns true if its senders give each delivery an id, which repeats have too.
+    pub fn has_natural_key(&self) -> bool {
+        match self {
+            Self::Basic | Self::Bearer | Self::Header(_) | Self::Hmac(_) | Self::Dropbox | Self::Meta | Self::Zoom => false,
+            Self::Bitbucket
+            | Self::Discord
+            | Self::Github
+            | Self::Gitlab
+            | Self::Jira
+            | Self::Linear
+            | Self::Pagerduty
+            | Self::Sentry
+            | Self::Shopify
+            | Self::Slack
+            | Self::Standard
+            | Self::Stripe
+            | Self::Twilio => true,
+        }
+    }
+
+    /// Returns true if the proof covers the method.
+    pub fn signs_the_method(&self) -> bool {
+        matches!(self, Self::Hmac(hmac) if hmac.signed.contains(&SignedPart::Method))
     }
 
     /// Returns true if the proof covers the body, so that nobody else can change it.
@@ -169,6 +274,12 @@ pub enum SignedPart {
     Timestamp,
     /// The id of the delivery.
     Id,
+    /// The public URL, with its query.
+    Url,
+    /// The method, in capitals.
+    Method,
+    /// The path and query of the public URL.
+    Path,
 }
 
 /// Where the time of a signature is.

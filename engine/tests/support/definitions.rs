@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    Action, Builtin, Catalog, Concurrency, Decode, Definitions, Does, Emit, Field, Fields, Flow, LockConflict, Mode, OnLost, OnPoison,
-    PoisonLimit, Presence, ProcessCommand, ProcessSource, Reading, Restart, Rule, Run, RunAs, Schema, Sensor, Source, Stage, Trigger, Type,
+    Action, Builtin, Catalog, Concurrency, Decode, Definitions, Does, Emit, EmitKey, Field, Fields, Flow, LockConflict, Mode, OnLost,
+    OnPoison, PoisonLimit, Presence, ProcessCommand, ProcessSource, Reading, Restart, Rule, Run, RunAs, Schema, Sensor, Source, Stage,
+    Trigger, Type,
 };
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::WorkerQueueName;
@@ -161,7 +162,7 @@ impl Pieces {
             name: name.parse().unwrap(),
             description: String::new(),
             source: Source::Timer { schedule: Arc::new(plan) },
-            emits: vec![Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: None, payload }],
+            emits: vec![Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: EmitKey::Natural, payload }],
             config: Arc::new(json!({})),
         };
         self.sensors.insert(name.to_owned(), sensor);
@@ -184,7 +185,7 @@ impl Pieces {
             name: name.parse().unwrap(),
             description: String::new(),
             source: Source::Process(Arc::new(process)),
-            emits: vec![Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: None, payload: None }],
+            emits: vec![Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: EmitKey::Natural, payload: None }],
             config: Arc::new(json!({})),
         };
         self.sensors.insert(name.to_owned(), sensor);

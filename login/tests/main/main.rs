@@ -14,6 +14,7 @@ mod openid;
 mod passwords;
 mod provider;
 mod refresh;
+mod senders;
 mod settings;
 #[path = "../../../tests/support/skipped.rs"]
 mod skipped;

@@ -159,6 +159,7 @@ fn about(
         readers: stores.readers.clone(),
         catalogs: stores.catalogs.clone(),
         edge: stores.edge.clone(),
+        has_url: config.url.is_some(),
         sensors: working.sensors.clone(),
         connections: NodeConnections(working.connections.clone()),
         jobs: following.jobs.clone(),

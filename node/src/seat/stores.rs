@@ -62,7 +62,8 @@ impl Stores {
         let vars = Arc::new(VarTable::new(engine.vars().clone()));
         let tokens = Arc::new(TokenTable::open_vault(opened.vault.clone(), engine, around.clock.clone())?);
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), engine.packs().clone(), opened.log.reader()?)?);
-        let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: keys.clone(), clock: around.clock.clone() });
+        let edge =
+            Arc::new(Edge { log, catalogs: catalogs.clone(), keys: keys.clone(), clock: around.clock.clone(), senders: Arc::default() });
         let bodies = Arc::new(BodyCache::new(around.queues.of(QueueName::BodyBytes).clone()));
         let ends = Ends::after(opened.head.position);
         let changes = RecentChanges::after(opened.head.position);

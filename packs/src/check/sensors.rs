@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{self, Emit, Extra, Repeats, Source};
+use ensue_engine::catalog::{self, Emit, EmitKey, Extra, Repeats, Source};
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_expression::{Expression, ValueType};
 use serde_json::Value;
@@ -40,6 +40,7 @@ pub(super) fn sensor(
         written::Source::Pulled(pulled, reading) => pulled::source(checking, file, (pulled, reading), &written.emits, report),
     };
     webhooks::warn_of_wait_without_key(file, written, report);
+    webhooks::warn_of_unnamed_rule(checking, file, written, report);
     let emits: Vec<Option<Emit>> = written.emits.iter().map(|emit| self::emit(checking, file, (&written.source, emit), report)).collect();
     Some(catalog::Sensor {
         name,
@@ -80,6 +81,12 @@ fn emit(
             .hint("remove it");
         return None;
     }
+    if let (Some(span), written::Source::Timer(_) | written::Source::Pulled(..)) = (&written.no_key, source) {
+        report
+            .error(Code::FieldOutOfPlace, file, first_line(span, file), "`dedupe: none` is only for webhooks, whose schemes may have a key")
+            .hint("remove it");
+        return None;
+    }
     let trigger = trigger_to_make(checking, file, &written.trigger, report);
     let when = written.when.as_ref().map(|node| scope.condition(node, "`when`", report));
     let scope = match &when {
@@ -108,7 +115,12 @@ fn emit(
             given.check(schema, Extra::Allowed, report);
         }
     }
-    Some(Emit { trigger: trigger?.0, when: optional(when)?, dedupe: optional(dedupe)?, payload: optional(payload)? })
+    let dedupe = match optional(dedupe)? {
+        Some(expression) => EmitKey::By(expression),
+        None if written.no_key.is_some() => EmitKey::Nothing,
+        None => EmitKey::Natural,
+    };
+    Some(Emit { trigger: trigger?.0, when: optional(when)?, dedupe, payload: optional(payload)? })
 }
 
 /// Compiles `dedupe`, which is a text or a whole number. A delivery without the key is not deduplicated.
@@ -146,6 +158,14 @@ fn verify(checking: &Checking<'_>, file: &SourceText, written: &Verify, name: &S
                 report.warning(Code::WeakHash, file, place.clone(), "SHA-1 is known to be weak").hint("use `sha256` if the sender can");
             }
             Some(catalog::Verify::Proof { scheme: scheme.clone(), key: self::key(checking, file, key, report)? })
+        }
+        Verify::Vouched { vouched, weak } => {
+            if let Some(place) = weak {
+                report
+                    .warning(Code::WeakHash, file, place.clone(), "SHA-1 is known to be weak")
+                    .hint("set `SignatureVersion` of the topic to 2, and remove `sha1`");
+            }
+            Some(catalog::Verify::Vouched(Arc::new(vouched.clone())))
         }
         Verify::None(span) => {
             report

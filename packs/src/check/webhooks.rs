@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{self, EarlyReply, PathPart, Repeats, Reply, ReplyProof, WaitingReply};
+use ensue_engine::catalog::{self, EarlyReply, PathPart, Repeats, Reply, ReplyProof, Vouched, WaitingReply};
 use ensue_engine::names::RuleRef;
 use ensue_expression::{MapType, Occurrence, Others, ValueType};
 
@@ -12,6 +12,7 @@ use super::refs::own_rule;
 use super::roots::config_type;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
+use crate::fields::listed;
 use crate::source::SourceText;
 use crate::written;
 
@@ -140,9 +141,15 @@ pub(super) fn warn_of_wait_without_key(file: &SourceText, written: &written::Sen
     let Some(waits) = &webhook.waits else { return };
     let drops_repeats = match &webhook.verify {
         written::Verify::Proof { scheme, .. } => scheme.signs_the_body() && webhook.repeats == Repeats::Drop,
+        written::Verify::Vouched { vouched: Vouched::Sns(_), .. } => webhook.repeats == Repeats::Drop,
+        written::Verify::Vouched { .. } | written::Verify::None(_) => false,
+    };
+    let has_natural_key = match &webhook.verify {
+        written::Verify::Proof { scheme, .. } => scheme.has_natural_key(),
+        written::Verify::Vouched { vouched, .. } => matches!(vouched, Vouched::Sns(_)),
         written::Verify::None(_) => false,
     };
-    if drops_repeats || written.emits.iter().all(|emit| emit.dedupe.is_some()) {
+    if drops_repeats || written.emits.iter().all(|emit| emit.dedupe.is_some() || (has_natural_key && emit.no_key.is_none())) {
         return;
     }
     report
@@ -153,4 +160,25 @@ pub(super) fn warn_of_wait_without_key(file: &SourceText, written: &written::Sen
             "a sender that gets no reply in time sends again, and this sensor does not recognize the repeat",
         )
         .hint("add `dedupe` to each item of `emits`, so that the repeat gets the reply of the first delivery");
+}
+
+/// Warns of a reply that waits for any rule, if several rules of the pack react to the events of the delivery: which of them answers is
+/// then a matter of their order.
+pub(super) fn warn_of_unnamed_rule(checking: &Checking<'_>, file: &SourceText, written: &written::Sensor, report: &mut Report) {
+    let written::Source::Webhook(webhook) = &written.source else { return };
+    let Some(waits) = webhook.waits.as_ref().filter(|waits| waits.rule.is_none()) else { return };
+    let is_emitted = |trigger: &str| written.emits.iter().any(|emit| emit.trigger.value == trigger);
+    let reacts = |rule: &written::Rule| rule.triggers.iter().any(|trigger| is_emitted(&trigger.value));
+    let rules = checking.pack.rules.iter().filter(|(_, rule)| rule.body.as_ref().is_some_and(reacts));
+    let names: Vec<String> = rules.map(|(name, _)| format!("{}.{name}", checking.pack.name)).collect();
+    if let [first, second, ..] = names.as_slice() {
+        report
+            .warning(
+                Code::ReplyRuleUnnamed,
+                file,
+                waits.at.clone(),
+                format!("the reply waits for any rule, and {} rules react to this sensor's events: {}", names.len(), listed(&names)),
+            )
+            .hint(format!("name the rule whose execution answers, for example `rule: {first}` or `rule: {second}`"));
+    }
 }

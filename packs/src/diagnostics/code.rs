@@ -187,6 +187,8 @@ codes! {
     CursorUnread = "cursor_unread";
     /// A reply that waits, at a sensor that does not recognize repeats.
     WaitWithoutDedupe = "wait_without_dedupe";
+    /// A reply that waits, where several rules could be the one that it waits for.
+    ReplyRuleUnnamed = "reply_rule_unnamed";
 
     // The steps of a workflow.
     /// No such step.

@@ -38,7 +38,7 @@ pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
     }
     for sensor in &pack.parts.sensors {
         let emits = sensor.emits.iter();
-        of_pack.paths.extend(emits.clone().flat_map(|emit| emit.when.iter().chain(&emit.dedupe).flat_map(Expression::reads)));
+        of_pack.paths.extend(emits.clone().flat_map(|emit| emit.when.iter().chain(emit.dedupe.expression()).flat_map(Expression::reads)));
         of_pack.paths.extend(emits.flat_map(|emit| emit.payload.iter().flat_map(Template::reads)));
         of_pack.keys.extend(sensor.source.webhook().and_then(|verify| verify.key()).map(ToString::to_string));
     }

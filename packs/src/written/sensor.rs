@@ -88,8 +88,9 @@ static EMIT: Shape = Shape {
             "dedupe",
             Kind::Expression,
             "An expression that returns the delivery's own id. The same id is accepted once within 24 hours. If the delivery lacks a \
-             field that the expression reads, the event is accepted without an id. Not for a `timer`, because each of its times is due \
-             only once.",
+             field that the expression reads, the event is accepted without an id. Without `dedupe`, it is the id that the scheme of a \
+             webhook has for a delivery, if it has one; `none` turns that off. Not for a `timer`, because each of its times is due only \
+             once.",
         ),
         optional(
             "payload",
@@ -118,6 +119,8 @@ pub(crate) struct Emit {
     pub(crate) trigger: Spanned<String>,
     pub(crate) when: Option<Node>,
     pub(crate) dedupe: Option<Node>,
+    /// Where the author turned the natural key off, if so.
+    pub(crate) no_key: Option<std::ops::Range<usize>>,
     pub(crate) payload: Option<Node>,
 }
 
@@ -187,9 +190,12 @@ fn read_emits(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Emit>>
 fn read_emit(node: Node, file: &SourceText, report: &mut Report) -> Option<Emit> {
     let mut fields = Fields::open(node, &EMIT, file, report)?;
     let trigger = fields.take_required("trigger", report);
+    let is_none = |node: &Node| matches!(&node.content, Content::Text { value, .. } if value == "none");
+    let dedupe = fields.take("dedupe").map(|entry| entry.value);
     Some(Emit {
         when: fields.take("when").map(|entry| entry.value),
-        dedupe: fields.take("dedupe").map(|entry| entry.value),
+        no_key: dedupe.as_ref().filter(|node| is_none(node)).map(|node| node.span.clone()),
+        dedupe: dedupe.filter(|node| !is_none(node)),
         payload: fields.take("payload").map(|entry| entry.value),
         trigger: text(trigger?.value, "`trigger`", file, report)?,
     })

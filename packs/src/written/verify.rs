@@ -1,10 +1,13 @@
 //! `verify` of a webhook: the scheme by which a delivery proves its sender.
 
+mod vouched;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{
     HmacAlgorithm, HmacVerify, Scheme, SignatureEncoding, SignatureList, SignatureTime, SignedPart, TOLERANCE_SECONDS, TimePlace, TimeUnit,
+    Vouched,
 };
 use ensue_expression::nearest;
 
@@ -20,6 +23,12 @@ pub(crate) enum Verify {
     Proof {
         scheme: Scheme,
         key: Spanned<String>,
+        /// The place of a hash that is known to be weak, which is reported as a warning.
+        weak: Option<Range<usize>>,
+    },
+    /// By an authority, without a key.
+    Vouched {
+        vouched: Vouched,
         /// The place of a hash that is known to be weak, which is reported as a warning.
         weak: Option<Range<usize>>,
     },
@@ -46,7 +55,7 @@ const VENDORS: [(&str, Scheme); 15] = [
     ("zoom", Scheme::Zoom),
 ];
 
-pub(super) static VERIFY: [(&str, &Shape); 21] = [
+pub(super) static VERIFY: [(&str, &Shape); 24] = [
     ("basic", &BY_KEY),
     ("bearer", &BY_KEY),
     ("bitbucket", &BY_KEY),
@@ -57,20 +66,22 @@ pub(super) static VERIFY: [(&str, &Shape); 21] = [
     ("header", &BY_HEADER),
     ("hmac", &BY_HMAC),
     ("jira", &BY_KEY),
+    ("jwt", &vouched::JWT),
     ("linear", &BY_KEY),
     ("meta", &BY_KEY),
+    ("mtls", &vouched::MTLS),
     ("none", &BY_NOTHING),
     ("pagerduty", &BY_KEY),
     ("sentry", &BY_KEY),
     ("shopify", &BY_KEY),
     ("slack", &BY_KEY),
+    ("sns", &vouched::SNS),
     ("standard", &BY_KEY),
     ("stripe", &BY_KEY),
     ("twilio", &BY_KEY),
     ("zoom", &BY_KEY),
 ];
-const SCHEMES: [&str; 21] = words(&VERIFY);
-const SCHEMES_LATER: [&str; 3] = ["jwt", "mtls", "sns"];
+const SCHEMES: [&str; 24] = words(&VERIFY);
 
 static BY_KEY: Shape = Shape { what: "`verify` with this scheme", fields: &[SCHEME, KEY], ..Shape::BARE };
 
@@ -120,7 +131,8 @@ static BY_HMAC: Shape = Shape {
         optional(
             "signed",
             Kind::Text(Form::Any),
-            "What is signed, with `${body}`, `${timestamp}` and `${id}` for the parts of the delivery. The default is `${body}`.",
+            "What is signed, with `${body}`, `${timestamp}`, `${id}`, `${url}`, `${method}` and `${path}` for the parts of the delivery. The \
+             default is `${body}`.",
         ),
         optional("tolerance", Kind::Text(Form::SomeTime), "The tolerance of `timestamp`, `5m` by default."),
     ],
@@ -140,13 +152,13 @@ static TIMESTAMP: Shape = Shape {
 
 static BY_NOTHING: Shape = Shape { what: "`verify` with the scheme `none`", fields: &[SCHEME], ..Shape::BARE };
 
-const SCHEME: Field = required(
+pub(super) const SCHEME: Field = required(
     "scheme",
     "verify: { scheme: github, key: release.webhook_secret }",
     Kind::Text(Form::Any),
     "How a delivery proves its sender: the name of a vendor; `standard` (Standard Webhooks, Svix); `hmac`, a signature that the fields \
-     next to it describe; `basic`, `bearer` or `header`, a token that the sender sends as it is; or `none`: anyone who knows the URL \
-     can create events.",
+     next to it describe; `basic`, `bearer` or `header`, a token that the sender sends as it is; `sns`, `jwt` or `mtls`, for whose sender an authority \
+     vouches; or `none`: anyone who knows the URL can create events.",
 );
 
 const KEY: Field = required(
@@ -176,6 +188,9 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
             Some(Verify::Proof { scheme: Scheme::Header(header_name(header?, file, report)?), key: key?, weak: None })
         }
         (Some("hmac"), _) => by_hmac(node, file, report),
+        (Some("jwt"), _) => vouched::jwt(node, file, report),
+        (Some("mtls"), _) => vouched::mtls(node, file, report),
+        (Some("sns"), _) => vouched::sns(node, file, report),
         (Some("none"), _) => {
             let fields = Fields::open(node, &BY_NOTHING, file, report)?;
             Some(Verify::None(scheme.map_or(fields.start, |scheme| scheme.span)))
@@ -191,16 +206,10 @@ fn report_unknown(node: Node, file: &SourceText, report: &mut Report) -> Option<
     let mut fields = Fields::open(node, &BY_HMAC, file, report)?;
     let entry = fields.take_required("scheme", report)?;
     let scheme = text(entry.value, "`scheme`", file, report)?;
-    if SCHEMES_LATER.contains(&scheme.value.as_str()) {
-        report
-            .error(Code::NotYet, file, scheme.span, format!("the scheme `{}` is not in this release yet", scheme.value))
-            .hint("use `hmac`, which can describe most signatures; see docs/roadmap.md for what is planned");
-    } else {
-        report
-            .error(Code::InvalidValue, file, scheme.span, format!("`{}` is not a signature scheme", scheme.value))
-            .did_you_mean(nearest(&scheme.value, SCHEMES))
-            .hint(format!("use one of {}", listed(&SCHEMES)));
-    }
+    report
+        .error(Code::InvalidValue, file, scheme.span, format!("`{}` is not a signature scheme", scheme.value))
+        .did_you_mean(nearest(&scheme.value, SCHEMES))
+        .hint(format!("use one of {}", listed(&SCHEMES)));
     Some(())
 }
 
@@ -286,7 +295,7 @@ fn read_timestamp(node: Node, parse: SignatureList, file: &SourceText, report: &
     Some(SignatureTime { place, unit })
 }
 
-/// Reads a text with `${body}`, `${timestamp}` and `${id}`.
+/// Reads a text with the parts of a delivery, such as `${body}`.
 fn read_signed(signed: &Spanned<String>, file: &SourceText, report: &mut Report) -> Option<Vec<SignedPart>> {
     let mut parts = Vec::new();
     let mut rest = signed.value.as_str();
@@ -296,6 +305,9 @@ fn read_signed(signed: &Spanned<String>, file: &SourceText, report: &mut Report)
                 "body" => SignedPart::Body,
                 "timestamp" => SignedPart::Timestamp,
                 "id" => SignedPart::Id,
+                "url" => SignedPart::Url,
+                "method" => SignedPart::Method,
+                "path" => SignedPart::Path,
                 _ => return None,
             };
             Some((part, rest))
@@ -303,7 +315,7 @@ fn read_signed(signed: &Spanned<String>, file: &SourceText, report: &mut Report)
         let Some((part, after)) = part else {
             report
                 .error(Code::InvalidValue, file, signed.span.clone(), "`signed` names a part that a delivery does not have")
-                .hint("use `${body}`, `${timestamp}` and `${id}`, and other characters as they are");
+                .hint("use `${body}`, `${timestamp}`, `${id}`, `${url}`, `${method}` and `${path}`, and other characters as they are");
             return None;
         };
         if !before.is_empty() {
@@ -329,7 +341,7 @@ fn read_key(fields: &mut Fields<'_>, report: &mut Report) -> Option<Spanned<Stri
     text(entry.value, "`key`", fields.file, report)
 }
 
-fn header_name(header: Spanned<String>, file: &SourceText, report: &mut Report) -> Option<String> {
+pub(super) fn header_name(header: Spanned<String>, file: &SourceText, report: &mut Report) -> Option<String> {
     let is_header = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     if !header.value.is_empty() && header.value.bytes().all(is_header) {
         return Some(header.value.to_ascii_lowercase());

@@ -28,14 +28,21 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 35] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 42] = [
     ("the item with `wait` must be the last", "which item of a list is the last is not known in one of them"),
     ("`wait` must be from 1ms to 25s", "how long a duration is, is inside of a text"),
     ("a reply cannot have the header", "which headers a connection has is not the form of a name"),
+    ("is not the ARN of a topic", "what an ARN is, is inside of a text"),
+    ("is not a host, or a host and a port", "what a host is, is inside of a text"),
+    ("is not a URL that begins with", "what a URL is, is inside of a text"),
+    ("is not a SHA-256 in lower-case", "what a fingerprint is, is inside of a text"),
+    ("`leeway` is longer than", "how long a duration is, is inside of a text"),
+    ("`mtls` needs `names` or `fingerprints`", "that one of two fields is there, or both, is said in no other mapping"),
     ("is not a network", "what a network is, is inside of a text"),
     ("is not a rate", "what a rate is, is inside of a text"),
     ("is not a path", "which parameters a path has is inside of a text"),
     ("`inquiry.link`", "what an expression reads is a text to a schema"),
+    ("`dedupe: none` is only for webhooks", "what a sensor watches is said beside its `emits`"),
     ("`dedupe` is only for deliveries", "what a sensor watches is said beside its `emits`"),
     ("is not an absolute path", "whether a text with expressions is a path is known once it is computed"),
     ("files cannot be moved to", "a name and a path have no common form"),

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use ensue_engine::catalog::{Repeats, Verify};
 use ensue_engine::explain::{Explain as _, Fault};
+use ensue_engine::ports::HookConnection;
 use serde_json::json;
 
 use super::*;
@@ -22,6 +23,7 @@ fn request(headers: &[(&str, &str)], body: impl Into<Bytes>) -> HookRequest {
         method: HookMethod::Post,
         path: Vec::new(),
         url: String::new(),
+        connection: HookConnection::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{
-    AfterFile, Emit, Field, Fields, FileChange, FileContent, FileSource, FileStart, FirstPoll, HttpBody, HttpRequest, OnPoison,
+    AfterFile, Emit, EmitKey, Field, Fields, FileChange, FileContent, FileSource, FileStart, FirstPoll, HttpBody, HttpRequest, OnPoison,
     PoisonLimit, PollSource, PollTimes, Presence, ProcessSource, Reading, Restart, Schema, Type,
 };
 use ensue_engine::record::Digest;
@@ -89,7 +89,7 @@ fn emit(when: Option<&str>, payload: Option<Json>) -> Emit {
     Emit {
         trigger: "dev.changed".parse().unwrap(),
         when: when.map(expression),
-        dedupe: None,
+        dedupe: EmitKey::Natural,
         payload: payload.map(|payload| template(&payload)),
     }
 }

@@ -12,7 +12,7 @@ const SECONDS: i64 = 1_800_000_000;
 const NOW: Timestamp = Timestamp::from_micros(SECONDS * 1_000_000);
 
 fn delivered<'a>(headers: &'a [(String, String)], body: &'a [u8]) -> Delivered<'a> {
-    Delivered { headers, body, url: "" }
+    Delivered { headers, body, url: "", method: HookMethod::Post }
 }
 
 fn key() -> Secret {
@@ -93,7 +93,7 @@ fn tokens() -> Vec<Scheme> {
 }
 
 fn signed_at(scheme: &Scheme, now: Timestamp) -> Vec<(String, String)> {
-    sign(scheme, Unsigned { body: BODY, id: "d-1", now, url: "" }, Some(&key_of(scheme))).unwrap()
+    sign(scheme, Unsigned { body: BODY, id: "d-1", now, url: "", method: HookMethod::Post }, Some(&key_of(scheme))).unwrap()
 }
 
 fn signed(scheme: &Scheme) -> Vec<(String, String)> {
@@ -262,7 +262,7 @@ fn ed25519_signatures_pass_under_the_public_key_alone() {
     ];
     assert_eq!(check(&Scheme::Standard, delivered(&headers, BODY), Some(&standard), NOW), Ok(()));
     for (scheme, key) in [(Scheme::Discord, discord), (Scheme::Standard, standard)] {
-        let unsigned = Unsigned { body: BODY, id: "d-1", now: NOW, url: "" };
+        let unsigned = Unsigned { body: BODY, id: "d-1", now: NOW, url: "", method: HookMethod::Post };
         assert_eq!(sign(&scheme, unsigned, Some(&key)), Err(SignatureRefusal::NoPrivateKey));
     }
 }
@@ -356,7 +356,10 @@ fn missing_or_short_key_passes_nothing_and_signs_nothing() {
     ] {
         let headers = [with_empty_key.clone()];
         assert_eq!(check(&Scheme::Github, delivered(&headers, BODY), key.as_ref(), NOW), Err(refusal.clone()));
-        assert_eq!(sign(&Scheme::Github, Unsigned { body: BODY, id: "d-1", now: NOW, url: "" }, key.as_ref()), Err(refusal));
+        assert_eq!(
+            sign(&Scheme::Github, Unsigned { body: BODY, id: "d-1", now: NOW, url: "", method: HookMethod::Post }, key.as_ref()),
+            Err(refusal)
+        );
     }
 }
 

@@ -83,6 +83,8 @@ fn mac(url: &str, fields: &str, key: &[u8]) -> hmac::Tag {
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::catalog::HookMethod;
+
     use super::*;
 
     // The example of Twilio's documentation.
@@ -96,7 +98,7 @@ mod tests {
     }
 
     fn checked(url: &str, content_type: &str, body: &[u8], signature: &str) -> Result<(), SignatureRefusal> {
-        check(Delivered { headers: &headers(content_type, signature), body, url }, KEY)
+        check(Delivered { headers: &headers(content_type, signature), body, url, method: HookMethod::Post }, KEY)
     }
 
     const IS_FORM: &str = "application/x-www-form-urlencoded";

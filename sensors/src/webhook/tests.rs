@@ -17,7 +17,7 @@ const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const URL: &str = "https://ensue.example.test/hooks/github/webhook";
 
 fn received(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Received, HookRefusal> {
-    super::receive(sensor, request, Proving { keys, now: NOW })
+    super::receive(sensor, request, Proving { keys, now: NOW, vouched: None })
 }
 
 fn receive(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Vec<Emitted>, HookRefusal> {
@@ -44,7 +44,7 @@ fn template(value: &serde_json::Value) -> Template {
 }
 
 fn emit(trigger: &str) -> Emit {
-    Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: None, payload: None }
+    Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: EmitKey::Nothing, payload: None }
 }
 
 fn proof_by(scheme: Scheme) -> Verify {
@@ -74,6 +74,7 @@ fn request(headers: &[(&str, &str)], body: &str) -> HookRequest {
         method: HookMethod::Post,
         path: Vec::new(),
         url: format!("{URL}?from=ci"),
+        connection: HookConnection::default(),
     }
 }
 
@@ -83,7 +84,7 @@ fn delivery(body: &str) -> HookRequest {
 
 fn signed(sensor: &Sensor, mut request: HookRequest) -> HookRequest {
     let scheme = sensor.source.webhook().and_then(Verify::scheme).unwrap();
-    let unsigned = Unsigned { body: &request.body, id: "d-1", now: NOW, url: &request.url };
+    let unsigned = Unsigned { body: &request.body, id: "d-1", now: NOW, url: &request.url, method: request.method };
     request.headers.extend(signatures::sign(scheme, unsigned, Some(&key())).unwrap());
     request
 }
@@ -103,10 +104,11 @@ fn events_of_a_signed_delivery_share_its_exact_body() {
 fn composed_delivery_is_accepted_by_its_hook() {
     let sensor = github(vec![Emit {
         when: Some(expression(r#"headers["x-github-event"] == "pull_request""#)),
-        dedupe: Some(expression(r#"headers["x-github-delivery"]"#)),
+        dedupe: EmitKey::By(expression(r#"headers["x-github-delivery"]"#)),
         ..emit("github.pull_request")
     }]);
-    let outgoing = Outgoing { event: "pull_request", delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW, url: URL };
+    let outgoing =
+        Outgoing { event: "pull_request", delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW, url: URL, path: &[] };
     let request = compose(&sensor, outgoing.clone(), Some(&key())).unwrap();
     let made = receive(&sensor, &request, current(&key())).unwrap();
     assert_eq!(made[0].dedupe.as_deref(), Some("d-9"));
@@ -117,7 +119,7 @@ fn composed_delivery_is_accepted_by_its_hook() {
 fn sender_without_an_event_header_composes_none() {
     for (sensor, header) in [(github(vec![emit("github.push")]), "x-github-event"), (open(vec![emit("github.push")]), "x-event")] {
         let sent = |event| {
-            let outgoing = Outgoing { event, delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW, url: URL };
+            let outgoing = Outgoing { event, delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW, url: URL, path: &[] };
             let request = compose(&sensor, outgoing, Some(&key())).unwrap();
             request.headers.into_iter().find(|(name, _)| name == header).map(|(_, value)| value)
         };
@@ -235,7 +237,7 @@ fn emit_that_errs_rejects_the_delivery_and_is_named() {
         let mut emit = emit("github.push");
         match part {
             EmitPart::When => emit.when = Some(expression("body.missing == 1")),
-            EmitPart::Dedupe => emit.dedupe = Some(expression("body.tags")),
+            EmitPart::Dedupe => emit.dedupe = EmitKey::By(expression("body.tags")),
             EmitPart::Payload => emit.payload = Some(template(&json!({ "x": "${{ body.missing }}" }))),
         }
         emit
@@ -259,7 +261,7 @@ fn condition_that_is_not_boolean_is_reported() {
 
 #[test]
 fn repeated_delivery_has_the_same_key() {
-    let by_id = Emit { dedupe: Some(expression(r#"headers["x-github-delivery"]"#)), ..emit("github.push") };
+    let by_id = Emit { dedupe: EmitKey::By(expression(r#"headers["x-github-delivery"]"#)), ..emit("github.push") };
     let sensor = github(vec![by_id]);
     let request = signed(&sensor, delivery(OPENED));
     for _ in 0..3 {
@@ -278,7 +280,7 @@ fn swapped_delivery_id_changes_a_key_by_id_but_not_a_key_by_signature() {
         receive(sensor, &request, current(&key())).unwrap()[0].dedupe.clone()
     };
     let genuine = |sensor: &Sensor| receive(sensor, &signed(sensor, delivery(OPENED)), current(&key())).unwrap()[0].dedupe.clone();
-    let key_of = |source: &str| github(vec![Emit { dedupe: Some(expression(source)), ..emit("github.push") }]);
+    let key_of = |source: &str| github(vec![Emit { dedupe: EmitKey::By(expression(source)), ..emit("github.push") }]);
     let by_id = key_of(r#"headers["x-github-delivery"]"#);
     assert_ne!(swapped(&by_id), genuine(&by_id));
     let by_signature = key_of(r#"headers["x-hub-signature-256"]"#);
@@ -294,7 +296,7 @@ fn delivery_without_the_key_s_header_is_accepted_without_a_key() {
         (r#"headers["x-github-delivery"]"#, vec![("content-type", "application/json"), ("x-github-delivery", "")]),
         ("null", vec![("content-type", "application/json")]),
     ] {
-        let sensor = open(vec![Emit { dedupe: Some(expression(source)), ..emit("github.push") }]);
+        let sensor = open(vec![Emit { dedupe: EmitKey::By(expression(source)), ..emit("github.push") }]);
         let made = receive(&sensor, &request(&headers, OPENED), HookKeys::default()).unwrap();
         assert_eq!(made[0].dedupe, None, "{source}");
     }
@@ -302,7 +304,7 @@ fn delivery_without_the_key_s_header_is_accepted_without_a_key() {
 
 #[test]
 fn key_may_be_an_integer_and_has_a_length_limit() {
-    let keyed = |source: &str| open(vec![Emit { dedupe: Some(expression(source)), ..emit("github.push") }]);
+    let keyed = |source: &str| open(vec![Emit { dedupe: EmitKey::By(expression(source)), ..emit("github.push") }]);
     let made = receive(&keyed("body.number"), &delivery(OPENED), HookKeys::default()).unwrap();
     assert_eq!(made[0].dedupe.as_deref(), Some("7"));
     let long = format!(r#"{{"id":"{}"}}"#, "x".repeat(DEDUPE_BYTES_MAX + 1));
@@ -489,7 +491,7 @@ fn ping_of_discord_is_answered_to_a_proven_sender() {
 #[test]
 fn delivery_of_twilio_covers_the_address_and_is_no_repeat_of_another() {
     let sensor = replying(proof_by(Scheme::Twilio), Vec::new());
-    let outgoing = Outgoing { event: "", delivery: "d-1", body: Bytes::from_static(b"{}"), now: NOW, url: URL };
+    let outgoing = Outgoing { event: "", delivery: "d-1", body: Bytes::from_static(b"{}"), now: NOW, url: URL, path: &[] };
     let composed = compose(&sensor, outgoing, Some(&key())).unwrap();
     assert_eq!(receive(&sensor, &composed, current(&key())).unwrap().len(), 1);
     let elsewhere = HookRequest { url: composed.url.replace("webhook", "other"), ..composed.clone() };

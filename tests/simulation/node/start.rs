@@ -141,7 +141,7 @@ impl Node {
         let tokens = Arc::new(TokenTable::open_vault(vault, &opened.engine, clock.clone())?);
         may_die("opening the vault")?;
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
-        let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: ring.clone(), clock: clock.clone() });
+        let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: ring.clone(), clock: clock.clone(), senders: Arc::default() });
         let queues = queues(MEMORY_BYTES, Caps { open_work: operated.open_work_max, workers: operated.settings().workers_in_all() });
         let waiting = |batches, bytes| Waiting {
             batches: Queue::new(batches, operated.batches_waiting_max),

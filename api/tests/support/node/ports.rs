@@ -10,13 +10,7 @@ use bytes::Bytes;
 use ensue_api::ports::{
     BreakerState, ConnectionError, ConnectionStatus, Connections, TestedConnection,
     Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedToken, Attempt, Backtested, Backtests, BegunDevice, CodeNotFound,
-    Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding, FindingEnd, FindingVerdict,
-    FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login,
-    LoginFrom, LoginOf, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair,
-    Passwords, Patience, People, Progress, Readiness, Received, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented,
-    Retained, RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors, SessionEnds,
-    SessionForm, SessionSecret, Sessions, SetKey, SourceEnd, TestEnd, TestedBody, TestedEvent, TestedMessage, TestedOutcome, Testing,
-    ToBacktest, ToReplay, ToSign, Tokens, UsageReader, WaitingDevice, Webhooks,
+    ConfirmedTopic, Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding, FindingEnd, FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login, LoginFrom, LoginOf, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair, Passwords, Patience, People, Progress, Readiness, Received, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented, Retained, RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors, SessionEnds, SessionForm, SessionSecret, Sessions, SetKey, ShownDelivery, SourceEnd, TestEnd, TestedBody, TestedEvent, TestedMessage, TestedOutcome, Testing, ToBacktest, ToReplay, ToSign, Tokens, UsageReader, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -291,7 +285,7 @@ impl Webhooks for TestNode {
         };
         let key = self.gate_key();
         let keys = HookKeys { current: key.as_ref(), previous: None };
-        let received = webhook::receive(sensor, &request, Proving { keys, now: Access::now(self) }).map_err(|refusal| {
+        let received = webhook::receive(sensor, &request, Proving { keys, now: Access::now(self), vouched: None }).map_err(|refusal| {
             let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };
             HookRefusal { declined: refusal.into(), keep }
         })?;
@@ -314,9 +308,23 @@ impl Webhooks for TestNode {
         self.events_of(sensor, &request, emitted)
     }
 
-    fn sign(&self, sensor: &SensorRef, ToSign { event, delivery, body, url }: ToSign<'_>) -> Result<HookRequest, Declined> {
+    fn sign(&self, sensor: &SensorRef, ToSign { event, delivery, body, url, path }: ToSign<'_>) -> Result<HookRequest, Declined> {
         let sensor = &self.catalog.sensors()[sensor];
-        Ok(webhook::compose(sensor, Outgoing { event, delivery, body, now: Access::now(self), url }, self.gate_key().as_ref()).unwrap())
+        Ok(webhook::compose(sensor, Outgoing { event, delivery, body, now: Access::now(self), url, path }, self.gate_key().as_ref())
+            .unwrap())
+    }
+
+    fn shown(&self, request: &HookRequest) -> ShownDelivery {
+        let headers = webhook::shown(&self.catalog.sensors()[&request.sensor], request);
+        ShownDelivery { headers, query: webhook::shown_query(request) }
+    }
+
+    fn may_wait(&self, _: &SensorRef) -> bool {
+        false
+    }
+
+    fn confirm(&self, _: &SensorRef) -> Result<Vec<ConfirmedTopic>, Declined> {
+        Ok(vec![ConfirmedTopic { topic: "arn:aws:sns:eu-west-1:123456789012:alarms".to_owned() }])
     }
 
     fn secret(&self, sensor: &SensorRef) -> SecretState {

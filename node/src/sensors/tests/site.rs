@@ -278,7 +278,7 @@ impl Site {
             KeyRing::open_vault(Arc::new(MemoryVault::new(log_id(), MasterKey::from_bytes([7; 32]))), engine.access(), self.clock.clone())
                 .unwrap(),
         );
-        let edge = Arc::new(Edge { log: log_id(), catalogs: catalogs.clone(), keys, clock: self.clock.clone() });
+        let edge = Arc::new(Edge { log: log_id(), catalogs: catalogs.clone(), keys, clock: self.clock.clone(), senders: Arc::default() });
         let queues = Queues::with(|_| 100_000_000);
         let (handle, unstarted) = sequencer(queues.clone());
         let reader_of = self.log.clone();
