@@ -12,8 +12,8 @@ use std::task::{Context, Poll, Waker};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response};
 use ensue_api::ports::{
-    AskedLink, BegunDevice, CodeNotFound, Credential, Declined, DeviceDecision, Devices, Finding, FindingEnd, Issuers, Job, JobKind,
-    Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus, SensorTest, Sensors, Testing,
+    AskedLink, BegunDevice, CodeNotFound, ConnectionStatus, Connections, Credential, Declined, DeviceDecision, Devices, Finding, FindingEnd, Issuers, Job, JobKind,
+    Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus, SensorTest, Sensors, TestedConnection, Testing,
     WaitingDevice,
 };
 use ensue_api::settings::Blocking;
@@ -22,7 +22,7 @@ use ensue_api::{Front, Hosts, Limits, PageServing, Ports, Rates, Settings};
 use ensue_engine::command::{ObservedEvent, Refusal};
 use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::ids::IdentityId;
-use ensue_engine::names::{IssuerName, SensorRef};
+use ensue_engine::names::{ConnectionName, IssuerName, SensorRef};
 use ensue_engine::ports::{Committed, Secret, SubmitError};
 use ensue_node::parts::{Caps, Gauges, queues};
 use prometheus_client::registry::Registry;
@@ -198,6 +198,21 @@ impl Sensors for NoIssuers {
 }
 
 /// No terminal waits.
+/// The operators of the simulated nodes define no connections.
+impl Connections for NoIssuers {
+    fn all(&self) -> Vec<ConnectionStatus> {
+        Vec::new()
+    }
+
+    fn status(&self, _: &ConnectionName) -> Option<ConnectionStatus> {
+        None
+    }
+
+    fn test(&self, _: ConnectionName) -> Pin<Box<dyn Future<Output = Option<TestedConnection>> + Send>> {
+        Box::pin(std::future::ready(None))
+    }
+}
+
 impl Devices for NoIssuers {
     fn are_allowed(&self) -> bool {
         true

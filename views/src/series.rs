@@ -218,7 +218,9 @@ pub(crate) fn increments<'a>(records: &'a [Record], row: impl Fn(ExecutionId) ->
     let increment = |((key, (_, count)), row): ((Key<'_>, (usize, u64)), Option<&Execution>)| {
         let scope = match key.kind {
             SeriesKind::Executions => row.map(|row| RowScope::from(&row.execution_scope())),
-            SeriesKind::Events | SeriesKind::Enforcements | SeriesKind::RuleErrors | SeriesKind::Deliveries => Some(RowScope::of_pack(key.pack)),
+            SeriesKind::Events | SeriesKind::Enforcements | SeriesKind::RuleErrors | SeriesKind::Deliveries => {
+                Some(RowScope::of_pack(key.pack))
+            }
         };
         Increment { kind: key.kind, minute: key.minute, name: key.name.to_owned(), scope, outcome: key.outcome, count }
     };

@@ -1,4 +1,4 @@
-//! What needs attention now: what waits for people, what is stuck and which rules fail. Each part has only what the
+//! What needs attention now: what waits for people, what is stuck, and which rules and sensors fail. Each part has only what the
 //! caller may see.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +20,13 @@ use crate::auth::{Known, Proof as _};
 use crate::call::Call;
 use crate::deliveries;
 use crate::operation::Operation;
-use crate::ports::Ports;
+use crate::ports::{Ports, SensorState};
 use crate::problem::{Outcome, Problem};
 use crate::respond;
 use crate::rows::read_row;
 use crate::wire::executions::WireExecution;
-use crate::wire::now::{WireFailingRule, WireNeedsPerson, WireNow, WireRates};
+use crate::wire::now::{WireFailingRule, WireFailingSensor, WireNeedsPerson, WireNow, WireRates};
+use crate::wire::sensor_runs::WireSensorError;
 use crate::wire::series::each;
 use crate::wire::waits::{self, WireWaitKind};
 
@@ -46,7 +47,8 @@ pub(super) fn declare(routes: &mut Routes) {
         Method::GET,
         "/now",
         get,
-        Operation::shows::<WireNow>("now_get", "Returns what waits for people, what is stuck and which rules fail").sees_views(),
+        Operation::shows::<WireNow>("now_get", "Returns what waits for people, what is stuck, and which rules and sensors fail")
+            .sees_views(),
     );
     routes.known(
         Method::GET,
@@ -96,6 +98,7 @@ impl Looker<'_> {
             stuck: stuck.map(|stuck| stuck.into_iter().map(WireExecution::listed).collect()),
             stuck_truncated,
             failing_rules: self.failing_rules()?,
+            failing_sensors: self.failing_sensors(),
             open: self.open()?,
             rates: self.rates()?,
             locks: self.whole(Permission::LocksRead, |ports| locks::most_awaited(ports, TILE_MAX, CLAIMS_MAX))?,
@@ -206,6 +209,27 @@ impl Looker<'_> {
             .collect();
         failing.sort_by_key(|(_, error)| std::cmp::Reverse(error.last_at));
         Ok(Some(failing.into_iter().take(SHOWN_MAX).map(|(rule, error)| WireFailingRule::new(rule, error)).collect()))
+    }
+
+    /// Returns the sensors that fail.
+    fn failing_sensors(&self) -> Option<Vec<WireFailingSensor>> {
+        self.known.rows(Permission::SensorsRead)?;
+        let rights = &self.known.holder().rights;
+        let catalog = self.ports.installed.current();
+        let seen = catalog.sensors().keys().filter(|name| rights.include(Permission::SensorsRead, &Target::in_pack_of(name.as_str())));
+        let mut failing: Vec<WireFailingSensor> = seen
+            .filter_map(|name| Some((name, self.ports.sensors.status(name)?)))
+            .filter(|(_, status)| status.state == SensorState::Failing)
+            .map(|(name, status)| WireFailingSensor {
+                r#ref: name.clone(),
+                since: status.since,
+                retry_at: status.retry_at,
+                error: status.error.map(WireSensorError::from),
+            })
+            .collect();
+        failing.sort_by_key(|sensor| sensor.since);
+        failing.truncate(SHOWN_MAX);
+        Some(failing)
     }
 
     /// Returns how often things happened in each minute of the last hour.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use ensue_derive::wire;
 use ensue_engine::ids::EventId;
-use ensue_engine::names::{RuleRef, WorkerQueueName};
+use ensue_engine::names::{RuleRef, SensorRef, WorkerQueueName};
 use ensue_engine::time::Timestamp;
 use ensue_views::RuleActivity;
 use ensue_views::rules::RuleError;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::wire::executions::WireExecution;
 use crate::wire::inquiries::WireInquiry;
 use crate::wire::locks::WireLock;
+use crate::wire::sensor_runs::WireSensorError;
 use crate::wire::timers::WireDue;
 
 /// What needs attention now, of what the caller may see. A part is null if the caller may not read such things.
@@ -27,6 +28,8 @@ pub(crate) struct WireNow {
     pub(crate) stuck_truncated: bool,
     /// The rules that erred within the last hour, the last one first: at most 50.
     pub(crate) failing_rules: Option<Vec<WireFailingRule>>,
+    /// The sensors that fail, those that have failed longest first: at most 50.
+    pub(crate) failing_sensors: Option<Vec<WireFailingSensor>>,
     /// The number of executions that have not ended, by their status.
     pub(crate) open: Option<BTreeMap<String, u64>>,
     pub(crate) rates: WireRates,
@@ -95,6 +98,17 @@ pub(crate) struct WireFailingRule {
     first_at: Timestamp,
     last_at: Timestamp,
     last_event: EventId,
+}
+
+/// A sensor that fails.
+#[wire(Serialize)]
+pub(crate) struct WireFailingSensor {
+    pub(crate) r#ref: SensorRef,
+    /// When it failed first since it worked.
+    pub(crate) since: Timestamp,
+    /// When it is tried again.
+    pub(crate) retry_at: Option<Timestamp>,
+    pub(crate) error: Option<WireSensorError>,
 }
 
 impl WireFailingRule {

@@ -62,6 +62,7 @@ fn does(name: &str, action: &str) -> Step {
         repeat: None,
         task: Task::Action { action: action.parse().unwrap(), with: template(&with) },
         wait: None,
+        cancel_when: None,
         undo: None,
         notify: None,
         on_failure: OnFailure::Fail,

@@ -80,6 +80,10 @@ test('a sensor shows its state, its cursor and its log, and an operator stops it
   const other = await rig.loggedIn('/ui/sensors/night.deaf', viewer);
   await other.page.getByRole('region', { name: 'Log' }).getByText('the device does not answer').first().waitFor();
   expect(await other.page.getByRole('button', { name: /Restart|Rewind|Disable/ }).count()).toBe(0);
+  await other.page.goto('/ui/now');
+  await other.page.getByRole('region', { name: 'Failing sensors' }).getByText('the program ended with exit code 3').waitFor();
+  await other.page.getByRole('link', { name: 'night.deaf' }).click();
+  await other.page.waitForURL('**/ui/sensors/night.deaf');
   await other.expectNoFaults();
   await other.close();
 });

@@ -331,6 +331,7 @@ impl Node {
                 blobs,
                 webhooks: edge.clone(),
                 sensors: Arc::new(NoIssuers),
+                connections: Arc::new(NoIssuers),
                 event_maker: edge.clone(),
                 access: tokens.clone(),
                 keys: keys.clone(),

@@ -207,7 +207,7 @@ pub(crate) struct PeerWorlds {
 impl SensorWorlds for PeerWorlds {
     fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World {
         let clock = Arc::new(SourceClock { clock: self.clock.clone(), worker: self.worker.clone() });
-        World { seed, clock, web: Arc::new(Nowhere), programs: Arc::new(Nowhere), keys: Arc::new(Nowhere), folders: Arc::default(), lines }
+        World { purpose: Purpose::Run, seed, clock, web: Arc::new(Nowhere), programs: Arc::new(Nowhere), keys: Arc::new(Nowhere), folders: Arc::default(), lines }
     }
 }
 
@@ -252,5 +252,9 @@ impl world::Keys for Nowhere {
 
     fn listed(&self, _: &PackName) -> Vec<KeyRef> {
         Vec::new()
+    }
+
+    fn lists_connection(&self, _: &PackName, _: &str) -> bool {
+        false
     }
 }

@@ -4,9 +4,9 @@ use ensue_engine::record::Position;
 use ensue_test_support::NOON;
 use ensue_test_support::story::Story;
 use ensue_views::executions::Status;
+use ensue_views::rules::RuleActivity;
 use ensue_views::series::{Bucket, ExecutionOutcome, Increment, SERIES_KEYS_MAX, SeriesBy, SeriesCounts, SeriesKind, SeriesQuery};
 use ensue_views::store::{Changes, CountQuery};
-use ensue_views::rules::RuleActivity;
 use ensue_views::{Column, Filter, ListQuery, Projector, RowReach, RowScope, Totals, ViewName, ViewReader, Within};
 
 use super::{Subject, on_every_view_store};
