@@ -258,7 +258,7 @@ fn mocked_event_cancels_a_step_that_asks_sleeps_or_waits() {
             passes(&steps, &format!("mocks: {{ it: {after_one} }}\n{cancelled}"));
         }
         passes(&steps, &format!("mocks: {{ it: {otherwise} }}\nexpect: {{ status: succeeded, steps: {{ it: succeeded }} }}"));
-        let unfit = fails(&steps, &format!("mocks: {{ it: {{ cancelled_by: {{ host: b }} }} }}\n{cancelled}"));
+        let unfit = fails(&steps, &format!("mocks: {{ it: {{ cancelled_by: {{ host: z }} }} }}\n{cancelled}"));
         assert!(unfit.contains("the event does not cancel `it`"), "{unfit}");
     }
     let steps = format!("it: {{ sleep: 10m, {CANCEL} }}\n{then}");

@@ -78,7 +78,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("skipped execution waits", "an execution that must be skipped waits for the lock"),
     mutant("newcomer has nobody cancelled", "an execution that replaces another waits for it to end by itself"),
     mutant("only the first need counts", "a step begins when the first step that it needs has succeeded"),
-    mutant("canceled step sleeps on", "a step that an event canceled goes on until its time is over"),
+    mutant("canceled step sleeps on", "a step that an event canceled continues until its time is over"),
     mutant("canceled step counts as succeeded", "steps that need a step which an event canceled start"),
     mutant("failed step fails nothing", "a workflow continues as if a failed step had succeeded"),
     mutant("step begins in a cancelled workflow", "a cancelled workflow continues with its steps"),

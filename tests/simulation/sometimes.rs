@@ -105,6 +105,7 @@ pub const NAMES: &[&str] = &[
     "enough of several steps succeeded",
     "a step succeeded although an item failed",
     "a step failed because of its items",
+    "an event canceled a step",
     "an execution was paused",
     "an execution waited for a lock",
     "an execution was skipped because of a lock",
