@@ -3,7 +3,7 @@
 //! No clocks are compared: a lease is over for an observer who has read the same count of beats for some time of the
 //! observer's own monotonic clock.
 
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -68,13 +68,13 @@ pub(crate) fn release(session: &mut Session, number: i32, node: Uuid, epoch: Epo
 /// The thread that beats for a node. It ends when this is dropped.
 pub(crate) struct Beating {
     /// The thread hears that this is gone. It is not waited for, because it may wait for a database that is gone.
-    _stop: Sender<()>,
+    _stop: SyncSender<()>,
 }
 
 impl Beating {
     /// Starts the thread.
     pub(crate) fn start(database: Database, node: Node) -> std::io::Result<Self> {
-        let (stop, stopped) = mpsc::channel::<()>();
+        let (stop, stopped) = mpsc::sync_channel::<()>(0);
         thread::Builder::new().name("postgres-lease".to_owned()).spawn(move || {
             let mut session: Option<Session> = None;
             loop {

@@ -84,7 +84,7 @@ fn run(command: &mut Command) {
 
 /// Starts a child on a thread that never ends, because the child ends with it.
 fn spawn(mut command: Command) -> Child {
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = mpsc::sync_channel(1);
     thread::spawn(move || {
         tell.send(command.spawn().unwrap()).unwrap();
         loop {

@@ -14,8 +14,7 @@ use ensue_store::verify::verify;
 
 use super::OfflineError;
 pub use crate::backend::Format;
-use crate::backend::sqlite::{FillError, filled, sources_in};
-use crate::backend::{CopiedLog, Folder};
+use crate::backend::{CopiedLog, FillError, Folder, filled, sources_in};
 use crate::start_error::{StartError, machine};
 
 /// Where a log is stored.
