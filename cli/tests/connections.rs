@@ -279,7 +279,8 @@ async fn request_cannot_leave_the_address_of_its_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn server_that_is_down_opens_the_breaker_until_a_trial_succeeds() {
     let server = Server::start(("x-shop", "eu".to_owned()));
-    let connections = connection("orders", &server, "headers: { X-Shop: eu }").replace("} }\n", "}, breaker: { failures: 3, open_for: 2s } }\n");
+    let connections =
+        connection("orders", &server, "headers: { X-Shop: eu }").replace("} }\n", "}, breaker: { failures: 3, open_for: 2s } }\n");
     let place = place(&connections);
     let node = place.start();
     let client = node.client();
@@ -342,7 +343,8 @@ fn authority() -> (String, Arc<ServerConfig>) {
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+    let certificate =
+        CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
     let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
     let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();

@@ -104,11 +104,7 @@ pub(crate) enum NotLent {
     Unknown(String),
     /// It is of another kind.
     #[error("the connection `{name}` is of the kind `{is}`, not `{wanted}`")]
-    OtherKind {
-        name: ConnectionName,
-        is: &'static str,
-        wanted: &'static str,
-    },
+    OtherKind { name: ConnectionName, is: &'static str, wanted: &'static str },
     /// The asker may not use it.
     #[error("the connection `{name}` may not be used here: {why}")]
     NotAllowed { name: ConnectionName, why: String },

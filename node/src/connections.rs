@@ -97,11 +97,7 @@ fn shown(status: connections::ConnectionStatus) -> ConnectionStatus {
         last_used_at: status.last_used_at,
         succeeded: status.succeeded,
         failed: status.failed,
-        last_error: status.last_error.map(|error| ConnectionError {
-            time: error.time,
-            kind: error.kind.as_str(),
-            message: error.message,
-        }),
+        last_error: status.last_error.map(|error| ConnectionError { time: error.time, kind: error.kind.as_str(), message: error.message }),
     }
 }
 
@@ -115,9 +111,9 @@ impl NodeConnections {
             format!("`{}` fails{why}", status.name)
         });
         let listed = catalog.packs().values().flat_map(|pack| pack.connections.iter().map(move |name| (pack, name)));
-        let missing = listed.filter(|(_, name)| !known.contains(name)).map(|(pack, name)| {
-            format!("the pack `{}` lists `{name}`, which `ensue.yaml` does not declare", pack.name)
-        });
+        let missing = listed
+            .filter(|(_, name)| !known.contains(name))
+            .map(|(pack, name)| format!("the pack `{}` lists `{name}`, which `ensue.yaml` does not declare", pack.name));
         let found: Vec<String> = failing.chain(missing).collect();
         if found.is_empty() {
             return good("connections", "no connection fails");

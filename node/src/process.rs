@@ -208,7 +208,8 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
     let refresher = tokio::spawn(edges.issuers.clone().keep_fresh());
     let renewals = Renewals::new(edges.issuers.clone(), edges.logins.clone(), serving.sessions.clone(), around.clock.clone());
     let renewer = tokio::spawn(Arc::new(renewals).keep_up());
-    let (swept, noted) = ((stores.keys.clone(), serving.sessions.clone()), (edges.refusals.clone(), stores.deliveries.clone(), working.connections.clone()));
+    let (swept, noted) =
+        ((stores.keys.clone(), serving.sessions.clone()), (edges.refusals.clone(), stores.deliveries.clone(), working.connections.clone()));
     let ticker = tokio::spawn(tick(around.clock, handle.clone(), leading.outside.clone(), swept, noted));
     let deliveries = stores.deliveries.clone();
     Ok(Node {

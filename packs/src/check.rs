@@ -168,7 +168,13 @@ pub fn lint(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked
             let outcome = outcome.as_ref().filter(|outcome| outcome.is_good)?;
             let pack = candidate.pack.as_ref()?;
             let is_shipped = shipped.get(&pack.name) == Some(&pack.digest);
-            Some(Definitions { pack, parts: &outcome.parts, connections: &outcome.connections, report: &candidate.report, is_reported: !is_shipped })
+            Some(Definitions {
+                pack,
+                parts: &outcome.parts,
+                connections: &outcome.connections,
+                report: &candidate.report,
+                is_reported: !is_shipped,
+            })
         })
         .collect();
     let findings = lint_findings(&definitions);

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ensue_engine::catalog::{
-    Action, ConnectionKind, Defined, Flow, Mode, Place, Retry, Run, Sensor, Source, Trigger, UsedConnection,
-};
+use ensue_engine::catalog::{Action, ConnectionKind, Defined, Flow, Mode, Place, Retry, Run, Sensor, Source, Trigger, UsedConnection};
 use ensue_engine::names::{ActionRef, ConnectionName, RuleRef, TriggerRef};
 use ensue_engine::schedule::plan::Plan;
 use ensue_expression::{Expression, Template};

@@ -34,8 +34,8 @@ mod written;
 mod yaml;
 
 pub use build::{BuildError, build};
-pub use declared::{DeclaredConnection, connection_findings};
 pub use check::{Checked, GoodPack, Tested, check, lint, tests};
+pub use declared::{DeclaredConnection, connection_findings};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
 pub use digest::{CopyError, NewCopies};
 pub use ensue_engine::time::parse_duration;

@@ -45,7 +45,8 @@ fn connection_may_be_a_name_a_parameter_or_a_setting() {
 #[test]
 fn wrong_lists_and_types_of_connections_are_reported() {
     let lists = ["connections: orders", "connections: [Orders]", "connections: [7]"];
-    let lists = lists.map(|list| format!("── {list}\n{}\n", shown_with(&[("pack.yaml", &format!("name: demo\nversion: 1.0.0\n{list}\n"))])));
+    let lists =
+        lists.map(|list| format!("── {list}\n{}\n", shown_with(&[("pack.yaml", &format!("name: demo\nversion: 1.0.0\n{list}\n"))])));
     let types = ["connection", "connection<htp>", "connection<>"];
     let types = types.map(|kind| {
         let action = format!("parameters: {{ server: '{kind}' }}\nrun:\n  shell:\n    script: echo\n");
@@ -80,10 +81,12 @@ fn listed_connections_are_compared_with_those_that_are_declared() {
     };
     let http = || declared(ConnectionKind::Http, None);
     assert_eq!(told(&[("orders", http()), ("stock", declared(ConnectionKind::Smtp, Some("demo")))]), "");
-    insta::assert_snapshot!([
-        told(&[]),
-        told(&[("order", http()), ("stock", http())]),
-        told(&[("orders", declared(ConnectionKind::Smtp, None)), ("stock", declared(ConnectionKind::Http, Some("shop")))]),
-    ]
-    .join("\n──\n"));
+    insta::assert_snapshot!(
+        [
+            told(&[]),
+            told(&[("order", http()), ("stock", http())]),
+            told(&[("orders", declared(ConnectionKind::Smtp, None)), ("stock", declared(ConnectionKind::Http, Some("shop")))]),
+        ]
+        .join("\n──\n")
+    );
 }

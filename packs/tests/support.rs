@@ -76,5 +76,12 @@ pub(crate) fn shown_alone(checked: &Checked, code: Code) -> Result<String, Strin
 }
 
 /// The codes that only `lint` reports; the demo has keys and settings that it does not use.
-pub(crate) const LINTS: [Code; 7] =
-    [Code::RuleNeverMatches, Code::RuleTriggersItself, Code::UnusedParameter, Code::UnusedLocal, Code::UnusedSetting, Code::UnusedKey, Code::UnusedConnection];
+pub(crate) const LINTS: [Code; 7] = [
+    Code::RuleNeverMatches,
+    Code::RuleTriggersItself,
+    Code::UnusedParameter,
+    Code::UnusedLocal,
+    Code::UnusedSetting,
+    Code::UnusedKey,
+    Code::UnusedConnection,
+];

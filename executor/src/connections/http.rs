@@ -51,7 +51,8 @@ impl HttpEndpoint {
     pub(crate) fn has(&self, url: &Url) -> bool {
         let base = self.url.path().trim_end_matches('/');
         let below = url.path().strip_prefix(base);
-        url[..Position::BeforePath] == self.url[..Position::BeforePath] && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        url[..Position::BeforePath] == self.url[..Position::BeforePath]
+            && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
     /// Checks that the path of a test is below the base.

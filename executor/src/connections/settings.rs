@@ -174,7 +174,13 @@ impl Endpoint {
                 HttpAuth::Header { .. } => "header",
                 HttpAuth::OAuth2(_) => "oauth2",
             },
-            Self::Smtp(smtp) => if smtp.login.is_some() { "login" } else { "none" },
+            Self::Smtp(smtp) => {
+                if smtp.login.is_some() {
+                    "login"
+                } else {
+                    "none"
+                }
+            }
         }
     }
 

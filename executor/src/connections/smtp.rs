@@ -10,10 +10,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::Pool;
 use super::settings::{SmtpEndpoint, SmtpTls};
 use super::status::ConnectionErrorKind;
 use super::test::{Problem, kind_of, kind_of_broken};
-use super::Pool;
 use crate::web::NoWay;
 
 /// The maximum size of one answer, in bytes.
@@ -96,7 +96,11 @@ impl Conversation {
             return Err((ConnectionErrorKind::Auth, "the server offers neither the login PLAIN nor LOGIN".to_owned()));
         };
         // The text of the server is not shown: it may repeat what it was sent.
-        if answer.code == 235 { Ok(()) } else { Err((ConnectionErrorKind::Auth, format!("the server rejected the login with {}", answer.code))) }
+        if answer.code == 235 {
+            Ok(())
+        } else {
+            Err((ConnectionErrorKind::Auth, format!("the server rejected the login with {}", answer.code)))
+        }
     }
 
     async fn ask(&mut self, line: &str) -> Result<Answer, Problem> {

@@ -16,10 +16,10 @@ use ensue_engine::catalog::{Decode, OnPoison, PoisonLimit, Reading, Sensor, Sour
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_engine::record::Digest;
+use ensue_executor::connections::Connections;
 use ensue_executor::ports::PackFiles;
 use ensue_executor::programs::{Isolation, IsolationMode, ProgramLimits, SupervisorCommand, around_path};
 use ensue_executor::pulling::{SensorPrograms, SensorProgramsSettings, SensorWeb};
-use ensue_executor::connections::Connections;
 use ensue_executor::{Destinations, EgressPolicy, SystemClock};
 use ensue_expression::{Document, Expression, Roots, Template};
 use serde_json::{Value, json};

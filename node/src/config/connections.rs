@@ -265,7 +265,9 @@ fn address(name: &str, text: &str, rewrite: Rewrite) -> Result<Url, String> {
     if url.query().is_some() || url.fragment().is_some() {
         let shown = &url[..Position::AfterPath];
         let instead = match rewrite {
-            Rewrite::Auth => "a secret belongs into `auth: { header: { name: X-Api-Key, value: { key: <pack>.<key> } } }`, and other parameters into the `query` of actions",
+            Rewrite::Auth => {
+                "a secret belongs into `auth: { header: { name: X-Api-Key, value: { key: <pack>.<key> } } }`, and other parameters into the `query` of actions"
+            }
             Rewrite::Client => "parameters of the request for a token are `scopes` and `audience`",
         };
         return Err(format!("`{name}` contains a query or a fragment; write `{name}: {shown}`: {instead}"));

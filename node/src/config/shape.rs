@@ -429,11 +429,7 @@ static CONNECTION: Shape = Shape {
     fields: &[
         optional("http", Kind::Fields(&HTTP_ENDPOINT), "A server that speaks HTTP. Give either this or `smtp`."),
         optional("smtp", Kind::Fields(&SMTP_ENDPOINT), "A server that takes mail. Give either this or `http`."),
-        optional(
-            "packs",
-            Kind::Texts { of: Form::Name, least: 0 },
-            "The only packs that may use it. Default: every pack that lists it.",
-        ),
+        optional("packs", Kind::Texts { of: Form::Name, least: 0 }, "The only packs that may use it. Default: every pack that lists it."),
         optional("max", Kind::Integer { from: 1, to: MAX_MAX as i64 }, "How many uses there may be at once. Default: 16."),
         optional("breaker", Kind::Fields(&BREAKER), "When uses fail at once because the server is down."),
     ],
@@ -537,7 +533,11 @@ static SMTP_ENDPOINT: Shape = Shape {
     what: "a connection of the kind `smtp`",
     fields: &[
         required("host", "host: mail.example.test", Kind::Text(Form::Any), "The host."),
-        optional("port", Kind::Integer { from: 0, to: 65_535 }, "The port. Default: 587 for `starttls`, 465 for `implicit`, 25 for `none`."),
+        optional(
+            "port",
+            Kind::Integer { from: 0, to: 65_535 },
+            "The port. Default: 587 for `starttls`, 465 for `implicit`, 25 for `none`.",
+        ),
         optional(
             "tls",
             Kind::Choice(&["starttls", "implicit", "none"]),

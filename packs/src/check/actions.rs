@@ -9,8 +9,8 @@ use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Document, MapType, Occurrence, Others, Template, ValueType, nearest};
 use serde_json::{Map, Value, json};
 
-use super::connections;
 use super::compiled::{literal, optional};
+use super::connections;
 use super::gives::{Gives, raw_fields};
 use super::inferred::Taker;
 use super::parameters::Given;

@@ -156,7 +156,9 @@ impl Given<'_> {
         // Text around an expression makes a text. A list or mapping that contains expressions keeps its type.
         let fits = match (&node.content, &field.kind) {
             (_, Type::Any) => true,
-            (Content::Text { value, .. }, kind) => is_sole_expression(value) || matches!(kind, Type::String { .. } | Type::OneOf(_) | Type::Connection(_)),
+            (Content::Text { value, .. }, kind) => {
+                is_sole_expression(value) || matches!(kind, Type::String { .. } | Type::OneOf(_) | Type::Connection(_))
+            }
             (Content::List(_), kind) => matches!(kind, Type::List(_)),
             (Content::Map(_), kind) => matches!(kind, Type::Object),
             (_, _) => true,

@@ -22,7 +22,12 @@ pub(super) fn check((node, template): (&Node, &Template), address: Address, scop
         let is_path = value.starts_with('/') && !value.starts_with("//");
         if !is_whole && !is_path {
             report
-                .error(Code::InvalidValue, file, scope.locate(node, 0..value.len()), "with a `connection`, `url` is a path below its address")
+                .error(
+                    Code::InvalidValue,
+                    file,
+                    scope.locate(node, 0..value.len()),
+                    "with a `connection`, `url` is a path below its address",
+                )
                 .hint("begin it with `/`: `/items/${{ params.id }}`");
         }
         return;

@@ -168,7 +168,21 @@ mod tests {
 
     #[test]
     fn invalid_type_is_rejected() {
-        for bad in ["", "strng", "String", "string?? ", "string? = 1", "a | string", "a || b", "string = abc", "[string", "[a?]", "a | a", "connection", "connection<htp>"] {
+        for bad in [
+            "",
+            "strng",
+            "String",
+            "string?? ",
+            "string? = 1",
+            "a | string",
+            "a || b",
+            "string = abc",
+            "[string",
+            "[a?]",
+            "a | a",
+            "connection",
+            "connection<htp>",
+        ] {
             assert!(declaration(bad).is_err(), "{bad}");
         }
     }

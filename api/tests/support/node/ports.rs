@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    BreakerState, ConnectionError, ConnectionStatus, Connections, TestedConnection,
-    Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedToken, Attempt, Backtested, Backtests, BegunDevice, CodeNotFound,
-    Credential, Declined, Dependency, DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding, FindingVerdict,
-    FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login,
-    LoginFrom, LoginOf, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair,
-    Passwords, Patience, People, Progress, Readiness, Received, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented,
-    Retained, RevealedKey, SecretState, SeenSession, SensorLine, SensorState, SensorStatus, Sensors, SessionEnds, SessionForm,
-    SessionSecret, Sessions, SetKey, ToBacktest, ToReplay, ToSign, Tokens, UsageReader, WaitingDevice, Webhooks,
+    Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedToken, Attempt, Backtested, Backtests, BegunDevice, BreakerState,
+    CodeNotFound, ConnectionError, ConnectionStatus, Connections, Credential, Declined, Dependency, DependencyState, DeviceDecision,
+    Devices, EventMaker, FileText, Finding, FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal, Installed, Issuers, Job,
+    JobKind, JobState, Kept, KeyWriter, LogAccess, Login, LoginFrom, LoginOf, MadeToken, MintedCode, NewOtp, NewValue, Node, NodeStatus,
+    NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair, Passwords, Patience, People, Progress, Readiness, Received, RedeemedCode,
+    Refusals, RefusedAttempt, Replayed, Replays, Represented, Retained, RevealedKey, SecretState, SeenSession, SensorLine, SensorState,
+    SensorStatus, Sensors, SessionEnds, SessionForm, SessionSecret, Sessions, SetKey, TestedConnection, ToBacktest, ToReplay, ToSign,
+    Tokens, UsageReader, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};

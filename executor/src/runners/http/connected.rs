@@ -11,7 +11,9 @@ use reqwest::StatusCode;
 
 use super::request::Request;
 use crate::attempt::{Attempt, Broken, Cut, Ending, Failed, failed};
-use crate::connections::{Asker, Connection, ConnectionErrorKind, ConnectionUser, Lent, Lists, NoCredentials, NotLent, OperatorsWord, Used};
+use crate::connections::{
+    Asker, Connection, ConnectionErrorKind, ConnectionUser, Lent, Lists, NoCredentials, NotLent, OperatorsWord, Used,
+};
 use crate::ports::KeyUser;
 
 /// Returns the connection that an attempt uses, if its action names one.
