@@ -40,6 +40,7 @@ pub(super) fn used(
         return Some((Some(UsedConnection::Named(name)), Address::BelowConnection));
     };
     let (root, name) = inner.trim().split_once('.').unwrap_or((inner.trim(), ""));
+    let root = if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') { root } else { "" };
     let (of, schema) = match root {
         "params" if parameters.is_some() => ("parameter", parameters),
         "config" => ("setting", checking.pack.manifest.config.as_ref()),

@@ -527,7 +527,12 @@ fn read_shell(node: Node, file: &SourceText, report: &mut Report) -> Option<Run>
 pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {
     let mut fields = Fields::open(node, &HTTP, file, report)?;
     let url = fields.take_required("url", report);
+    let is_connected = fields.has("connection");
     let connection = fields.text_node("connection", report);
+    if is_connected && connection.is_none() {
+        // Its error has been reported, and the address is not known without it.
+        return None;
+    }
     let method = fields.text_node("method", report);
     let headers = fields.mapping_or_expression("headers", report);
     let query = fields.mapping_or_expression("query", report);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_connectors::world::{self, Lines, Program, ProgramOrder, Programs, Web, WebAnswer, WebRequest};
+use ensue_connectors::world::{self, Lines, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest};
 use ensue_connectors::{Body, Connect, Guarantee, Lag, Message, Pending, Pulled, Room, SensorErrorKind, Source, SourceError, Token, World};
 use ensue_engine::catalog::Sensor;
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
