@@ -10,7 +10,7 @@ use std::time::Duration;
 use ensue_api::ports::SensorState;
 use ensue_engine::command::Ask;
 use ensue_engine::fact::Fact;
-use ensue_engine::sensors::facts::SensorMode;
+use ensue_engine::sensors::facts::{SensorEndedBecause, SensorMode};
 
 use self::peers::{Fault, Peer};
 use self::site::{NOON, Site, feed};
@@ -170,6 +170,20 @@ fn rewound_sensor_reads_again_from_the_given_cursor() {
     site.rewind(Some("3"));
     site.pass(10 * SECOND);
     assert_eq!(site.items(), [0, 1, 2, 3, 4, 3, 4]);
+}
+
+#[test]
+fn sensor_that_reads_something_else_begins_again() {
+    let peer = Peer::with_order();
+    let mut site = Site::new(&peer);
+    peer.add(numbers(0..5));
+    site.pass(10 * SECOND);
+    site.read_something_else();
+    site.kill();
+    site.pass(10 * SECOND);
+    assert_eq!(site.items(), [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
+    let ended = site.count(|fact| matches!(fact, Fact::SensorEnded(fact) if fact.why == SensorEndedBecause::Changed));
+    assert_eq!(ended, 1);
 }
 
 #[test]

@@ -362,6 +362,16 @@ impl Site {
         self.begin(now);
     }
 
+    /// Has the sensor run another program, as of the next start.
+    pub(super) fn read_something_else(&self) {
+        let path = self.folder.path().join("packs/feed/sensors/items.yaml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, text.replace("[cat]", "[tac]")).unwrap();
+        let pack = self.folder.path().join("packs/feed/pack.yaml");
+        let text = std::fs::read_to_string(&pack).unwrap();
+        std::fs::write(pack, text.replace("1.0.0", "1.0.1")).unwrap();
+    }
+
     /// Stops the sensors in order.
     pub(super) fn stop(&mut self) {
         let life = self.life();
