@@ -170,7 +170,7 @@ fn data_of_every_event_stream_has_a_schema_and_a_valid_example() {
         ("GET /api/v1/changes", "#/components/schemas/Changes"),
         ("GET /api/v1/executions/{id}/logs", "#/components/schemas/Output"),
         ("GET /api/v1/executions/{id}/stream", record),
-        ("GET /api/v1/hooks/{pack}/{sensor}/listen", "#/components/schemas/Heard"),
+        ("GET /api/v1/hooks/{pack}/{sensor}/stream", "#/components/schemas/Heard"),
         ("GET /api/v1/log/stream", record),
     ];
     assert_eq!(streams, expected.map(|(route, schema)| (route.to_owned(), schema)).into());

@@ -14,7 +14,7 @@ use crate::signatures::{KEY_BYTES_MIN, SignatureRefusal};
 pub enum HookRefusal {
     /// The hook cannot tell who delivers, so it takes nothing.
     #[error("the hook `{sensor}` accepts no deliveries: {why}")]
-    #[explain(slug = "hook-unusable", fault = Unavailable, hint = key_hint(key.as_ref()))]
+    #[explain(slug = "hook-unusable", fault = Unavailable, hint = unusable_hint(key.as_ref(), why))]
     Unusable {
         /// The sensor.
         sensor: SensorRef,
@@ -177,6 +177,15 @@ impl HookRefusal {
             | Self::HookErred { .. }
             | Self::TooManySteps { .. } => None,
         }
+    }
+}
+
+fn unusable_hint(key: Option<&KeyRef>, why: &SignatureRefusal) -> String {
+    match why {
+        SignatureRefusal::CannotAsk { .. } => {
+            "have the sender send it again; check that the node reaches the server, and `egress.allow` for a private address".to_owned()
+        }
+        _ => key_hint(key),
     }
 }
 

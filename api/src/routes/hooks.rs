@@ -175,7 +175,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .refuses(SEND_REFUSES),
     );
     routes.get::<HooksListen>(
-        "/hooks/{pack}/{sensor}/listen",
+        "/hooks/{pack}/{sensor}/stream",
         listen,
         Operation::new("delivery_stream", "Streams the deliveries at a webhook as they arrive, with their bodies")
             .honors(&[Honored::LastEventId])

@@ -72,8 +72,8 @@ Examples:
         event: Option<String>,
         /// The body: JSON, or a file with JSON. `-` reads standard input. For a webhook that accepts
         /// forms, an object of the fields; for one that accepts texts, a string.
-        #[arg(long, value_name = "JSON|FILE", default_value = "null")]
-        data: String,
+        #[arg(long, value_name = "JSON|FILE")]
+        data: Option<String>,
         /// A parameter of the webhook's path, such as `room=shed`. May be repeated.
         #[arg(long, value_name = "NAME=VALUE")]
         path: Vec<String>,
@@ -133,7 +133,7 @@ impl Hooks {
             }
             Some(Asked::Send { hook, event, data, path: parameters }) => {
                 let path = path_of(&hook)?;
-                let mut body = json!({ "body": json_or_file(&data)? });
+                let mut body = json!({ "body": content_of(data.as_deref())? });
                 if let Some(event) = event {
                     body["event"] = Value::from(event);
                 }
@@ -174,6 +174,17 @@ fn outcome(delivery: &Value) -> String {
         ("accepted", Some(events)) => format!("accepted, {events} events"),
         ("replied", _) => format!("replied, {}", cell(delivery, "status")),
         (outcome, _) => outcome.to_owned(),
+    }
+}
+
+/// Returns the content of a delivery: JSON, a file with JSON, or a text in quotes; null if none is given.
+fn content_of(given: Option<&str>) -> Result<Value, Failure> {
+    match given {
+        None => Ok(Value::Null),
+        Some(text) if text.trim_start().starts_with('"') => {
+            serde_json::from_str(text).map_err(|error| Failure::with(Exit::Refused, format!("the given text is not JSON: {error}")))
+        }
+        Some(given) => json_or_file(given),
     }
 }
 

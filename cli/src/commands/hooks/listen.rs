@@ -34,7 +34,7 @@ pub(super) async fn run(client: &Client, output: Output, path: &str, forward_to:
     client.get(path, &[]).await?;
     tell("waiting for deliveries; stop with Ctrl+C");
     let (heard, waiting) = mpsc::channel(WAITING_MAX);
-    let listen = format!("{path}/listen");
+    let listen = format!("{path}/stream");
     let following = follow_on(client, &listen, &[], |told| {
         if told.name != crate::live::END && heard.try_send(told.data.clone()).is_err() {
             tell("a delivery is not shown: too many are waiting");
