@@ -23,6 +23,7 @@ use ensue_engine::ports::Submit;
 use ensue_engine::record::{Actor, Digest};
 use ensue_engine::sensors::cursor::{Cursor, StoredCursor};
 use ensue_engine::sensors::facts::{SensorFailed, SensorMode};
+use ensue_engine::sensors::state::Sensors;
 use ensue_engine::time::Timestamp;
 use ensue_executor::ports::Bodies;
 use serde_json::Value;
@@ -79,6 +80,9 @@ pub struct SupervisorParts {
     pub bytes: Arc<Queue>,
     /// The folder for the logs of sensors.
     pub logs: PathBuf,
+    /// The sensors in the log when the node starts, whose logs are kept. The sequencer does not run yet, so `known` is
+    /// still empty.
+    pub at_start: Sensors,
     /// The release of the node.
     pub release: &'static str,
 }
@@ -123,8 +127,7 @@ impl SensorSupervisor {
     pub fn new(parts: SupervisorParts) -> Self {
         let (stop, _) = watch::channel(false);
         let (tasks, starts, tests) = (Mutex::default(), Mutex::default(), Tests::default());
-        let known = parts.known.sensors();
-        let files = LogFiles::open(parts.logs.clone(), |id| known.get(id).is_some())
+        let files = LogFiles::open(parts.logs.clone(), |id| parts.at_start.get(id).is_some())
             .inspect_err(|why| tracing::warn!(folder = %parts.logs.display(), %why, "the logs of sensors are only kept in memory"))
             .ok();
         let shared = Shared { parts, runtime: Handle::current(), tasks, starts, tests, files, stop };

@@ -32,6 +32,7 @@ use crate::catalogs::NodeCatalogs;
 use crate::clock::{Clock, ClockStep};
 use crate::config::AcceptedPermissions;
 use crate::edge::Edge;
+use crate::intake::KnownSensors as _;
 use crate::keys::KeyRing;
 use crate::log_access::{LogReaders, NodeBodies};
 use crate::packs_folder::PacksFolder;
@@ -312,6 +313,7 @@ impl Site {
             intake: handle.gauges().intake.watch(),
             bytes: queues.of(QueueName::SensorBytes).clone(),
             logs: self.folder.path().join("sensor_logs"),
+            at_start: handle.sensors(),
             release: "0.0.0",
         });
         assert!(sensors.set(supervisor.clone()).is_ok());
