@@ -46,6 +46,51 @@ fn pack_tests_run_and_failed_expectations_are_reported_at_their_place() {
     assert_eq!((one.code, timeless(&one.stderr).as_str()), (Some(0), "1 case passed, in … ms\n"));
 }
 
+const FEED_CASES: &str = "\
+- it: announces an item and forgets the others
+  given:
+    messages:
+      - { sensor: release.feed, body: { id: 7, title: Seven }, events: [{ trigger: release.ping, payload: { owner: Seven }, dedupe: '7' }] }
+      - { sensor: release.feed, body: { id: 7, title: Seven } }
+      - { sensor: release.feed, body: { id: 8 }, events: [] }
+      - { sensor: release.feed, body: { id: 9, title: 9 }, refused: /owner }
+  expect: [{ rule: release.greet, with: { message: 'Hello, Seven!' } }]
+- it: expects something else
+  given: { message: { sensor: release.feed, body: { id: 7, title: Seven }, events: [{ trigger: release.ping, payload: { owner: Eight } }] } }
+  expect: [{ rule: release.greet }]
+- it: does not see that a message is refused
+  given: { message: { sensor: release.feed, body: { id: 9, title: 9 } } }
+  expect: []
+";
+
+#[test]
+fn message_of_a_sensor_makes_its_events_in_a_test_and_rules_decide_on_them() {
+    let place = Place::new();
+    place.write_pack_file("release/pack.yaml", PACK);
+    place.write_pack_file("release/triggers/ping.yaml", PING);
+    place.write_pack_file(
+        "release/rules/greet.yaml",
+        "trigger: release.ping\naction: core.echo\nwith: { message: 'Hello, ${{ event.payload.owner }}!' }\n",
+    );
+    place.write_pack_file(
+        "release/sensors/feed.yaml",
+        "poll: { every: 1m, http: { url: 'https://feed.example.test' }, items: body.items, only_new: item.id }\n\
+         emits: [{ trigger: release.ping, when: 'has(item.title)', dedupe: '${{ item.id }}', payload: { owner: '${{ item.title }}' } }]\n",
+    );
+    place.write_pack_file("release/tests/feed.test.yaml", FEED_CASES);
+    let printed = Printed::by(&mut place.ensue(&["pack", "test", "-o", "json"]));
+    let document: Value = serde_json::from_str(&printed.stdout).unwrap_or_else(|_| panic!("{printed:?}"));
+    let outcomes: Vec<&Value> = document["cases"].as_array().unwrap().iter().map(|case| &case["outcome"]).collect();
+    assert_eq!(outcomes, ["passed", "failed", "failed"], "{document:#}");
+    let finding = |case: usize| document["cases"][case]["findings"][0].to_string();
+    assert!(finding(1).contains("payload.owner") && finding(1).contains("Eight"), "{document:#}");
+    assert!(finding(2).contains("refused: ") && finding(2).contains("/owner"), "{document:#}");
+    let unknown = "- it: has no sensor\n  given: { message: { sensor: release.fed, body: 1 } }\n  expect: []\n";
+    place.write_pack_file("release/tests/feed.test.yaml", unknown);
+    let printed = Printed::by(&mut place.ensue(&["check", "packs"]));
+    assert!(printed.code == Some(1) && printed.stdout.contains("has no sensor `release.fed`"), "{printed:?}");
+}
+
 #[test]
 fn json_and_junit_reports_have_the_same_results() {
     let place = place();

@@ -94,6 +94,7 @@ pub use packs_folder::{PacksNews, PacksRead};
 pub use process::{Node, NodeFailure};
 pub use real_actions::{RealActions, RealActionsError, RealCase};
 pub use seat::lead::LogOver;
+pub use sensors::RehearsedMessages;
 pub use start_error::StartError;
 pub use traces::{Collector, CollectorError, TraceSettings};
 

@@ -9,6 +9,7 @@ mod back_off;
 mod batches;
 mod log_files;
 mod logs;
+mod rehearsed;
 mod report;
 mod run;
 mod status;
@@ -20,4 +21,5 @@ mod world;
 
 pub(crate) use world::NodeWorlds;
 
+pub use rehearsed::RehearsedMessages;
 pub use supervisor::{SensorSupervisor, SensorWorlds, SupervisorParts};

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{Id, RuleId};
-use ensue_engine::names::{ActionRef, KeyRef, Names, PackName, RuleRef, StepName, TriggerRef, VarName};
+use ensue_engine::names::{ActionRef, KeyRef, Names, PackName, RuleRef, SensorRef, StepName, TriggerRef, VarName};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
 use serde_json::{Map, Value};
@@ -95,8 +95,8 @@ pub struct ExpectedVar {
 pub enum Subject {
     /// Events and the decisions of rules on them.
     Events {
-        /// The events, in order.
-        events: Vec<GivenEvent>,
+        /// The events and messages, in order.
+        given: Vec<Given>,
         /// All expected decisions.
         expect: Vec<ExpectedEnforcement>,
     },
@@ -109,6 +109,58 @@ pub enum Subject {
         /// How it ends.
         expect: ExpectedEnd,
     },
+}
+
+/// What comes in a case.
+#[derive(Clone, Debug)]
+pub enum Given {
+    /// An event.
+    Event(GivenEvent),
+    /// A message of a sensor.
+    Message(GivenMessage),
+}
+
+/// A message of a sensor in a case.
+#[derive(Clone, Debug)]
+pub struct GivenMessage {
+    /// The line of the case's file on which it begins.
+    pub line: usize,
+    /// The sensor, which reads a source.
+    pub sensor: SensorRef,
+    /// Its content; `None` if it has none.
+    pub body: Option<Value>,
+    /// What else the source knows about it.
+    pub about: Map<String, Value>,
+    /// When it happened, if the source says so.
+    pub time: Option<Timestamp>,
+    /// The delay after the previous message, in milliseconds.
+    pub after_millis: u64,
+    /// What it is expected to make, if the case says so.
+    pub expect: Option<ExpectedMade>,
+}
+
+/// What a message is expected to make.
+#[derive(Clone, Debug)]
+pub enum ExpectedMade {
+    /// These events, in order.
+    Events(Vec<ExpectedEvent>),
+    /// None: it is refused, for a reason that contains this text.
+    Refused(String),
+}
+
+/// An event that a message is expected to make.
+#[derive(Clone, Debug)]
+pub struct ExpectedEvent {
+    /// The line of the case's file on which it begins.
+    pub line: usize,
+    /// Its trigger.
+    pub trigger: TriggerRef,
+    /// Its payload, or the part of it that matters.
+    pub payload: Option<Value>,
+    /// Its dedupe key.
+    pub dedupe: Option<String>,
+    /// How its payload is compared.
+    pub closeness: Closeness,
 }
 
 /// An event of a case.

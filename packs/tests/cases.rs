@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_packs::cases::{Closeness, Mock, Mocks, Status, StepPath, Subject};
+use ensue_packs::cases::{Closeness, Given, Mock, Mocks, Status, StepPath, Subject};
 use ensue_packs::{Colour, PackSource, library, tests};
 use serde_json::json;
 
@@ -159,8 +159,9 @@ fn test_is_parsed_with_its_place() {
     assert_eq!((*place, suite.pack.as_str()), (packs.len() - 1, "demo"));
     let [judges, goes] = suite.cases.as_slice() else { panic!("there are two cases") };
     assert_eq!((judges.file.as_str(), judges.line, goes.line), ("packs/demo/tests/ship.test.yaml", 1, 4));
-    let Subject::Events { events, expect } = &judges.subject else { panic!("it is given an event") };
-    assert_eq!((&events[0].payload, expect.len(), judges.mocks.is_none()), (&json!({ "host": "${{ not.computed }}" }), 0, true));
+    let Subject::Events { given, expect } = &judges.subject else { panic!("it is given an event") };
+    let [Given::Event(event)] = given.as_slice() else { panic!("it is given one event") };
+    assert_eq!((&event.payload, expect.len(), judges.mocks.is_none()), (&json!({ "host": "${{ not.computed }}" }), 0, true));
     let Subject::Run { expect, .. } = &goes.subject else { panic!("it is a run") };
     assert_eq!(goes.config, *json!({ "owner": "other" }).as_object().unwrap());
     assert_eq!((expect.closeness, expect.steps[0].is.status), (Closeness::Equals, Some(Status::Skipped)));

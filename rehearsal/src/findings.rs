@@ -71,8 +71,13 @@ pub(crate) fn end_of(history: &History, id: ExecutionId, what: &str, expected: &
 
 /// Compares parameters with the expected parameters.
 pub(crate) fn given(expected: &Value, got: &Value, closeness: Closeness) -> Vec<Difference> {
+    compared("with", expected, got, closeness)
+}
+
+/// Compares a value at a place.
+pub(crate) fn compared(at: &str, expected: &Value, got: &Value, closeness: Closeness) -> Vec<Difference> {
     let mut differences = Vec::new();
-    values("with", expected, got, closeness, &mut differences);
+    values(at, expected, got, closeness, &mut differences);
     differences
 }
 

@@ -13,6 +13,7 @@ mod example;
 pub mod fake;
 pub mod findings;
 pub mod history;
+pub mod messages;
 pub mod rehearse;
 pub mod replay;
 pub mod script;

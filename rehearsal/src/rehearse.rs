@@ -13,11 +13,12 @@ use ensue_engine::rules::judge::EventView;
 use ensue_engine::vars::seen::SeenVars;
 use ensue_expression::Document;
 use ensue_expression::Outcome::Truth;
-use ensue_packs::cases::{Case, ExpectedEnforcement, ExpectedOutcome, ExpectedVar, GivenEvent, Subject, Suite};
+use ensue_packs::cases::{Case, ExpectedEnforcement, ExpectedOutcome, ExpectedVar, Given, GivenEvent, Subject, Suite};
 use serde_json::Value;
 
 use crate::findings::{Difference, Finding, end_of, given};
 use crate::history::Enforcement;
+use crate::messages::{Keys, Messages, differences, made};
 use crate::script::Script;
 use crate::stage::{Cast, ErredRule, Stage};
 use crate::stuck::Stuck;
@@ -39,26 +40,33 @@ impl Verdict {
 /// The rehearsal of a pack's cases. Cases with the same settings share a catalog.
 pub struct Rehearsal<'s> {
     suite: &'s Suite,
+    messages: Option<&'s dyn Messages>,
     catalogs: BTreeMap<String, Arc<Catalog>>,
 }
 
 impl<'s> Rehearsal<'s> {
     /// Prepares the rehearsal of a suite.
     pub fn of(suite: &'s Suite) -> Self {
-        Self { suite, catalogs: BTreeMap::new() }
+        Self { suite, messages: None, catalogs: BTreeMap::new() }
+    }
+
+    /// Has the events of messages of sensors made by `messages`.
+    #[must_use]
+    pub fn reading(self, messages: &'s dyn Messages) -> Self {
+        Self { messages: Some(messages), ..self }
     }
 
     /// Runs a case of the suite with its mocks.
     pub fn run(&mut self, case: &Case) -> Verdict {
         let none = BTreeMap::new();
         let mut script = Script { mocks: case.mocks.as_ref().unwrap_or(&none), actions: &self.suite.mocks };
-        let findings = self.catalog(case).and_then(|catalog| play(catalog, case, case.mocks.is_some(), &mut script));
+        let findings = self.catalog(case).and_then(|catalog| self.play(catalog, case, case.mocks.is_some(), &mut script));
         verdict(case, findings)
     }
 
     /// Runs a case of the suite in a world of the caller's. Its catalog comes from [`catalog`](Self::catalog).
     pub fn run_in(&self, case: &Case, catalog: Arc<Catalog>, world: &mut impl Cast) -> Verdict {
-        verdict(case, play(catalog, case, true, world))
+        verdict(case, self.play(catalog, case, true, world))
     }
 
     /// Returns the catalog that a case runs in.
@@ -74,38 +82,61 @@ impl<'s> Rehearsal<'s> {
         self.catalogs.insert(settings, catalog.clone());
         Ok(catalog)
     }
+
+    fn play(&self, catalog: Arc<Catalog>, case: &Case, runs_what_rules_decide: bool, cast: &mut impl Cast) -> Result<Vec<Finding>, Stuck> {
+        let mut stage = Stage::set(catalog)?;
+        for (name, value) in &case.vars {
+            stage.set_var(name, value)?;
+        }
+        let mut findings = match &case.subject {
+            Subject::Run { action, with, expect } => {
+                let execution = stage.request(action, with)?;
+                stage.play(cast)?;
+                end_of(stage.history(), execution, "the run", expect)
+            }
+            Subject::Events { given, expect } => {
+                let (events, mut findings) = self.receive(&mut stage, given)?;
+                if runs_what_rules_decide {
+                    stage.play(cast)?;
+                }
+                stage.let_go()?;
+                findings.extend(decided(&stage, &events, expect, case.line));
+                findings
+            }
+        };
+        findings.extend(vars_after(&stage, case));
+        Ok(findings)
+    }
+
+    /// Has the events and messages of a case come. Returns the events, and how messages differ from what was expected.
+    fn receive(&self, stage: &mut Stage, given: &[Given]) -> Result<(Vec<GivenEvent>, Vec<Finding>), Stuck> {
+        let (mut events, mut findings, mut keys) = (Vec::new(), Vec::new(), Keys::default());
+        for one in given {
+            let message = match one {
+                Given::Event(event) => {
+                    stage.wait(event.after_millis)?;
+                    stage.receive(event)?;
+                    events.push(event.clone());
+                    continue;
+                }
+                Given::Message(message) => message,
+            };
+            stage.wait(message.after_millis)?;
+            let messages = self.messages.ok_or_else(|| Stuck::NoMessages(message.sensor.clone()))?;
+            let made = made(stage.catalog(), messages, message);
+            findings.extend(differences(message, &made));
+            for event in made.unwrap_or_default().into_iter().filter_map(|event| keys.event(message, event)) {
+                stage.receive(&event)?;
+                events.push(event);
+            }
+        }
+        Ok((events, findings))
+    }
 }
 
 fn verdict(case: &Case, findings: Result<Vec<Finding>, Stuck>) -> Verdict {
     let stuck = |stuck: Stuck| vec![Finding::plain(case.line, stuck.to_string(), stuck.hint())];
     Verdict { findings: findings.unwrap_or_else(stuck) }
-}
-
-fn play(catalog: Arc<Catalog>, case: &Case, runs_what_rules_decide: bool, cast: &mut impl Cast) -> Result<Vec<Finding>, Stuck> {
-    let mut stage = Stage::set(catalog)?;
-    for (name, value) in &case.vars {
-        stage.set_var(name, value)?;
-    }
-    let mut findings = match &case.subject {
-        Subject::Run { action, with, expect } => {
-            let execution = stage.request(action, with)?;
-            stage.play(cast)?;
-            end_of(stage.history(), execution, "the run", expect)
-        }
-        Subject::Events { events, expect } => {
-            for event in events {
-                stage.wait(event.after_millis)?;
-                stage.receive(event)?;
-            }
-            if runs_what_rules_decide {
-                stage.play(cast)?;
-            }
-            stage.let_go()?;
-            decided(&stage, events, expect, case.line)
-        }
-    };
-    findings.extend(vars_after(&stage, case));
-    Ok(findings)
 }
 
 /// Compares the final vars with those that the case expects.

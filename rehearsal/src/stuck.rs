@@ -1,6 +1,6 @@
 //! Why a rehearsal cannot continue.
 
-use ensue_engine::names::{ActionRef, TriggerRef};
+use ensue_engine::names::{ActionRef, SensorRef, TriggerRef};
 use ensue_packs::cases::StepPath;
 use thiserror::Error;
 
@@ -26,6 +26,9 @@ pub enum Stuck {
         /// An example of an answer in the requested shape, as JSON.
         like: String,
     },
+    /// Nobody makes the events of messages.
+    #[error("nothing here makes events of the messages of `{0}`")]
+    NoMessages(SensorRef),
     /// Nobody said which event comes.
     #[error("`{path}` waits for an event of `{trigger}`, and no mock provides one")]
     NoEvent {
@@ -105,7 +108,7 @@ impl Stuck {
                 Some(format!("add one to the list, or write a single mock for all of them:\nmocks:\n  {path}: {{ result: {{}} }}"))
             }
             Self::NeverExpires { .. } => Some("add an `expires` to the step, or an `answer` or an `event` to the mock".to_owned()),
-            Self::PutAside(_) | Self::NoCatalog(_) => Some("report this internal error with the pack".to_owned()),
+            Self::NoMessages(_) | Self::PutAside(_) | Self::NoCatalog(_) => Some("report this internal error with the pack".to_owned()),
             Self::AnswerRefused { .. } | Self::NoAction(_) | Self::NoTrigger(_) | Self::Refused(_) | Self::Endless(_) => None,
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, Subcommand};
+use ensue_node::RehearsedMessages;
 use ensue_packs::cases::{Against, Case, Suite};
 use ensue_packs::{Diagnostic, Severity, Tested};
 use ensue_rehearsal::Rehearsal;
@@ -146,7 +147,7 @@ fn run_all<'s>(suites: impl Iterator<Item = &'s Suite>, filter: Option<&str>, ki
     let (mut trials, mut others) = (Vec::new(), 0);
     let mut world = None;
     for suite in suites {
-        let mut rehearsal = Rehearsal::of(suite);
+        let mut rehearsal = Rehearsal::of(suite).reading(&RehearsedMessages);
         let has = |text: &str| filter.is_none_or(|filter| text.contains(filter));
         let fitting = suite.cases.iter().filter(|case| has(&case.name) || has(&case.file) || has(suite.pack.as_str()));
         let (wanted, left): (Vec<&Case>, Vec<&Case>) = fitting.partition(|case| kind.has(case));

@@ -9,6 +9,7 @@ use ensue_connectors::Connectors;
 use ensue_connectors::world::Folders;
 use ensue_engine::effect::Effect;
 use ensue_engine::ports::{Blobs, Outputs};
+use ensue_engine::sensors::state::Sensors;
 use ensue_executor::begun::{Begun, Given, Opener, Previous};
 use ensue_executor::connections::Connections;
 use ensue_executor::ports;
@@ -127,7 +128,11 @@ impl Working {
             programs: sensor_programs,
             folders: Arc::new(folders(config, &hidden)),
         };
-        let sensors = SensorSupervisor::new(supervisor_parts((stores, to, around), worlds, opened.data.path().join("sensor_logs")));
+        let sensors = SensorSupervisor::new(supervisor_parts(
+            (stores, to, around),
+            worlds,
+            (opened.data.path().join("sensor_logs"), opened.engine.sensors().clone()),
+        ));
         Ok(Self { executor, sensors, connections, name, kept, users, programs_at_end, spawned, left: Left { owed, previous } })
     }
 
@@ -157,7 +162,11 @@ fn folders(config: &Config, hidden: &[&Path]) -> Folders {
 }
 
 /// Returns what the pulling sensors use.
-fn supervisor_parts((stores, to, around): (&Stores, &SequencerHandle, &Around), worlds: NodeWorlds, logs: PathBuf) -> SupervisorParts {
+fn supervisor_parts(
+    (stores, to, around): (&Stores, &SequencerHandle, &Around),
+    worlds: NodeWorlds,
+    (logs, at_start): (PathBuf, Sensors),
+) -> SupervisorParts {
     SupervisorParts {
         submit: Arc::new(to.clone()),
         known: Arc::new(to.clone()),
@@ -170,6 +179,7 @@ fn supervisor_parts((stores, to, around): (&Stores, &SequencerHandle, &Around), 
         intake: to.gauges().intake.watch(),
         bytes: around.queues.of(QueueName::SensorBytes).clone(),
         logs: Some(logs),
+        at_start,
         blocking: Blocking::Pool,
         release: RELEASE,
     }

@@ -16,7 +16,7 @@ use ensue_engine::ids::SensorId;
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The size in bytes at which the other file of a sensor is begun anew.
+/// The size in bytes at which the other file of a sensor is truncated and used.
 const FILE_BYTES_MAX: u64 = 5 << 20;
 /// The maximum number of lines that wait for the disk.
 const WAITING_MAX: usize = 10_000;
@@ -92,7 +92,7 @@ impl LogFiles {
         let mut lines = Vec::new();
         for name in NAMES {
             let Ok(file) = File::open(self.folder.join(id.to_string()).join(name)) else { continue };
-            // A line that was cut off by the end of the node is no JSON.
+            // A line that was cut off by the end of the node is invalid JSON.
             let written = BufReader::new(file).split(b'\n').map_while(Result::ok);
             let read = written.filter_map(|line| serde_json::from_slice::<Written>(&line).ok());
             let wanted = read.filter(|line| line.number > after && line.number < before);
@@ -240,7 +240,7 @@ mod tests {
         let lines = 3 * FILE_BYTES_MAX / (4 << 10);
         let mut one = writer(folder.path());
         (1..=lines / 2).for_each(|number| one.add(id(1), line(number, &text)).unwrap());
-        // Another node goes on in the newer file.
+        // Another node continues in the newer file.
         let mut next = writer(folder.path());
         (lines / 2 + 1..=lines).for_each(|number| next.add(id(1), line(number, &text)).unwrap());
         let files = LogFiles::open(folder.path().to_owned(), |_| true).unwrap();

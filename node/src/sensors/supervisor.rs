@@ -23,6 +23,7 @@ use ensue_engine::ports::Submit;
 use ensue_engine::record::{Actor, Digest};
 use ensue_engine::sensors::cursor::{Cursor, StoredCursor};
 use ensue_engine::sensors::facts::{SensorFailed, SensorMode};
+use ensue_engine::sensors::state::Sensors;
 use ensue_engine::time::Timestamp;
 use ensue_executor::Blocking;
 use ensue_executor::ports::Bodies;
@@ -82,6 +83,9 @@ pub struct SupervisorParts {
     pub logs: Option<PathBuf>,
     /// Where events are made and long cursors are read.
     pub blocking: Blocking,
+    /// The sensors in the log when the node starts, whose logs are kept. The sequencer does not run yet, so `known` is
+    /// still empty.
+    pub at_start: Sensors,
     /// The release of the node.
     pub release: &'static str,
 }
@@ -126,9 +130,8 @@ impl SensorSupervisor {
     pub fn new(parts: SupervisorParts) -> Self {
         let (stop, _) = watch::channel(false);
         let (tasks, starts, tests) = (Mutex::default(), Mutex::default(), Tests::default());
-        let known = parts.known.sensors();
         let files = parts.logs.as_ref().and_then(|folder| {
-            LogFiles::open(folder.clone(), |id| known.get(id).is_some())
+            LogFiles::open(folder.clone(), |id| parts.at_start.get(id).is_some())
                 .inspect_err(|why| tracing::warn!(folder = %folder.display(), %why, "the logs of sensors are only kept in memory"))
                 .ok()
         });

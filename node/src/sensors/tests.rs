@@ -134,6 +134,24 @@ fn failure_is_shown_until_the_source_is_there_again() {
 }
 
 #[test]
+fn log_of_a_sensor_survives_a_restart_of_the_node() {
+    let peer = Peer::with_order();
+    let mut site = Site::new(&peer);
+    peer.fail_next(Fault::OpenFails);
+    site.restart();
+    site.pass(20 * SECOND);
+    let is_there = |site: &Site| site.lines().iter().any(|line| line.contains("the peer is away"));
+    assert!(is_there(&site));
+    site.kill();
+    // A thread writes the lines; the killed node may not have waited for it.
+    let written = (0..10_000).any(|_| {
+        std::thread::yield_now();
+        is_there(&site)
+    });
+    assert!(written, "{:?}", site.lines());
+}
+
+#[test]
 fn panic_of_a_source_is_a_failure_of_its_sensor_only() {
     let peer = Peer::with_order();
     let site = Site::new(&peer);

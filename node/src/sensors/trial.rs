@@ -176,7 +176,7 @@ impl Trial {
     }
 
     async fn find_end(&self) -> Result<Cursor, SourceError> {
-        // What is known of files is looked at anew; a poll goes on from what it knows.
+        // The files are looked at without what is known of them; a poll continues from what it knows.
         let cursor = match &self.sensor.source {
             Kind::File(_) => None,
             Kind::Poll(_) | Kind::Process(_) | Kind::Webhook { .. } | Kind::Timer { .. } => self.cursor.as_ref(),

@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use ensue_engine::catalog::{Extra, Fields as SchemaFields, Presence, Schema};
-use ensue_engine::names::{ActionRef, VarName};
+use ensue_engine::names::{ActionRef, SensorRef, VarName};
 use ensue_expression::Document;
 use serde_json::{Map, Value};
 
@@ -19,11 +19,11 @@ use super::Checking;
 use super::fake::sent_keys;
 use super::parameters::{Given, has_expression};
 use super::refs::{action_named, trigger_named};
-use crate::cases::{Against, Case, ExpectedVar, GivenEvent, Subject};
+use crate::cases::{Against, Case, ExpectedEvent, ExpectedMade, ExpectedVar, Given as CaseGiven, GivenEvent, GivenMessage, Subject};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, wrong_type};
 use crate::source::SourceText;
-use crate::written::{EVENT_CASE, GIVEN, GIVEN_EVENT, RUN_CASE, RUN_WHAT, RUNS};
+use crate::written::{EVENT_CASE, EXPECTED_EVENT, GIVEN, GIVEN_EVENT, GIVEN_MESSAGE, RUN_CASE, RUN_WHAT, RUNS, Source};
 use crate::yaml::{Content, Entry, Node, Spanned};
 use path::Root;
 
@@ -209,43 +209,131 @@ impl<'a> Reading<'_, 'a> {
         is_real: bool,
         report: &mut Report,
     ) -> (Option<Subject>, Option<mocks::Read>) {
-        let events = fields.take_required("given", report).and_then(|entry| self.given_events(entry, report));
+        let given = fields.take_required("given", report).and_then(|entry| self.given_things(entry, report));
         let is_run = mocks.is_some() || is_real;
         let mocks = self.mocks(mocks, &Root::Rules(self.checking.pack), report);
         let expect = fields.take_required("expect", report).and_then(|entry| self.enforcements(entry, is_run, report));
-        (events.zip(expect).map(|(events, expect)| Subject::Events { events, expect }), mocks)
+        (given.zip(expect).map(|(given, expect)| Subject::Events { given, expect }), mocks)
     }
 
-    fn given_events(&mut self, entry: Entry, report: &mut Report) -> Option<Vec<GivenEvent>> {
+    fn given_things(&mut self, entry: Entry, report: &mut Report) -> Option<Vec<CaseGiven>> {
+        const NAMES: [&str; 4] = ["event", "events", "message", "messages"];
         let key = entry.key.span;
         let mut fields = Fields::open(entry.value, &GIVEN, self.file, report)?;
-        match (fields.take("event"), fields.take("events")) {
-            (Some(event), None) => self.event(event.value, report).map(|event| vec![event]),
-            (None, Some(events)) => match events.value.content {
-                Content::List(items) if !items.is_empty() => {
-                    let events: Vec<_> = items.into_iter().map(|item| self.event(item, report)).collect();
-                    events.into_iter().collect()
-                }
-                _ => {
-                    wrong_type(&events.value, "`events`", "a list of at least one event", self.file, report);
-                    None
-                }
-            },
-            (Some(_), Some(second)) => {
-                report
-                    .error(Code::NotExactlyOne, self.file, second.key.span, "`given` must have either `event` or `events`, not both")
-                    .hint("write all events under `events`");
-                None
-            }
-            (None, None) => {
-                if !fields.has_reported("event") && !fields.has_reported("events") {
-                    report
-                        .error(Code::NotExactlyOne, self.file, key, "`given` has neither `event` nor `events`")
-                        .hint("for example\ngiven: { event: { trigger: github.push, payload: {} } }");
-                }
-                None
-            }
+        let mut there: Vec<(&str, Entry)> = NAMES.into_iter().filter_map(|name| Some((name, fields.take(name)?))).collect();
+        if let [(first, _), (second, entry), ..] = there.as_slice() {
+            report
+                .error(
+                    Code::NotExactlyOne,
+                    self.file,
+                    entry.key.span.clone(),
+                    format!("`given` must have either `{first}` or `{second}`, not both"),
+                )
+                .hint("write all events under `events`, and all messages under `messages`");
+            return None;
         }
+        let Some((name, entry)) = there.pop() else {
+            if !NAMES.iter().any(|name| fields.has_reported(name)) {
+                report
+                    .error(Code::NotExactlyOne, self.file, key, "`given` has neither `event` nor `events`, and no `message`")
+                    .hint("for example\ngiven: { event: { trigger: github.push, payload: {} } }");
+            }
+            return None;
+        };
+        let nodes = match (name, entry.value) {
+            ("event" | "message", node) => vec![node],
+            (_, Node { content: Content::List(items), .. }) if !items.is_empty() => items,
+            (_, node) => {
+                let one = name.strip_suffix('s').unwrap_or(name);
+                wrong_type(&node, &format!("`{name}`"), &format!("a list of at least one {one}"), self.file, report);
+                return None;
+            }
+        };
+        let is_event = name.starts_with("event");
+        let read = nodes.into_iter().map(|node| {
+            if is_event { self.event(node, report).map(CaseGiven::Event) } else { self.message(node, report).map(CaseGiven::Message) }
+        });
+        read.collect::<Vec<_>>().into_iter().collect()
+    }
+
+    fn message(&mut self, node: Node, report: &mut Report) -> Option<GivenMessage> {
+        let line = self.line(&node.span);
+        let mut fields = Fields::open(node, &GIVEN_MESSAGE, self.file, report)?;
+        if !fields.has("sensor") {
+            fields.take_required("sensor", report);
+        }
+        let sensor = fields.text("sensor", report).and_then(|written| self.pulling(&written, report));
+        let body = fields.take("body").map(|entry| entry.value.to_value());
+        let about = fields.take("about").map(|entry| entry.value);
+        let time = match fields.text("time", report) {
+            Some(time) => Some(self.time(&time, report)?),
+            None => None,
+        };
+        let after = if fields.has("after") { fields.duration("after", report)? } else { Duration::ZERO };
+        let after_millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+        let (events, refused) = (fields.take("events"), fields.text("refused", report));
+        if let Some(second) = events.as_ref().filter(|_| refused.is_some()) {
+            let message = "a message that is `refused` makes no `events`";
+            report.error(Code::FieldOutOfPlace, self.file, second.key.span.clone(), message).hint("remove one of the two");
+            return None;
+        }
+        let expect = match (events, refused) {
+            (Some(events), _) => Some(ExpectedMade::Events(self.made(events, report)?)),
+            (None, Some(reason)) => Some(ExpectedMade::Refused(reason.value)),
+            (None, None) => None,
+        };
+        let about = match about {
+            None => serde_json::Map::new(),
+            Some(node) if matches!(node.content, Content::Map(_)) => node.to_value().as_object().cloned().unwrap_or_default(),
+            Some(node) => {
+                wrong_type(&node, "`about`", "a mapping", self.file, report);
+                return None;
+            }
+        };
+        Some(GivenMessage { line, sensor: sensor?, body, about, time, after_millis, expect })
+    }
+
+    /// Finds a sensor of the pack that reads a source.
+    fn pulling(&self, written: &Spanned<String>, report: &mut Report) -> Option<SensorRef> {
+        let own: Vec<String> = self.checking.pack.sensors.keys().map(|name| format!("{}.{name}", self.checking.pack.name)).collect();
+        let short = written.value.strip_prefix(&format!("{}.", self.checking.pack.name));
+        let Some(defined) = short.and_then(|name| self.checking.pack.sensors.get(name)) else {
+            let message = format!("the pack has no sensor `{}`", written.value);
+            let error = report.error(Code::InvalidRef, self.file, written.span.clone(), message);
+            if !own.is_empty() {
+                error.hint(format!("its sensors are {}", own.join(", ")));
+            }
+            return None;
+        };
+        if defined.body.as_ref().is_some_and(|sensor| !matches!(sensor.source, Source::Pulled(..))) {
+            let message = format!("the sensor `{}` reads no source: it gets no messages", written.value);
+            report.error(Code::FieldOutOfPlace, self.file, written.span.clone(), message).hint("write an `event` of its trigger instead");
+            return None;
+        }
+        written.value.parse().ok()
+    }
+
+    fn made(&mut self, entry: Entry, report: &mut Report) -> Option<Vec<ExpectedEvent>> {
+        let Content::List(items) = entry.value.content else {
+            wrong_type(&entry.value, "`events`", "a list of events", self.file, report);
+            return None;
+        };
+        let events: Vec<_> = items.into_iter().map(|item| self.made_event(item, report)).collect();
+        events.into_iter().collect()
+    }
+
+    fn made_event(&mut self, node: Node, report: &mut Report) -> Option<ExpectedEvent> {
+        let line = self.line(&node.span);
+        let mut fields = Fields::open(node, &EXPECTED_EVENT, self.file, report)?;
+        if !fields.has("trigger") {
+            fields.take_required("trigger", report);
+        }
+        let written = fields.text("trigger", report);
+        let payload = fields.take("payload").map(|entry| entry.value.to_value());
+        let dedupe = fields.text("dedupe", report).map(|text| text.value);
+        let closeness = expected::closeness(&mut fields, report);
+        let (trigger, _) = trigger_named(self.checking, self.file, &written?, report)?;
+        Some(ExpectedEvent { line, trigger, payload, dedupe, closeness })
     }
 
     fn event(&mut self, node: Node, report: &mut Report) -> Option<GivenEvent> {

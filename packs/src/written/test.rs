@@ -149,6 +149,8 @@ pub(crate) static GIVEN: Shape = Shape {
     fields: &[
         optional("event", Kind::Fields(&GIVEN_EVENT), "One event."),
         optional("events", Kind::List(&GIVEN_EVENT), "Several events, one after the other."),
+        optional("message", Kind::Fields(&GIVEN_MESSAGE), "One message of a sensor that reads a source."),
+        optional("messages", Kind::List(&GIVEN_MESSAGE), "Several messages of sensors, one after the other."),
     ],
     later: &[("delivery", "a delivery to a webhook")],
     between: &[Between::ExactlyOne],
@@ -170,6 +172,40 @@ pub(crate) static GIVEN_EVENT: Shape = Shape {
             Kind::Text(Form::Duration),
             "How long it comes after the previous event, or after the start: `10m`. By default, it comes at once.",
         ),
+    ],
+    ..Shape::BARE
+};
+
+pub(crate) static GIVEN_MESSAGE: Shape = Shape {
+    what: "a message",
+    fields: &[
+        required("sensor", "sensor: feed.items", Kind::Text(Form::Ref), "The ref of a sensor of the pack that reads a source."),
+        optional("body", Kind::Value, "Its content, as a value: what `line`, `item` or `file.body` reads. A file may have none."),
+        optional(
+            "about",
+            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
+            "What else the source knows: `file`, `index` or `page`, by name.",
+        ),
+        optional("time", Kind::Text(Form::Any), "When it happened, `2026-03-28T12:00:00Z`, if the source says so."),
+        optional(
+            "after",
+            Kind::Text(Form::Duration),
+            "How long it comes after the previous message, or after the start: `10m`. By default, it comes at once.",
+        ),
+        optional("events", Kind::Listing(&EXPECTED_EVENT), "The events that it makes, in order; `[]` means that no `emits` matches it."),
+        optional("refused", Kind::Text(Form::Any), "A part of the reason why it is refused. Then it makes no event."),
+    ],
+    between: &[Between::NotBoth("events", "refused")],
+    ..Shape::BARE
+};
+
+pub(crate) static EXPECTED_EVENT: Shape = Shape {
+    what: "the expectation for an event",
+    fields: &[
+        required("trigger", "trigger: feed.item", Kind::Text(Form::Ref), "The ref of its trigger."),
+        optional("payload", Kind::Value, "Its payload; for an object, the fields that matter."),
+        optional("dedupe", Kind::Text(Form::Any), "The key under which it is accepted once."),
+        EXACTLY,
     ],
     ..Shape::BARE
 };

@@ -249,6 +249,7 @@ impl Node {
                 bytes: sensor_bytes,
                 blocking: Blocking::InPlace,
                 logs: None,
+                at_start: handle.handle.sensors(),
                 release: RELEASE,
             })
         });

@@ -33,6 +33,7 @@ use crate::catalogs::NodeCatalogs;
 use crate::clock::{Clock, ClockStep};
 use crate::config::AcceptedPermissions;
 use crate::edge::Edge;
+use crate::intake::KnownSensors as _;
 use crate::keys::KeyRing;
 use crate::log_access::{LogReaders, NodeBodies};
 use crate::packs_folder::PacksFolder;
@@ -318,6 +319,7 @@ impl Site {
             bytes: queues.of(QueueName::SensorBytes).clone(),
             logs: Some(self.folder.path().join("sensor_logs")),
             blocking: Blocking::Pool,
+            at_start: handle.sensors(),
             release: "0.0.0",
         });
         assert!(sensors.set(supervisor.clone()).is_ok());

@@ -209,7 +209,7 @@ fn status(fields: &mut Fields<'_>, words: &[&'static str], report: &mut Report) 
     fields.choice("status", &statuses, report)
 }
 
-fn closeness(fields: &mut Fields<'_>, report: &mut Report) -> Closeness {
+pub(super) fn closeness(fields: &mut Fields<'_>, report: &mut Report) -> Closeness {
     if fields.boolean("exactly", report).unwrap_or(false) { Closeness::Equals } else { Closeness::Contains }
 }
 
