@@ -12,6 +12,7 @@ mod definitions;
 pub mod facts;
 mod flow;
 mod labels;
+mod mail;
 mod policies;
 mod retry;
 mod rule;
@@ -29,6 +30,7 @@ pub use action::{Action, Builtin, HttpBody, HttpRequest, ProcessCommand, RAW_FIE
 pub use concurrency::{CONCURRENCY_LIMIT_MAX, Concurrency};
 pub use flow::{Acts, Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 pub use labels::label_value;
+pub use mail::{MailMessage, MailSecurity, MailServer};
 pub use policies::{Control, ItemFailure, LockConflict, Misfire, Mode, OnFailure, OnLost};
 pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, RETRY_AFTER_MAX, Retry, RetryAfter};
 pub use rule::Rule;

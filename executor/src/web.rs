@@ -11,6 +11,7 @@ use reqwest::{Method, StatusCode};
 use thiserror::Error;
 use url::Url;
 
+use crate::lines::Line;
 use crate::programs::Pending;
 
 /// Sends requests.
@@ -18,6 +19,12 @@ pub trait Web: Send + Sync {
     /// Returns the way to a URL's server, after checking that requests may go there. Nothing outside the node
     /// is touched except that a name is resolved, so the attempt need not have begun.
     fn way<'a>(&'a self, to: &'a Url) -> Pending<'a, Result<Box<dyn Way>, NoWay>>;
+
+    /// Returns the line to a server that does not speak HTTP, after the same check. A web without such servers has none.
+    fn line<'a>(&'a self, host: &'a str, port: u16) -> Pending<'a, Result<Box<dyn Line>, NoWay>> {
+        let _ = (host, port);
+        Box::pin(std::future::ready(Err(NoWay::Unreachable("cannot be reached: only HTTP is available here".to_owned()))))
+    }
 }
 
 /// The way to one server.

@@ -12,6 +12,7 @@ mod flow;
 mod gives;
 mod inferred;
 mod labels;
+mod mail;
 mod needs;
 mod parameters;
 mod permissions;

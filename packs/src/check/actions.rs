@@ -173,6 +173,7 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             let parts = RequestParts { method: method.as_ref(), headers: headers.as_ref(), query: query.as_ref(), body };
             parts.compiled(target, (plain, &with_keys), file, report).map(|request| Run::Http(Box::new(request)))
         }
+        written::Run::Mail(mail) => super::mail::mail(file, mail, (plain, &with_keys), report).map(|mail| Run::Mail(Box::new(mail))),
         written::Run::Emit { trigger, payload, dedupe } => {
             emit(checking, file, trigger, (payload.as_ref(), dedupe.as_ref()), plain, report)
         }

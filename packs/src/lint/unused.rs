@@ -78,6 +78,7 @@ fn reads_of_run(action: &Action) -> Reads {
             }
             templates
         }
+        Run::Mail(message) => message.templates().collect(),
         Run::Emit { payload, dedupe, .. } => std::iter::once(payload).chain(dedupe).collect(),
         Run::Workflow(workflow) => workflow.result().into_iter().collect(),
         Run::Builtin(_) => Vec::new(),
@@ -100,7 +101,7 @@ fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings
     let takes_all = match &action.run {
         Run::Process(process) => process.input.is_none(),
         Run::Builtin(_) => true,
-        Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Workflow(_) => false,
+        Run::Shell(_) | Run::Http(_) | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) => false,
     };
     let Some(fields) = action.parameters.fields().filter(|_| !takes_all) else { return };
     let local = Reads { paths: action.local.iter().flat_map(|(_, local)| local.reads()).collect(), keys: BTreeSet::new() };
