@@ -22,16 +22,16 @@ use url::{Host, Position, Url};
 
 use crate::clock::Clock;
 use crate::egress::EgressPolicy;
-use crate::lines::{CheckedLine, Line};
+use crate::lines::CheckedLine;
 use crate::programs::Pending;
-use crate::web::{Answered, AnsweredBody, BrokenOff, Letter, NoWay, Way, Web};
+use crate::web::{Answered, AnsweredBody, BrokenOff, Letter, Line, NoWay, Way, Web};
 
 /// The number of servers that are remembered. The least recently used one is dropped to make room.
 pub(crate) const DESTINATIONS_MAX: usize = 256;
 /// How long the resolved addresses of a name are valid.
 pub(crate) const RESOLVED_FOR: Duration = Duration::from_secs(30);
 /// How long to wait for a connection.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection is kept.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The number of idle connections kept for each server.

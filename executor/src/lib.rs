@@ -14,9 +14,9 @@
 //! | `conduct`, `environment`, `output`, `messages`, `result` | a running program: its end, variables, output, messages and result |
 //! | [`supervisor`] | the process beside the node that holds a program |
 //! | [`probes`] | what this machine offers to isolate and limit programs |
-//! | [`web`], [`lines`] | the ports that send requests, and that connect to other servers |
+//! | [`web`] | the port that sends requests, and that connects to other servers |
 //! | [`pulling`] | the programs and the requests of sensors |
-//! | `egress`, `destinations` | where requests may go, and the connections to those servers |
+//! | `egress`, `destinations`, `lines` | where requests may go, and the connections to those servers |
 //!
 //! Nothing here decides what an attempt's end means: the core does.
 
@@ -30,7 +30,7 @@ mod destinations;
 mod egress;
 mod environment;
 mod lease;
-pub mod lines;
+mod lines;
 mod links;
 mod mapped;
 mod masks;

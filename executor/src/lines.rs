@@ -1,4 +1,4 @@
-//! Lines: connections to servers that do not speak HTTP, such as mail servers.
+//! Lines: real connections to servers that do not speak HTTP, such as mail servers.
 //!
 //! Which addresses may be reached is decided before, in `destinations.rs`. What is said on a line is up to the
 //! runner.
@@ -6,33 +6,20 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::destinations::CONNECT_TIMEOUT;
 use crate::programs::Pending;
-use crate::web::BrokenOff;
+use crate::web::{BrokenOff, Line, Stream};
 
-/// A connection.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-/// The way to one server, whose addresses were checked.
-pub trait Line: Send + Sync {
-    /// Connects. The attempt was recorded as begun before.
-    fn open(&self) -> Pending<'_, Result<Box<dyn Stream>, BrokenOff>>;
-
-    /// Encrypts a connection by TLS, and verifies that the server's certificate has its name. `authority` is the
-    /// certificate, as PEM, of the authority to trust instead of those that the machine trusts.
-    fn encrypted<'a>(&'a self, stream: Box<dyn Stream>, authority: Option<&'a str>) -> Pending<'a, Result<Box<dyn Stream>, BrokenOff>>;
-}
+/// How long to wait for a connection, and for its encryption.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The line to addresses that were checked.
 pub(crate) struct CheckedLine {

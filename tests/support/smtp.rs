@@ -5,9 +5,6 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -42,6 +39,9 @@ pub(crate) enum Instead {
     KeepAndClose,
 }
 
+/// Returns what happens instead.
+type Otherwise = dyn Fn(&str) -> Option<Instead> + Send + Sync;
+
 /// The rules of a server.
 pub(crate) struct Rules {
     pub(crate) protected: Protected,
@@ -50,7 +50,7 @@ pub(crate) struct Rules {
     /// The login that is offered.
     pub(crate) mechanism: &'static str,
     /// What happens instead, by the line that the client says. The greeting is an empty line, and the end of a mail is `.`.
-    pub(crate) instead: Box<dyn Fn(&str) -> Option<Instead> + Send + Sync>,
+    pub(crate) instead: Box<Otherwise>,
 }
 
 impl Rules {
@@ -64,7 +64,7 @@ impl Rules {
 }
 
 /// A mail that was accepted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Received {
     /// The sender of the envelope.
     pub(crate) from: String,
@@ -99,9 +99,8 @@ struct Shared {
 }
 
 impl MailServer {
-    /// Starts a server whose certificate is valid for 127.0.0.1.
-    pub(crate) async fn start(rules: Rules) -> Self {
-        let (authority, tls) = certificate();
+    /// Starts a server with the certificate of its authority, as PEM, and its own, which is valid for 127.0.0.1.
+    pub(crate) async fn start(rules: Rules, (authority, tls): (String, TlsAcceptor)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared { rules, tls, mails: Mutex::default(), said: watch::Sender::default() });
@@ -130,19 +129,6 @@ impl MailServer {
         let mut said = self.shared.said.subscribe();
         said.wait_for(|said| said.iter().any(|said| said.starts_with(line))).await.unwrap();
     }
-}
-
-fn certificate() -> (String, TlsAcceptor) {
-    let mut issuer = CertificateParams::new(Vec::new()).unwrap();
-    issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let signed = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let config = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-    let config = config.with_single_cert(vec![signed.der().clone()], key).unwrap();
-    (issuer.pem(), TlsAcceptor::from(Arc::new(config)))
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -195,15 +181,7 @@ struct Session {
     is_logged_in: bool,
     /// The answers of `AUTH LOGIN` so far, or none outside of it.
     login: Option<Vec<String>>,
-    mail: Mail,
-}
-
-type Mail = Received;
-
-impl Default for Received {
-    fn default() -> Self {
-        Self { from: String::new(), to: Vec::new(), text: String::new() }
-    }
+    mail: Received,
 }
 
 impl Session {
@@ -306,9 +284,7 @@ fn base64(text: &str) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let digits = text.as_bytes().chunks(3).flat_map(|chunk| {
         let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        (0..4).map(move |digit| {
-            if digit > chunk.len() { '=' } else { char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]) }
-        })
+        (0..4).map(move |digit| if digit > chunk.len() { '=' } else { char::from(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]) })
     });
     digits.collect()
 }

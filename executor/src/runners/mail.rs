@@ -152,7 +152,8 @@ impl Sender<'_, '_> {
         let server = self.server.shown();
         let failure = match unsaid {
             Unsaid::Refused { what, reply } => {
-                Failure::new(FailureKind::SmtpStatus, self.masked(&format!("{server} refused {what}: {reply}"))).with_detail(reply.code.into())
+                Failure::new(FailureKind::SmtpStatus, self.masked(&format!("{server} refused {what}: {reply}")))
+                    .with_detail(reply.code.into())
             }
             Unsaid::LoginRefused(code) => {
                 let message = format!("{server} refused the login with {code}; check the user and the password");

@@ -1,15 +1,38 @@
 //! Mail: what a server receives, what it refuses, and what is known after each way in which a dialog breaks off.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{MailMessage, MailServer as ServerTemplates, Run};
 use ensue_engine::command::{Ask, Report};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_executor::EgressPolicy;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
+use tokio_rustls::TlsAcceptor;
 
 use crate::smtp::{Instead, MailServer, Protected, Received, Rules, USER};
 use crate::world::{Plan, SECRET, World, execution, failure, result, template};
+
+/// Returns the certificate of an authority, as PEM, and a server's that is valid for 127.0.0.1.
+fn certificate() -> (String, TlsAcceptor) {
+    let mut issuer = CertificateParams::new(Vec::new()).unwrap();
+    issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let signed = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let builder = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = config.with_single_cert(vec![signed.der().clone()], key).unwrap();
+    (issuer.pem(), TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn start(rules: Rules) -> MailServer {
+    MailServer::start(rules, certificate()).await
+}
 
 /// Returns an action that sends what its parameters say to a server.
 fn action(server: &MailServer, security: &str) -> MailMessage {
@@ -71,7 +94,7 @@ async fn loss(world: &mut World) -> (Evidence, Failure) {
 
 #[tokio::test]
 async fn mail_arrives_with_its_recipients_headers_and_text() {
-    let server = MailServer::start(Rules::plain()).await;
+    let server = start(Rules::plain()).await;
     let params = json!({
         "to": ["Ada Lovelace <ada@example.org>", "bob@example.org"],
         "cc": "cleo@example.org",
@@ -93,7 +116,10 @@ async fn mail_arrives_with_its_recipients_headers_and_text() {
     assert_eq!(header("From"), "Robot <robot@example.org>");
     assert_eq!(header("To"), "\"Ada Lovelace\" <ada@example.org>, bob@example.org");
     assert_eq!((header("Cc"), header("Bcc"), header("Reply-To")), ("cleo@example.org".into(), String::new(), "desk@example.org".into()));
-    assert_eq!((header("Message-ID"), header("In-Reply-To"), header("References")), (id, "<1@example.org>".into(), "<1@example.org>".into()));
+    assert_eq!(
+        (header("Message-ID"), header("In-Reply-To"), header("References")),
+        (id, "<1@example.org>".into(), "<1@example.org>".into())
+    );
     assert_eq!((header("X-Priority"), header("Auto-Submitted")), ("1".into(), "auto-generated".into()));
     assert!(header("Subject").is_ascii() && header("Subject").starts_with("=?utf-8?"), "{}", header("Subject"));
     assert_eq!(header("Date"), "Sat, 28 Mar 2026 12:00:00 +0000");
@@ -102,7 +128,7 @@ async fn mail_arrives_with_its_recipients_headers_and_text() {
 
 #[tokio::test]
 async fn text_html_and_files_are_parts_of_one_mail() {
-    let server = MailServer::start(Rules::plain()).await;
+    let server = start(Rules::plain()).await;
     let attachments = json!([
         { "name": "report.csv", "type": "text/csv", "text": "a,b\n1,2\n" },
         { "name": "größe.bin", "base64": "AAEC" },
@@ -121,7 +147,7 @@ async fn password_is_sent_only_after_encryption_and_is_in_no_record() {
     for (protected, security, mechanism) in
         [(Protected::Starttls, "starttls", "PLAIN"), (Protected::Starttls, "starttls", "LOGIN"), (Protected::Tls, "tls", "PLAIN")]
     {
-        let server = MailServer::start(secured(protected, mechanism)).await;
+        let server = start(secured(protected, mechanism)).await;
         let report = world(&server, action(&server, security)).report_of(hello(json!("ada@example.org"))).await;
         assert_eq!(result(&report)["accepted"], json!(["ada@example.org"]), "{security}, {mechanism}");
         only(&server);
@@ -136,7 +162,7 @@ async fn login_that_is_refused_fails_permanently_without_showing_it() {
         // A bad server repeats what it was sent.
         line.starts_with("AUTH").then(|| Instead::Say(format!("535 wrong: {line} {SECRET}")))
     });
-    let server = MailServer::start(rules).await;
+    let server = start(rules).await;
     let report = world(&server, action(&server, "starttls")).report_of(hello(json!("ada@example.org"))).await;
     let failure = failure(&report, FailureKind::SmtpStatus);
     assert_eq!((failure.detail, failure.may_pass(false)), (Some(535), false));
@@ -149,7 +175,7 @@ async fn server_that_repeats_a_login_later_does_not_show_it() {
     let rules = secured(Protected::Starttls, "PLAIN");
     let plain = "AHJvYm90AGNhbmFyeS1zM2NyZXQ=";
     let rules = rules.instead(move |line| line.starts_with("MAIL").then(|| Instead::Say(format!("550 you said {plain} and {SECRET}"))));
-    let server = MailServer::start(rules).await;
+    let server = start(rules).await;
     let report = world(&server, action(&server, "starttls")).report_of(hello(json!("ada@example.org"))).await;
     let message = &failure(&report, FailureKind::SmtpStatus).message;
     assert!(server.said().iter().any(|line| line.ends_with(plain)), "the test knows what was sent");
@@ -158,7 +184,7 @@ async fn server_that_repeats_a_login_later_does_not_show_it() {
 
 #[tokio::test]
 async fn server_without_encryption_gets_no_password() {
-    let server = MailServer::start(Rules { password: Some(SECRET), ..Rules::plain() }).await;
+    let server = start(Rules { password: Some(SECRET), ..Rules::plain() }).await;
     let report = world(&server, action(&server, "starttls")).report_of(hello(json!("ada@example.org"))).await;
     let message = &failure(&report, FailureKind::Network).message;
     assert!(message.contains("does not offer STARTTLS"), "{message}");
@@ -174,7 +200,7 @@ async fn server_without_encryption_gets_no_password() {
 async fn reply_that_was_put_before_the_encryption_is_not_believed() {
     let rules = secured(Protected::Starttls, "PLAIN")
         .instead(|line| (line == "STARTTLS").then(|| Instead::Say("220 go ahead\r\n250 AUTH PLAIN".to_owned())));
-    let server = MailServer::start(rules).await;
+    let server = start(rules).await;
     let report = world(&server, action(&server, "starttls")).report_of(hello(json!("ada@example.org"))).await;
     let message = &failure(&report, FailureKind::Network).message;
     assert!(message.contains("it said more before the connection was encrypted"), "{message}");
@@ -182,7 +208,7 @@ async fn reply_that_was_put_before_the_encryption_is_not_believed() {
 
 #[tokio::test]
 async fn certificate_of_another_authority_is_refused() {
-    let (server, other) = (MailServer::start(secured(Protected::Tls, "PLAIN")).await, MailServer::start(Rules::plain()).await);
+    let (server, other) = (start(secured(Protected::Tls, "PLAIN")).await, start(Rules::plain()).await);
     let mut message = action(&server, "tls");
     message.server.authority = template(json!(other.authority));
     let report = world(&server, message).report_of(hello(json!("ada@example.org"))).await;
@@ -197,7 +223,7 @@ async fn certificate_of_another_authority_is_refused() {
 
 #[tokio::test]
 async fn refused_recipients_are_listed_and_the_others_get_the_mail() {
-    let server = MailServer::start(Rules::plain()).await;
+    let server = start(Rules::plain()).await;
     let report = report_of(&server, hello(json!(["gone@example.org", "ada@example.org", "full@example.org"]))).await;
     let refused = json!([
         { "address": "gone@example.org", "code": 550, "message": "5.1.1 No such user" },
@@ -210,9 +236,8 @@ async fn refused_recipients_are_listed_and_the_others_get_the_mail() {
 
 #[tokio::test]
 async fn mail_that_nobody_gets_fails_permanently_only_if_every_refusal_is_permanent() {
-    let server = MailServer::start(Rules::plain()).await;
-    for (to, detail, may_pass) in
-        [(json!(["gone@example.org"]), 550, false), (json!(["gone@example.org", "full@example.org"]), 452, true)]
+    let server = start(Rules::plain()).await;
+    for (to, detail, may_pass) in [(json!(["gone@example.org"]), 550, false), (json!(["gone@example.org", "full@example.org"]), 452, true)]
     {
         let report = report_of(&server, hello(to)).await;
         let failure = failure(&report, FailureKind::SmtpStatus);
@@ -236,7 +261,7 @@ async fn refusal_of_a_server_is_permanent_with_5_and_may_pass_with_4() {
             let is_it = if line.is_empty() { said.is_empty() } else { said.starts_with(line) };
             is_it.then(|| Instead::Say(says.to_owned()))
         });
-        let server = MailServer::start(rules).await;
+        let server = start(rules).await;
         let report = report_of(&server, hello(json!("ada@example.org"))).await;
         let failure = failure(&report, FailureKind::SmtpStatus);
         assert_eq!((failure.detail, failure.may_pass(false)), (Some(detail), may_pass), "{says}");
@@ -252,7 +277,7 @@ async fn connection_that_breaks_before_the_end_of_the_mail_has_sent_nothing() {
             let is_it = if line.is_empty() { said.is_empty() } else { said.starts_with(line) };
             is_it.then_some(Instead::Close)
         });
-        let server = MailServer::start(rules).await;
+        let server = start(rules).await;
         let report = report_of(&server, hello(json!("ada@example.org"))).await;
         let failure = failure(&report, FailureKind::Network);
         assert!(failure.may_pass(false), "{line}: {}", failure.message);
@@ -261,7 +286,7 @@ async fn connection_that_breaks_before_the_end_of_the_mail_has_sent_nothing() {
 
 #[tokio::test]
 async fn mail_that_is_not_confirmed_is_lost_and_not_failed() {
-    let server = MailServer::start(Rules::plain().instead(|said| (said == ".").then_some(Instead::KeepAndClose))).await;
+    let server = start(Rules::plain().instead(|said| (said == ".").then_some(Instead::KeepAndClose))).await;
     let mut world = world(&server, action(&server, "none"));
     world.dispatch(1, hello(json!("ada@example.org")));
     let (evidence, error) = loss(&mut world).await;
@@ -272,7 +297,7 @@ async fn mail_that_is_not_confirmed_is_lost_and_not_failed() {
 
 #[tokio::test]
 async fn every_attempt_sends_the_same_message_id() {
-    let server = MailServer::start(Rules::plain()).await;
+    let server = start(Rules::plain()).await;
     let world = &mut world(&server, action(&server, "none"));
     let mut ids = Vec::new();
     for number in [1, 2] {
@@ -289,7 +314,7 @@ async fn every_attempt_sends_the_same_message_id() {
 
 #[tokio::test]
 async fn silent_server_fails_in_time_before_the_mail_and_is_unknown_after_it() {
-    let server = MailServer::start(Rules::plain().instead(|said| said.starts_with("RCPT").then_some(Instead::Hang))).await;
+    let server = start(Rules::plain().instead(|said| said.starts_with("RCPT").then_some(Instead::Hang))).await;
     let mut world = Plan::new(Run::Mail(Box::new(action(&server, "none")))).allow(server.address).time_in_hand().begin();
     world.dispatch(1, hello(json!("ada@example.org")));
     server.hears("RCPT").await;
@@ -298,7 +323,7 @@ async fn silent_server_fails_in_time_before_the_mail_and_is_unknown_after_it() {
     let message = &failure(&report, FailureKind::Timeout).message;
     assert!(message.contains("did not reply to `RCPT TO` within 60 seconds"), "{message}");
 
-    let server = MailServer::start(Rules::plain().instead(|said| (said == ".").then_some(Instead::Hang))).await;
+    let server = start(Rules::plain().instead(|said| (said == ".").then_some(Instead::Hang))).await;
     let mut world = Plan::new(Run::Mail(Box::new(action(&server, "none")))).allow(server.address).time_in_hand().begin();
     world.dispatch(1, hello(json!("ada@example.org")));
     server.hears(".").await;
@@ -310,7 +335,7 @@ async fn silent_server_fails_in_time_before_the_mail_and_is_unknown_after_it() {
 
 #[tokio::test]
 async fn server_that_may_not_be_reached_is_not_connected_to() {
-    let server = MailServer::start(Rules::plain()).await;
+    let server = start(Rules::plain()).await;
     let denied = Plan::new(Run::Mail(Box::new(action(&server, "none")))).egress(EgressPolicy::default());
     let mut world = denied.begin();
     let report = world.report_of(hello(json!("ada@example.org"))).await;
@@ -322,7 +347,7 @@ async fn server_that_may_not_be_reached_is_not_connected_to() {
 
 #[tokio::test]
 async fn invalid_parameters_are_refused_before_anything_is_sent() {
-    let server = MailServer::start(Rules::plain()).await;
+    let server = start(Rules::plain()).await;
     let many: Vec<String> = (0..101).map(|number| format!("u{number}@example.org")).collect();
     for (params, expected) in [
         (json!({ "text": "x" }), "the mail has no recipient"),
@@ -333,13 +358,19 @@ async fn invalid_parameters_are_refused_before_anything_is_sent() {
         (json!({ "to": "ada@example.org" }), "the mail is empty"),
         (json!({ "to": "ada@example.org", "text": "a\u{0}" }), "`text` contains a control character"),
         (json!({ "to": "ada@example.org", "text": "x", "subject": "a\r\nBcc: eve@example.org" }), "`subject` contains a line break"),
-        (json!({ "to": "ada@example.org", "text": "x", "headers": { "X-A": "b\nBcc: eve@example.org" } }), "`headers.X-A` contains a line break"),
+        (
+            json!({ "to": "ada@example.org", "text": "x", "headers": { "X-A": "b\nBcc: eve@example.org" } }),
+            "`headers.X-A` contains a line break",
+        ),
         (json!({ "to": "ada@example.org", "text": "x", "headers": { "Bcc": "eve@example.org" } }), "the header `Bcc` cannot be set"),
         (json!({ "to": "ada@example.org", "text": "x", "headers": { "X A": "b" } }), "is not a valid name for a header"),
         (json!({ "to": "ada@example.org", "text": "x", "in_reply_to": "1" }), "which is not a Message-ID"),
         (json!({ "to": "ada@example.org", "text": "x", "attachments": [{ "name": "a" }] }), "needs either `text` or `base64`"),
         (json!({ "to": "ada@example.org", "text": "x", "attachments": [{ "name": "a", "base64": "?" }] }), "is not Base64"),
-        (json!({ "to": "ada@example.org", "text": "x", "attachments": [{ "name": "a", "text": "x", "path": "/" }] }), "unknown field `path`"),
+        (
+            json!({ "to": "ada@example.org", "text": "x", "attachments": [{ "name": "a", "text": "x", "path": "/" }] }),
+            "unknown field `path`",
+        ),
     ] {
         let report = report_of(&server, params).await;
         let message = &failure(&report, FailureKind::ParametersInvalid).message;

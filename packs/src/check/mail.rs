@@ -8,7 +8,7 @@ use super::compiled::literal;
 use super::inferred::Taker;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fields::listed;
+use crate::fields::{first_line, listed};
 use crate::source::SourceText;
 use crate::written;
 use crate::yaml::{Content, Node};
@@ -21,10 +21,13 @@ pub(super) fn mail(
     report: &mut Report,
 ) -> Option<MailMessage> {
     let server = server(file, &written.server, with_keys, report);
+    let at = first_line(&written.from.span, file);
     if written.text.is_none() && written.html.is_none() && written.attachments.is_none() {
-        report
-            .error(Code::MissingField, file, crate::fields::first_line(&written.from.span, file), "the mail is empty")
-            .hint("give `text`, `html` or both");
+        report.error(Code::MissingParameter, file, at, "the mail is empty").hint("give `text`, `html` or both");
+        return None;
+    }
+    if written.to.is_none() && written.cc.is_none() && written.bcc.is_none() {
+        report.error(Code::MissingParameter, file, at, "the mail has no recipient").hint("give `to`, `cc` or `bcc`");
         return None;
     }
     let text = ValueType::text();
@@ -79,7 +82,7 @@ fn check_security(security: Option<&Node>, file: &SourceText, report: &mut Repor
     let words = MailSecurity::ALL.map(MailSecurity::as_str);
     if !value.contains("${{") && !words.contains(&value.as_str()) {
         report
-            .error(Code::InvalidValue, file, span.clone(), format!("`{value}` is not a way to encrypt the connection to a mail server"))
+            .error(Code::ValueUnfit, file, span.clone(), format!("`{value}` is not a way to encrypt the connection to a mail server"))
             .did_you_mean(nearest(value, words))
             .hint(format!("use one of {}", listed(&words)));
     }
@@ -94,7 +97,7 @@ fn check_port(port: Option<&Node>, file: &SourceText, report: &mut Report) {
     };
     if !is_computed && !text.parse::<u16>().is_ok_and(|port| port > 0) {
         report
-            .error(Code::InvalidValue, file, node.span.clone(), format!("`{text}` is not a port"))
+            .error(Code::ValueUnfit, file, node.span.clone(), format!("`{text}` is not a port"))
             .hint("use a number from 1 to 65535; mail is usually sent to 587 or 465");
     }
 }

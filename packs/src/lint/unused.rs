@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ensue_engine::catalog::{Action, Flow, HttpBody, Run, Stage, Step};
+use ensue_engine::catalog::{Action, Flow, HttpBody, HttpRequest, Run, Source, Stage, Step};
 use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, Path, Template};
 
@@ -40,6 +40,7 @@ pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
         let emits = sensor.emits.iter();
         of_pack.paths.extend(emits.clone().flat_map(|emit| emit.when.iter().chain(&emit.dedupe).flat_map(Expression::reads)));
         of_pack.paths.extend(emits.flat_map(|emit| emit.payload.iter().flat_map(Template::reads)));
+        of_pack.paths.extend(reads_of_source(&sensor.source));
         of_pack.keys.extend(sensor.source.webhook().and_then(|verify| verify.key()).map(ToString::to_string));
     }
     tell_of_manifest(pack, &of_pack, findings);
@@ -69,15 +70,7 @@ fn reads_of_run(action: &Action) -> Reads {
             process.input.iter().chain(given).collect()
         }
         Run::Shell(shell) => vec![&shell.script, &shell.env],
-        Run::Http(request) => {
-            let mut templates = vec![&request.url, &request.method, &request.headers, &request.query];
-            match &request.body {
-                HttpBody::None => {}
-                HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => templates.push(template),
-                HttpBody::Either { json, text } => templates.extend([json, text]),
-            }
-            templates
-        }
+        Run::Http(request) => templates_of(request),
         Run::Mail(message) => message.templates().collect(),
         Run::Emit { payload, dedupe, .. } => std::iter::once(payload).chain(dedupe).collect(),
         Run::Workflow(workflow) => workflow.result().into_iter().collect(),
@@ -91,6 +84,33 @@ fn reads_of_run(action: &Action) -> Reads {
     // The key that distinguishes executions counts as part of what the action does.
     reads.paths.extend(action.concurrency.iter().filter_map(|concurrency| concurrency.key.as_ref()).flat_map(Expression::reads));
     reads
+}
+
+/// Returns the templates of a request.
+fn templates_of(request: &HttpRequest) -> Vec<&Template> {
+    let mut templates = vec![&request.url, &request.method, &request.headers, &request.query];
+    match &request.body {
+        HttpBody::None => {}
+        HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => templates.push(template),
+        HttpBody::Either { json, text } => templates.extend([json, text]),
+    }
+    templates
+}
+
+/// Returns the reads of what a sensor reads its messages from.
+fn reads_of_source(source: &Source) -> Vec<Path> {
+    match source {
+        Source::Webhook(_) | Source::Timer { .. } => Vec::new(),
+        Source::Process(process) => {
+            process.input.iter().chain(process.env.iter().map(|(_, template)| template)).flat_map(Template::reads).collect()
+        }
+        Source::Poll(poll) => {
+            let cursor = poll.cursor.iter().flat_map(|cursor| [&cursor.start, &cursor.next]);
+            let expressions = poll.items.iter().chain(&poll.next_page).chain(&poll.only_new).chain(cursor);
+            expressions.flat_map(Expression::reads).chain(templates_of(&poll.http).into_iter().flat_map(Template::reads)).collect()
+        }
+        Source::File(file) => file.path.reads().into_iter().collect(),
+    }
 }
 
 fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings: &mut Findings) {

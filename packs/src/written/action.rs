@@ -408,7 +408,9 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let limit = timeout.filter(|_| matches!(run, Run::Workflow(_)));
     let timeout = timeout.unwrap_or(match run {
         Run::Http { .. } => HTTP_TIMEOUT_DEFAULT,
-        Run::Process { .. } | Run::Shell { .. } | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => TIMEOUT_DEFAULT,
+        Run::Process { .. } | Run::Shell { .. } | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => {
+            TIMEOUT_DEFAULT
+        }
     });
     Some(Action {
         description,

@@ -48,11 +48,7 @@ static SERVER: Shape = Shape {
     what: "`server`",
     fields: &[
         required("host", "host: smtp.example.org", Kind::Text(Form::Any), "The name or address of the server."),
-        optional(
-            "port",
-            Kind::Scalar,
-            "The port. The default is 587 for `starttls`, 465 for `tls`, and 25 for `none`.",
-        ),
+        optional("port", Kind::Scalar, "The port. The default is 587 for `starttls`, 465 for `tls`, and 25 for `none`."),
         optional(
             "security",
             Kind::Text(Form::Any),

@@ -29,10 +29,14 @@ pub(super) fn several(place: &str, value: Value) -> Result<Vec<Mailbox>, Broken>
             .into_iter()
             .map(|item| match item {
                 Value::String(text) => parsed(place, &text),
-                other => Err(invalid(format!("`{place}` contains {}, which is not an address", shown(&other.to_string(), ADDRESS_BYTES_MAX)))),
+                other => {
+                    Err(invalid(format!("`{place}` contains {}, which is not an address", shown(&other.to_string(), ADDRESS_BYTES_MAX))))
+                }
             })
             .collect(),
-        other => Err(invalid(format!("`{place}` is {}; give an address or a list of addresses", shown(&other.to_string(), ADDRESS_BYTES_MAX)))),
+        other => {
+            Err(invalid(format!("`{place}` is {}; give an address or a list of addresses", shown(&other.to_string(), ADDRESS_BYTES_MAX))))
+        }
     }
 }
 

@@ -8,8 +8,7 @@ use tokio::io::{AsyncWriteExt, BufReader};
 
 use super::server::{Login, SmtpServer};
 use super::wire::Reply;
-use crate::lines::{Line, Stream};
-use crate::web::BrokenOff;
+use crate::web::{BrokenOff, Line, Stream};
 
 /// Why a dialog does not go on.
 #[derive(Debug)]

@@ -150,12 +150,7 @@ fn check_message_id(id: &str) -> Result<(), Broken> {
     Err(invalid(format!("`in_reply_to` is {}, which is not a Message-ID such as `<1@example.org>`", shown(id, 200))))
 }
 
-fn assembled(
-    builder: MessageBuilder,
-    text: Option<String>,
-    html: Option<String>,
-    attachments: Vec<SinglePart>,
-) -> Result<Message, Broken> {
+fn assembled(builder: MessageBuilder, text: Option<String>, html: Option<String>, attachments: Vec<SinglePart>) -> Result<Message, Broken> {
     for (place, content) in [("text", &text), ("html", &html)] {
         if content.as_ref().is_some_and(|content| content.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))) {
             return Err(invalid(format!("`{place}` contains a control character; a mail has line breaks and tabs only")));

@@ -26,7 +26,7 @@ pub(super) struct SmtpServer {
     pub(super) port: u16,
     /// How the connection is encrypted.
     pub(super) security: MailSecurity,
-    /// Who logs in, or none if there is no login.
+    /// The login, or none if the server asks for none.
     pub(super) login: Option<Login>,
     /// The certificate of the authority to trust, as PEM; none means those that the machine trusts.
     pub(super) authority: Option<String>,
@@ -36,7 +36,7 @@ pub(super) struct SmtpServer {
     is_shown: bool,
 }
 
-/// Who logs in.
+/// A user name and a password.
 pub(super) struct Login {
     user: String,
     password: String,

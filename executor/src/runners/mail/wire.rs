@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reply_without_an_end_is_not_read_for_ever() {
+    async fn reply_without_an_end_is_not_read_to_the_last() {
         let long = [b"250 ".as_slice(), &b"x".repeat(1 << 20)].concat();
         assert!(read(&long).await.unwrap_err().contains("more than 4096 bytes"));
         let many = b"250-x\r\n".repeat(20_000);
