@@ -2,6 +2,8 @@
 //!
 //! It is a file and no crate, because crates that tests share use no network.
 
+#![allow(dead_code, reason = "each crate uses a part of it")]
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
