@@ -11,9 +11,9 @@ use crate::support::fake::{Fake, examples};
 use crate::support::skipped::has_program;
 use crate::support::{Answer, Client, Delivery, Place, Printed, SECRET, files_below, signature, until};
 
-const PACKS: [&str; 7] = ["backup", "canary", "incident", "on_call", "provision", "sync", "triage"];
+const PACKS: [&str; 10] = ["backup", "canary", "desk", "incident", "news", "on_call", "provision", "release", "sync", "triage"];
 /// The packs of the library that some of them use.
-const LIBRARY: [&str; 4] = ["alertmanager", "pagerduty", "slack", "stripe"];
+const LIBRARY: [&str; 7] = ["alertmanager", "digest", "mail", "pagerduty", "rss", "slack", "stripe"];
 
 /// How many changes the source of `sync` has here, and how many of them arrive at once.
 const CHANGES: usize = 60;

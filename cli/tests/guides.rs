@@ -273,6 +273,13 @@ async fn library_guide_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn mail_guide_works() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let page = include_str!("../../docs/guides/send-mail-and-chat.md").replace("2525", &port.to_string());
+    followed("mail_guide_works", &["python3"], &page, Done { files: 6, commands: 16, outputs: 5 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn debugging_guide_works() {
     let page = include_str!("../../docs/guides/watch-and-debug.md");
     followed("the_guide_to_watching_and_debugging", &[], page, Done { files: 0, commands: 23, outputs: 2 }).await;

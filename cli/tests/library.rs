@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Place, Printed, files_below};
 
-const PACKS: [&str; 5] = ["alertmanager", "gitlab", "pagerduty", "slack", "stripe"];
+const PACKS: [&str; 11] = ["alertmanager", "digest", "gitlab", "heartbeat", "http", "mail", "pagerduty", "probe", "rss", "slack", "stripe"];
 
 fn run(place: &Place, arguments: &[&str]) -> Printed {
     Printed::by(&mut place.ensue(arguments))
@@ -17,7 +17,7 @@ fn available_packs_are_listed_without_a_node() {
     let listed: Value = serde_json::from_str(&printed.stdout).unwrap();
     let names: Vec<&str> = listed["items"].as_array().unwrap().iter().filter_map(|pack| pack["name"].as_str()).collect();
     assert_eq!(names, PACKS);
-    assert_eq!(listed["items"][3]["keys"], json!(["slack.bot_token", "slack.signing_secret"]));
+    assert_eq!(listed["items"][9]["keys"], json!(["slack.bot_token", "slack.signing_secret"]));
 }
 
 #[test]

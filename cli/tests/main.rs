@@ -34,6 +34,7 @@ mod keyed;
 mod keys;
 mod labels;
 mod library;
+mod library_at_work;
 mod life_of_a_webhook;
 mod links;
 mod listening;
@@ -66,6 +67,8 @@ mod sdk;
 mod secrets;
 mod sensors;
 mod sessions;
+#[path = "../../tests/support/smtp.rs"]
+mod smtp;
 mod sources;
 mod streams;
 mod support;

@@ -22,8 +22,9 @@ use url::{Host, Position, Url};
 
 use crate::clock::Clock;
 use crate::egress::EgressPolicy;
+use crate::lines::CheckedLine;
 use crate::programs::Pending;
-use crate::web::{Answered, AnsweredBody, BrokenOff, Letter, NoWay, Way, Web};
+use crate::web::{Answered, AnsweredBody, BrokenOff, Letter, Line, NoWay, Way, Web};
 
 /// The number of servers that are remembered. The least recently used one is dropped to make room.
 pub(crate) const DESTINATIONS_MAX: usize = 256;
@@ -93,6 +94,15 @@ impl Web for Destinations {
         Box::pin(async move {
             let client = self.client(to).await?;
             Ok(Box::new(client) as Box<dyn Way>)
+        })
+    }
+
+    fn line<'a>(&'a self, host: &'a str, port: u16) -> Pending<'a, Result<Box<dyn Line>, NoWay>> {
+        Box::pin(async move {
+            let sockets = self.sockets(host, port).await?;
+            // A server may be trusted by its own authority, or not be encrypted at all.
+            let trust = self.trusted().await.map_err(|error| error.to_string());
+            Ok(Box::new(CheckedLine::new(host, sockets, trust)) as Box<dyn Line>)
         })
     }
 }
@@ -191,16 +201,7 @@ impl Destinations {
         let (Some(host), Some(port)) = (url.host(), url.port_or_known_default()) else {
             return Err(DestinationError::Denied);
         };
-        let (addresses, domain) = match host {
-            Host::Ipv4(address) => (vec![IpAddr::V4(address)], None),
-            Host::Ipv6(address) => (vec![IpAddr::V6(address)], None),
-            Host::Domain(domain) => {
-                let mut addresses = self.names.resolve(domain).await.map_err(DestinationError::NoAddress)?;
-                addresses.sort_unstable();
-                addresses.dedup();
-                (addresses, Some(domain))
-            }
-        };
+        let (addresses, domain) = self.resolved(&host).await?;
         let text = domain.map_or_else(|| host.to_string(), str::to_owned);
         self.policy.check(&text, port, &addresses).map_err(|_| DestinationError::Denied)?;
         if let Some(client) = self.confirmed(name, &addresses, now) {
@@ -224,6 +225,32 @@ impl Destinations {
         let client = builder.build().map_err(DestinationError::NoClient)?;
         self.remember(name, Known { client: client.clone(), addresses, checked_at: now, used_at: now });
         Ok(client)
+    }
+
+    /// Returns the addresses of a host, and its name if it is not an address.
+    async fn resolved<'h>(&self, host: &Host<&'h str>) -> Result<(Vec<IpAddr>, Option<&'h str>), DestinationError> {
+        match host {
+            Host::Ipv4(address) => Ok((vec![IpAddr::V4(*address)], None)),
+            Host::Ipv6(address) => Ok((vec![IpAddr::V6(*address)], None)),
+            Host::Domain(domain) => {
+                let mut addresses = self.names.resolve(domain).await.map_err(DestinationError::NoAddress)?;
+                addresses.sort_unstable();
+                addresses.dedup();
+                Ok((addresses, Some(domain)))
+            }
+        }
+    }
+
+    /// Returns the checked addresses of a server that does not speak HTTP.
+    async fn sockets(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, DestinationError> {
+        let literal = host.parse::<IpAddr>().ok();
+        let parsed = literal.map_or(Host::Domain(host), |address| match address {
+            IpAddr::V4(address) => Host::Ipv4(address),
+            IpAddr::V6(address) => Host::Ipv6(address),
+        });
+        let (addresses, _) = self.resolved(&parsed).await?;
+        self.policy.check(host, port, &addresses).map_err(|_| DestinationError::Denied)?;
+        Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }
 
     fn remembered(&self, name: &str, now: Duration) -> Option<Client> {
@@ -257,6 +284,10 @@ impl Destinations {
         if scheme != "https" {
             return untrusting();
         }
+        self.trusted().await
+    }
+
+    async fn trusted(&self) -> Result<ClientConfig, DestinationError> {
         if let Some(tls) = self.tls.get() {
             return Ok(tls.clone());
         }

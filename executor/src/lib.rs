@@ -14,10 +14,10 @@
 //! | `conduct`, `environment`, `output`, `messages`, `result` | a running program: its end, variables, output, messages and result |
 //! | [`supervisor`] | the process beside the node that holds a program |
 //! | [`probes`] | what this machine offers to isolate and limit programs |
-//! | [`web`] | the port that sends requests |
+//! | [`web`] | the port that sends requests, and that connects to other servers |
 //! | [`pulling`] | the programs and the requests of sensors |
 //! | [`connections`] | the endpoints and credentials that the operator defines |
-//! | `egress`, `destinations` | where requests may go, and the connections to those servers |
+//! | `egress`, `destinations`, `lines` | where requests may go, and the connections to those servers |
 //!
 //! Nothing here decides what an attempt's end means: the core does.
 
@@ -32,6 +32,7 @@ mod destinations;
 mod egress;
 mod environment;
 mod lease;
+mod lines;
 mod links;
 mod mapped;
 mod masks;

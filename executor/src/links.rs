@@ -33,7 +33,7 @@ pub(crate) async fn filled_in(means: &Means, dispatch: &Dispatch, action: &Actio
 
 fn leaves_the_node(run: &Run) -> bool {
     match run {
-        Run::Process(_) | Run::Shell(_) | Run::Http(_) => true,
+        Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Mail(_) => true,
         Run::Emit { .. } | Run::Workflow(_) | Run::Builtin(_) => false,
     }
 }

@@ -5,6 +5,7 @@
 mod builtin;
 mod emit;
 mod http;
+mod mail;
 mod process;
 mod shell;
 
@@ -30,6 +31,7 @@ pub(crate) async fn run(attempt: &Attempt<'_>) -> Ending {
         Run::Process(command) => command.run(attempt).await,
         Run::Shell(script) => script.run(attempt).await,
         Run::Http(request) => request.run(attempt).await,
+        Run::Mail(message) => message.run(attempt).await,
         Run::Emit { trigger, payload, dedupe } => emit::Emit { trigger, payload, dedupe: dedupe.as_ref() }.run(attempt).await,
         // Its steps are executions of their own, and no attempt of it is ever started.
         Run::Workflow(_) => Err(failed(FailureKind::Spawn, "a workflow has no attempts: this is an internal error")),

@@ -13,6 +13,7 @@ mod flow;
 mod gives;
 mod inferred;
 mod labels;
+mod mail;
 mod needs;
 mod parameters;
 mod permissions;

@@ -102,7 +102,7 @@ fn core_pack_has_the_built_in_actions() {
     let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
     let builtin = |name: &str| match catalog.actions()[&name.parse().unwrap()].run {
         Run::Builtin(builtin) => Some(builtin),
-        Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Workflow(_) => None,
+        Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) => None,
     };
     assert_eq!(builtin("core.echo"), Some(Builtin::Echo));
     assert_eq!(builtin("core.noop"), Some(Builtin::Noop));

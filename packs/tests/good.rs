@@ -56,6 +56,38 @@ priority: -100
 }
 
 #[test]
+fn mail_with_all_fields_is_accepted() {
+    let action = r#"
+description: Sends a mail.
+parameters: { to: "[string]", cc: "string?", text: string }
+result: { message_id: string, accepted: "[string]", refused: "[object]", response: string }
+run:
+  mail:
+    server:
+      host: smtp.example.org
+      port: 465
+      security: tls
+      user: robot
+      password: ${{ keys["demo.token"] }}
+      ca: ${{ keys[?"demo.token"].orValue("") }}
+      hello: node.example.org
+    from: Robot <robot@example.org>
+    to: ${{ params.to }}
+    cc: ${{ params.?cc.orValue(null) }}
+    bcc: [ada@example.org]
+    reply_to: desk@example.org
+    subject: ${{ params.text }}
+    text: ${{ params.text }}
+    html: <b>fixed</b>
+    in_reply_to: <1@example.org>
+    headers: { X-Priority: 1 }
+    attachments: [{ name: a.txt, type: text/plain, text: "${{ params.text }}" }]
+mock: { message_id: <1@example.org>, accepted: [ada@example.org], refused: [], response: 250 Ok }
+"#;
+    assert_eq!(shown_with(&[("actions/send.yaml", action)]), "");
+}
+
+#[test]
 fn sensor_with_all_fields_is_accepted() {
     let sensor = r#"
 description: A meter.

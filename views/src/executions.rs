@@ -318,6 +318,7 @@ impl AttemptStatus {
             | FailureKind::Network
             | FailureKind::EgressDenied
             | FailureKind::HttpStatus
+            | FailureKind::SmtpStatus
             | FailureKind::Memory
             | FailureKind::Lost
             | FailureKind::ChildFailed

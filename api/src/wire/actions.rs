@@ -47,7 +47,7 @@ impl WireAction {
     pub(crate) fn whole(action: &Action, catalog: &Catalog) -> Self {
         let steps = match &action.run {
             Run::Workflow(workflow) => Some(WireStep::all(workflow, catalog)),
-            Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Builtin(_) => None,
+            Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Mail(_) | Run::Emit { .. } | Run::Builtin(_) => None,
         };
         Self { steps: Some(steps), ..Self::listed(action, catalog) }
     }

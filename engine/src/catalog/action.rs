@@ -8,7 +8,7 @@ use std::time::Duration;
 use ensue_expression::{Expression, Node, Template};
 use serde_json::{Map, Value};
 
-use crate::catalog::{Concurrency, Misfit, Retry, Schema, UsedConnection, Workflow};
+use crate::catalog::{Concurrency, MailMessage, Misfit, Retry, Schema, UsedConnection, Workflow};
 use crate::executions::facts::Pace;
 use crate::inquiries::question::Question;
 use crate::names::{ActionRef, LabelName, Names, TriggerRef, WorkerQueueName};
@@ -87,7 +87,7 @@ impl Action {
             Run::Builtin(Builtin::Sleep) => return sleep(params),
             Run::Builtin(Builtin::Inquiry) => return Question::parse(params).map(|_| Pace::Asks),
             Run::Builtin(Builtin::Wait) => return Err(wait_is_a_step()),
-            Run::Builtin(Builtin::Emit) | Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } => false,
+            Run::Builtin(Builtin::Emit) | Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Mail(_) | Run::Emit { .. } => false,
         };
         Ok(if is_at_once { Pace::AtOnce } else { Pace::Worked })
     }
@@ -129,6 +129,8 @@ pub enum Run {
     Shell(ShellScript),
     /// Makes one HTTP request.
     Http(Box<HttpRequest>),
+    /// Sends one mail.
+    Mail(Box<MailMessage>),
     /// Records an event.
     Emit {
         /// The trigger of the event.
@@ -151,6 +153,7 @@ impl Run {
             Self::Process(_) => "process",
             Self::Shell(_) => "shell",
             Self::Http(_) => "http",
+            Self::Mail(_) => "mail",
             Self::Emit { .. } => "emit",
             Self::Workflow(_) => "workflow",
             Self::Builtin(_) => "builtin",

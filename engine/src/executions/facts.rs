@@ -303,13 +303,15 @@ impl Failure {
 
     /// Returns true if another attempt may succeed, so that `retry` without a `when` repeats it.
     ///
-    /// Parameters that do not fit, and a request that the server rejected (4xx other than 408, 425 and 429), fail again each time. A result
+    /// Parameters that do not fit, and a request that the server rejected (4xx other than 408, 425 and 429), and a mail that its server rejected permanently
+    /// (5xx), fail again each time. A result
     /// that is invalid or too large comes from an attempt that took effect: only an idempotent action is repeated.
     pub fn may_pass(&self, is_idempotent: bool) -> bool {
         match self.kind {
             FailureKind::ParametersInvalid | FailureKind::NotPermitted => false,
             FailureKind::ResultInvalid | FailureKind::OutputLimit | FailureKind::Output => is_idempotent,
             FailureKind::HttpStatus => !matches!(self.detail, Some(400..=499)) || matches!(self.detail, Some(408 | 425 | 429)),
+            FailureKind::SmtpStatus => !matches!(self.detail, Some(500..=599)),
             FailureKind::Expression
             | FailureKind::KeyMissing
             | FailureKind::Sandbox
@@ -367,6 +369,8 @@ pub enum FailureKind {
     EgressDenied,
     /// The remote side responded with an error; the detail is the HTTP status.
     HttpStatus,
+    /// A mail server refused; the detail is its SMTP reply code.
+    SmtpStatus,
     /// The kernel killed it because memory ran out.
     Memory,
     /// It is unknown whether the attempt took effect.
@@ -392,7 +396,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::ParametersInvalid,
         Self::Expression,
         Self::KeyMissing,
@@ -406,6 +410,7 @@ impl FailureKind {
         Self::Network,
         Self::EgressDenied,
         Self::HttpStatus,
+        Self::SmtpStatus,
         Self::Memory,
         Self::Lost,
         Self::ChildFailed,
@@ -434,6 +439,7 @@ impl FailureKind {
             Self::Network => "network",
             Self::EgressDenied => "egress_denied",
             Self::HttpStatus => "http_status",
+            Self::SmtpStatus => "smtp_status",
             Self::Memory => "memory",
             Self::Lost => "lost",
             Self::ChildFailed => "child_failed",

@@ -81,7 +81,7 @@ fn policy(state: &State, execution: &Execution, catalog: &Catalog) -> Option<Ret
                     PartRole::Undo => step.undo.as_ref()?.retry.clone(),
                 }
             }
-            Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Builtin(_) => None,
+            Run::Process(_) | Run::Shell(_) | Run::Http(_) | Run::Mail(_) | Run::Emit { .. } | Run::Builtin(_) => None,
         }
     });
     let of_rule = || {

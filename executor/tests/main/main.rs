@@ -17,6 +17,7 @@ mod leases;
 mod long_answers;
 #[cfg(target_os = "linux")]
 mod losses;
+mod mail;
 #[cfg(target_os = "linux")]
 mod memory;
 mod messages;
@@ -37,6 +38,8 @@ mod shell;
 #[cfg(target_os = "linux")]
 #[path = "../../../tests/support/skipped.rs"]
 mod skipped;
+#[path = "../../../tests/support/smtp.rs"]
+mod smtp;
 #[cfg(target_os = "linux")]
 mod supervised;
 #[cfg(target_os = "linux")]

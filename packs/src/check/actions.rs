@@ -176,6 +176,7 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             let request = parts.compiled(target, (plain, &with_keys), file, report);
             request.map(|request| Run::Http(Box::new(HttpRequest { connection, ..request })))
         }
+        written::Run::Mail(mail) => super::mail::mail(file, mail, (plain, &with_keys), report).map(|mail| Run::Mail(Box::new(mail))),
         written::Run::Emit { trigger, payload, dedupe } => {
             emit(checking, file, trigger, (payload.as_ref(), dedupe.as_ref()), plain, report)
         }

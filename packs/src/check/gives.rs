@@ -20,7 +20,7 @@ pub(super) fn raw_fields(run: &Run) -> Vec<(&'static str, ValueType)> {
     match run {
         Run::Http { .. } => vec![("status", ValueType::integer()), ("headers", ValueType::object()), ("body", ValueType::json())],
         Run::Process { .. } | Run::Shell { .. } => vec![("stdout", ValueType::text()), ("exit_code", ValueType::integer())],
-        Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => Vec::new(),
+        Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => Vec::new(),
     }
 }
 
@@ -48,6 +48,18 @@ impl Gives {
                           result: { status: integer, headers: object, body: object }\n\
                           a step reads it as `steps.<name>.result.body.<field>`; to describe the fields of `body`, use a whole JSON \
                           Schema",
+            }),
+            Run::Mail(_) => Some(Self {
+                runner: "mail",
+                form: "{ message_id, accepted, refused, response }",
+                fields: vec![
+                    ("message_id", ValueType::text()),
+                    ("accepted", ValueType::list(ValueType::text())),
+                    ("refused", ValueType::list(ValueType::object())),
+                    ("response", ValueType::text()),
+                ],
+                instead: "the recipients are in `accepted` and `refused`:\n\
+                          result: { message_id: string, accepted: \"[string]\", refused: \"[object]\", response: string }",
             }),
             Run::Emit { .. } => Some(Self {
                 runner: "emit",

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ensue_engine::catalog::{Action, Field, Flow, HttpBody, Run, Stage, Step, UsedConnection};
+use ensue_engine::catalog::{Action, Field, Flow, HttpBody, HttpRequest, Run, Source, Stage, Step, UsedConnection};
 use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, Path, Template};
 
@@ -40,6 +40,7 @@ pub(super) fn look(pack: &Definitions<'_>, findings: &mut Findings) {
         let emits = sensor.emits.iter();
         of_pack.paths.extend(emits.clone().flat_map(|emit| emit.when.iter().chain(emit.dedupe.expression()).flat_map(Expression::reads)));
         of_pack.paths.extend(emits.flat_map(|emit| emit.payload.iter().flat_map(Template::reads)));
+        of_pack.paths.extend(reads_of_source(&sensor.source));
         of_pack.keys.extend(sensor.source.webhook().and_then(|verify| verify.key()).map(ToString::to_string));
     }
     // The setting that a request gets its connection from.
@@ -73,15 +74,8 @@ fn reads_of_run(action: &Action) -> Reads {
             process.input.iter().chain(given).collect()
         }
         Run::Shell(shell) => vec![&shell.script, &shell.env],
-        Run::Http(request) => {
-            let mut templates = vec![&request.url, &request.method, &request.headers, &request.query];
-            match &request.body {
-                HttpBody::None => {}
-                HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => templates.push(template),
-                HttpBody::Either { json, text } => templates.extend([json, text]),
-            }
-            templates
-        }
+        Run::Http(request) => templates_of(request),
+        Run::Mail(message) => message.templates().collect(),
         Run::Emit { payload, dedupe, .. } => std::iter::once(payload).chain(dedupe).collect(),
         Run::Workflow(workflow) => workflow.result().into_iter().collect(),
         Run::Builtin(_) => Vec::new(),
@@ -96,6 +90,33 @@ fn reads_of_run(action: &Action) -> Reads {
     reads
 }
 
+/// Returns the templates of a request.
+fn templates_of(request: &HttpRequest) -> Vec<&Template> {
+    let mut templates = vec![&request.url, &request.method, &request.headers, &request.query];
+    match &request.body {
+        HttpBody::None => {}
+        HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => templates.push(template),
+        HttpBody::Either { json, text } => templates.extend([json, text]),
+    }
+    templates
+}
+
+/// Returns the reads of what a sensor reads its messages from.
+fn reads_of_source(source: &Source) -> Vec<Path> {
+    match source {
+        Source::Webhook(_) | Source::Timer { .. } => Vec::new(),
+        Source::Process(process) => {
+            process.input.iter().chain(process.env.iter().map(|(_, template)| template)).flat_map(Template::reads).collect()
+        }
+        Source::Poll(poll) => {
+            let cursor = poll.cursor.iter().flat_map(|cursor| [&cursor.start, &cursor.next]);
+            let expressions = poll.items.iter().chain(&poll.next_page).chain(&poll.only_new).chain(cursor);
+            expressions.flat_map(Expression::reads).chain(templates_of(&poll.http).into_iter().flat_map(Template::reads)).collect()
+        }
+        Source::File(file) => file.path.reads().into_iter().collect(),
+    }
+}
+
 fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings: &mut Findings) {
     let name = action.name.name();
     let Some(defined) = pack.pack.actions.get(name) else { return };
@@ -104,7 +125,7 @@ fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings
     let takes_all = match &action.run {
         Run::Process(process) => process.input.is_none(),
         Run::Builtin(_) => true,
-        Run::Shell(_) | Run::Http(_) | Run::Emit { .. } | Run::Workflow(_) => false,
+        Run::Shell(_) | Run::Http(_) | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) => false,
     };
     let Some(fields) = action.parameters.fields().filter(|_| !takes_all) else { return };
     let local = Reads { paths: action.local.iter().flat_map(|(_, local)| local.reads()).collect(), ..Reads::default() };

@@ -8,6 +8,7 @@ use ensue_engine::names::{DEFAULT_QUEUE, HTTP_QUEUE, WorkerQueueName};
 use super::concurrency::{CONCURRENCY, Concurrency, read_concurrency};
 use super::labels::{LABELS, Label, read_labels};
 use super::local::{LOCAL, read_local, read_names};
+use super::mail::{MAIL, Mail, read_mail};
 use super::retry::{RETRY, Retry, read_retry};
 use super::timing::{PRIORITY, read_priority, read_timeout};
 use super::workflow::{self, WORKFLOW, Workflow};
@@ -89,7 +90,7 @@ pub(crate) static ACTION: Shape = Shape {
         optional(
             "queue",
             Kind::Text(Form::Name),
-            "The queue in which its executions wait for a worker: one that `queues` in `ensue.yaml` defines. The default is `http` for actions that run `http`, and `default` for all others.",
+            "The queue in which its executions wait for a worker: one that `queues` in `ensue.yaml` defines. The default is `http` for actions that run `http` or `mail`, and `default` for all others.",
         ),
         optional(
             "run_as",
@@ -127,6 +128,7 @@ pub(crate) static ACTION: Shape = Shape {
         Between::NotWhereHas { field: "queue", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "mock", outer: "run", inner: "workflow" },
         Between::NotWhereHas { field: "output", outer: "run", inner: "workflow" },
+        Between::NotWhereHas { field: "output", outer: "run", inner: "mail" },
         Between::NotWhereHas { field: "output", outer: "run", inner: "emit" },
         Between::NotWhereHas { field: "output", outer: "run", inner: "builtin" },
         Between::OnlyWhereHas { field: "run_as", outer: "run", inner: "workflow" },
@@ -151,6 +153,12 @@ static RUN: Shape = Shape {
             Kind::Fields(&HTTP),
             "Sends one request. Returns `{ status, headers, body }`; a response with status 400 or higher is a failure. It sends either \
                 `json` or `body`, not both.",
+        ),
+        optional(
+            "mail",
+            Kind::Fields(&MAIL),
+            "Sends one mail through an SMTP server. Returns `{ message_id, accepted, refused, response }`; it fails if the server accepts \
+             no recipient.",
         ),
         optional("emit", Kind::Fields(&EMIT), "Puts an event into the log."),
         optional("workflow", Kind::Fields(&WORKFLOW), "Runs steps, each an action of its own, in the order in which they need each other."),
@@ -314,6 +322,7 @@ pub(crate) enum Run {
     Process { command: Vec<Spanned<String>>, input: Option<Node>, env: Vec<Entry>, files: Vec<Entry> },
     Shell { script: Node, env: Environment },
     Http { url: Node, connection: Option<Node>, method: Option<Node>, headers: Option<Node>, query: Option<Node>, body: Body },
+    Mail(Box<Mail>),
     Emit { trigger: Spanned<String>, payload: Option<Node>, dedupe: Option<Node> },
     Workflow(Workflow),
     Builtin { which: Builtin, at: std::ops::Range<usize> },
@@ -325,7 +334,7 @@ impl Run {
     pub(crate) fn is_harmless(&self) -> bool {
         match self {
             Self::Builtin { which, .. } => which.is_harmless(),
-            Self::Process { .. } | Self::Shell { .. } | Self::Http { .. } | Self::Emit { .. } | Self::Workflow(_) => false,
+            Self::Process { .. } | Self::Shell { .. } | Self::Http { .. } | Self::Mail(_) | Self::Emit { .. } | Self::Workflow(_) => false,
         }
     }
 }
@@ -406,7 +415,9 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let limit = timeout.filter(|_| matches!(run, Run::Workflow(_)));
     let timeout = timeout.unwrap_or(match run {
         Run::Http { .. } => HTTP_TIMEOUT_DEFAULT,
-        Run::Process { .. } | Run::Shell { .. } | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => TIMEOUT_DEFAULT,
+        Run::Process { .. } | Run::Shell { .. } | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => {
+            TIMEOUT_DEFAULT
+        }
     });
     Some(Action {
         description,
@@ -436,7 +447,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
 /// Takes the name of a queue; `None` if it is not valid.
 fn read_queue(fields: &mut Fields<'_>, run: Option<&Run>, report: &mut Report) -> Option<WorkerQueueName> {
     let Some(written) = fields.text("queue", report) else {
-        return Some(if let Some(Run::Http { .. }) = run { HTTP_QUEUE.clone() } else { DEFAULT_QUEUE.clone() });
+        return Some(if let Some(Run::Http { .. } | Run::Mail(_)) = run { HTTP_QUEUE.clone() } else { DEFAULT_QUEUE.clone() });
     };
     let name = written.value.parse().ok();
     if name.is_none() {
@@ -481,6 +492,7 @@ fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run>
         "process" => read_process(runner.value, file, report),
         "shell" => read_shell(runner.value, file, report),
         "http" => read_http(runner.value, file, report),
+        "mail" => read_mail(runner.value, file, report).map(|mail| Run::Mail(Box::new(mail))),
         "emit" => read_emit(runner.value, file, report),
         "workflow" => workflow::read(runner.key.span, runner.value, file, report).map(Run::Workflow),
         _ => read_builtin(runner.value, file, report),

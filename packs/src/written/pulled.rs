@@ -384,7 +384,7 @@ fn read_times(fields: &mut Fields<'_>, report: &mut Report) -> Option<PollTimes>
 fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Http> {
     match action::read_http(node, file, report)? {
         Run::Http { url, connection, method, headers, query, body } => Some(Http { url, connection, method, headers, query, body }),
-        Run::Process { .. } | Run::Shell { .. } | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => None,
+        Run::Process { .. } | Run::Shell { .. } | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => None,
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) const ENFORCEMENT_OUTCOMES: [&str; 8] =
     ["executed", "shadowed", "rejected", "erred", "deduplicated", "throttled", "skipped", "superseded"];
 
 /// The names of the kinds of failure that an attempt can end with.
-const ATTEMPT_FAILURES: [&str; 16] = failures([
+const ATTEMPT_FAILURES: [&str; 17] = failures([
     FailureKind::ParametersInvalid,
     FailureKind::Expression,
     FailureKind::KeyMissing,
@@ -32,6 +32,7 @@ const ATTEMPT_FAILURES: [&str; 16] = failures([
     FailureKind::Network,
     FailureKind::EgressDenied,
     FailureKind::HttpStatus,
+    FailureKind::SmtpStatus,
     FailureKind::Memory,
     FailureKind::Lost,
     FailureKind::Output,

@@ -69,6 +69,7 @@ impl Stage {
                 Run::Process(_)
                 | Run::Shell(_)
                 | Run::Http(_)
+                | Run::Mail(_)
                 | Run::Workflow(_)
                 | Run::Builtin(Builtin::Sleep | Builtin::Inquiry | Builtin::Wait),
             )

@@ -80,6 +80,7 @@ fn of_action<'a>(world: &World<'a>, action: &ActionRef) -> Leads<'a> {
         | Run::Process { .. }
         | Run::Shell { .. }
         | Run::Http { .. }
+        | Run::Mail(_)
         | Run::Emit { .. } => Leads::Action(written),
     }
 }

@@ -1,0 +1,186 @@
+//! The dialog with an SMTP server, command by command.
+//!
+//! It has no time limits of its own.
+
+use ensue_engine::catalog::MailSecurity;
+use lettre::Address;
+use tokio::io::{AsyncWriteExt, BufReader};
+
+use super::server::{Login, SmtpServer};
+use super::wire::Reply;
+use crate::web::{BrokenOff, Line, Stream};
+
+/// Why a dialog does not go on.
+#[derive(Debug)]
+pub(super) enum Unsaid {
+    /// The server refused.
+    Refused {
+        /// What it refused.
+        what: &'static str,
+        /// What it said.
+        reply: Reply,
+    },
+    /// The server refused the login with this code. What it said may contain the password.
+    LoginRefused(u16),
+    /// The server cannot do what is needed. The text begins with a verb.
+    Impossible(String),
+    /// The connection broke off.
+    Broken(String),
+}
+
+impl From<BrokenOff> for Unsaid {
+    fn from(error: BrokenOff) -> Self {
+        Self::Broken(error.to_string())
+    }
+}
+
+/// A dialog that has been opened, encrypted and logged in as far as its server asks for.
+pub(super) struct Dialog {
+    stream: BufReader<Box<dyn Stream>>,
+    /// What the server offers, as it said it.
+    offers: Vec<String>,
+}
+
+impl Dialog {
+    /// Connects, encrypts the connection, and logs in.
+    pub(super) async fn open(line: &dyn Line, server: &SmtpServer) -> Result<Self, Unsaid> {
+        let authority = server.authority.as_deref();
+        let mut stream = line.open().await?;
+        if server.security == MailSecurity::Tls {
+            stream = line.encrypted(stream, authority).await?;
+        }
+        let mut dialog = Self { stream: BufReader::new(stream), offers: Vec::new() };
+        dialog.heard("the connection").await?;
+        dialog.hello(&server.hello).await?;
+        if server.security == MailSecurity::Starttls {
+            dialog = dialog.upgraded(line, authority).await?;
+            dialog.hello(&server.hello).await?;
+        }
+        if let Some(login) = &server.login {
+            dialog.login(login).await?;
+        }
+        Ok(dialog)
+    }
+
+    async fn hello(&mut self, name: &str) -> Result<(), Unsaid> {
+        let reply = self.asked(&format!("EHLO {name}"), "`EHLO`").await?;
+        self.offers = reply.lines.into_iter().skip(1).collect();
+        Ok(())
+    }
+
+    async fn upgraded(mut self, line: &dyn Line, authority: Option<&str>) -> Result<Self, Unsaid> {
+        if self.offer("STARTTLS").is_none() {
+            let why = "does not offer STARTTLS; set `server.security` to `tls`, or to `none` for a server without encryption";
+            return Err(Unsaid::Impossible(why.to_owned()));
+        }
+        self.asked("STARTTLS", "`STARTTLS`").await?;
+        // What somebody put into the plain part must not count as said by the encrypted server.
+        if !self.stream.buffer().is_empty() {
+            return Err(Unsaid::Broken("it said more before the connection was encrypted".to_owned()));
+        }
+        let stream = line.encrypted(self.stream.into_inner(), authority).await?;
+        Ok(Self { stream: BufReader::new(stream), offers: Vec::new() })
+    }
+
+    async fn login(&mut self, login: &Login) -> Result<(), Unsaid> {
+        let ways: Vec<String> = self.offer("AUTH").unwrap_or_default().split_whitespace().map(str::to_ascii_uppercase).collect();
+        let offers = |way: &str| ways.iter().any(|offered| offered == way);
+        let reply = if offers("PLAIN") {
+            self.said(&format!("AUTH PLAIN {}", login.plain())).await?
+        } else if offers("LOGIN") {
+            let mut reply = self.said("AUTH LOGIN").await?;
+            for answer in login.answers() {
+                if reply.code != 334 {
+                    break;
+                }
+                reply = self.said(&answer).await?;
+            }
+            reply
+        } else {
+            let why = "offers no login by password (AUTH PLAIN or LOGIN); leave out `server.user`, or use another port";
+            return Err(Unsaid::Impossible(why.to_owned()));
+        };
+        if reply.code == 235 { Ok(()) } else { Err(Unsaid::LoginRefused(reply.code)) }
+    }
+
+    /// Names the sender of a mail with these bytes.
+    pub(super) async fn mail_from(&mut self, sender: &Address, mail: &[u8]) -> Result<(), Unsaid> {
+        let mut command = format!("MAIL FROM:<{sender}>");
+        if self.offer("SIZE").is_some() {
+            command.push_str(&format!(" SIZE={}", mail.len()));
+        }
+        if !mail.is_ascii() {
+            self.needs("8BITMIME")?;
+            command.push_str(" BODY=8BITMIME");
+        }
+        if !sender.to_string().is_ascii() {
+            self.needs("SMTPUTF8")?;
+            command.push_str(" SMTPUTF8");
+        }
+        self.asked(&command, "the sender").await.map(|_| ())
+    }
+
+    /// Names a recipient.
+    pub(super) async fn recipient(&mut self, recipient: &Address) -> Result<(), Unsaid> {
+        if !recipient.to_string().is_ascii() {
+            self.needs("SMTPUTF8")?;
+        }
+        self.asked(&format!("RCPT TO:<{recipient}>"), "a recipient").await.map(|_| ())
+    }
+
+    /// Sends the mail without its end, so that the server cannot have accepted it.
+    pub(super) async fn data(&mut self, mail: &[u8]) -> Result<(), Unsaid> {
+        let reply = self.asked("DATA", "`DATA`").await?;
+        if reply.code != 354 {
+            return Err(Unsaid::Refused { what: "`DATA`", reply });
+        }
+        self.written(mail).await
+    }
+
+    /// Sends the end of the mail. From here on, the server may have accepted it.
+    pub(super) async fn end(&mut self) -> Result<Reply, Unsaid> {
+        self.asked(".", "the mail").await
+    }
+
+    /// Ends the dialog. Nothing depends on it, so the server's answer is not waited for.
+    pub(super) async fn quit(&mut self) {
+        if let Err(error) = self.written(b"QUIT\r\n").await {
+            tracing::debug!(?error, "the mail server did not wait for the end of the dialog");
+        }
+    }
+
+    /// Returns what the server offers under a name.
+    fn offer(&self, name: &str) -> Option<&str> {
+        self.offers.iter().find_map(|offer| {
+            let (word, rest) = offer.split_once([' ', '=']).unwrap_or((offer, ""));
+            word.eq_ignore_ascii_case(name).then_some(rest)
+        })
+    }
+
+    fn needs(&self, name: &str) -> Result<(), Unsaid> {
+        let why = || Unsaid::Impossible(format!("does not offer {name}, which this mail needs: it has characters outside ASCII"));
+        self.offer(name).map(|_| ()).ok_or_else(why)
+    }
+
+    /// Says a command, and returns the reply if it is positive.
+    async fn asked(&mut self, command: &str, what: &'static str) -> Result<Reply, Unsaid> {
+        self.written(format!("{command}\r\n").as_bytes()).await?;
+        self.heard(what).await
+    }
+
+    async fn said(&mut self, command: &str) -> Result<Reply, Unsaid> {
+        self.written(format!("{command}\r\n").as_bytes()).await?;
+        Reply::read(&mut self.stream).await.map_err(Unsaid::Broken)
+    }
+
+    async fn heard(&mut self, what: &'static str) -> Result<Reply, Unsaid> {
+        let reply = Reply::read(&mut self.stream).await.map_err(Unsaid::Broken)?;
+        if reply.is_positive() { Ok(reply) } else { Err(Unsaid::Refused { what, reply }) }
+    }
+
+    async fn written(&mut self, bytes: &[u8]) -> Result<(), Unsaid> {
+        let broken = |error: std::io::Error| Unsaid::Broken(error.to_string());
+        self.stream.get_mut().write_all(bytes).await.map_err(broken)?;
+        self.stream.get_mut().flush().await.map_err(broken)
+    }
+}

@@ -1,0 +1,124 @@
+//! The SMTP server of a mail, with its values rendered and checked.
+//!
+//! It holds a password, so it has no `Debug`.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use ensue_engine::catalog::{MailSecurity, MailServer};
+use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::ports::Secret;
+use ensue_expression::Template;
+
+use crate::attempt::{Broken, failed};
+use crate::render::{Renderer, reads_keys, shown};
+
+/// The maximum length of a server's name, of a user name and of a password, in bytes.
+const NAME_BYTES_MAX: usize = 255;
+const LOGIN_BYTES_MAX: usize = 8 << 10;
+/// The name with which the client introduces itself: an address, because a node has no name that others know.
+const HELLO: &str = "[127.0.0.1]";
+
+/// An SMTP server.
+pub(super) struct SmtpServer {
+    /// Its name or address.
+    pub(super) host: String,
+    /// Its port.
+    pub(super) port: u16,
+    /// How the connection is encrypted.
+    pub(super) security: MailSecurity,
+    /// The login, or none if the server asks for none.
+    pub(super) login: Option<Login>,
+    /// The certificate of the authority to trust, as PEM; none means those that the machine trusts.
+    pub(super) authority: Option<String>,
+    /// The name with which the client introduces itself.
+    pub(super) hello: String,
+    /// Whether its name may be shown.
+    is_shown: bool,
+}
+
+/// A user name and a password.
+pub(super) struct Login {
+    user: String,
+    password: String,
+}
+
+impl Login {
+    /// Returns the text of `AUTH PLAIN`.
+    pub(super) fn plain(&self) -> String {
+        BASE64_STANDARD.encode(format!("\0{}\0{}", self.user, self.password))
+    }
+
+    /// Returns the two answers of `AUTH LOGIN`.
+    pub(super) fn answers(&self) -> [String; 2] {
+        [BASE64_STANDARD.encode(&self.user), BASE64_STANDARD.encode(&self.password)]
+    }
+
+    /// Returns the texts that contain the password.
+    pub(super) fn secrets(&self) -> [Secret; 2] {
+        [Secret::new(self.plain().into_bytes()), Secret::new(self.answers()[1].clone().into_bytes())]
+    }
+}
+
+impl SmtpServer {
+    /// Renders and checks a server.
+    pub(super) fn rendered<'r>(written: &'r MailServer, renderer: &mut Renderer<'r>) -> Result<Self, Broken> {
+        let mut text = |name: &str, template: &'r Template| renderer.scalar(name, template);
+        let given = |value: Option<String>| value.filter(|value| !value.is_empty());
+        let host = given(text("server.host", &written.host)?).ok_or_else(|| invalid("`server.host` is empty; name the mail server"))?;
+        let security = given(text("server.security", &written.security)?).map_or(Ok(MailSecurity::default()), |word| {
+            let named = MailSecurity::ALL.into_iter().find(|named| named.as_str() == word);
+            named.ok_or_else(|| invalid(&format!("`server.security` is {}; use `starttls`, `tls` or `none`", shown(&word, 40))))
+        })?;
+        let port = given(text("server.port", &written.port)?).map_or(Ok(default_port(security)), |port| {
+            let number = port.parse().ok().filter(|number| *number > 0);
+            number.ok_or_else(|| invalid(&format!("`server.port` is {}; use a number from 1 to 65535", shown(&port, 40))))
+        })?;
+        let user = given(text("server.user", &written.user)?);
+        let password = given(text("server.password", &written.password)?);
+        let authority = given(text("server.ca", &written.authority)?);
+        let hello = given(text("server.hello", &written.hello)?).unwrap_or_else(|| HELLO.to_owned());
+        check_name("server.host", &host)?;
+        check_name("server.hello", &hello)?;
+        let login = login(user, password, security)?;
+        Ok(Self { host, port, security, login, authority, hello, is_shown: !reads_keys(&written.host) })
+    }
+
+    /// Returns its name for a message.
+    pub(super) fn shown(&self) -> String {
+        if self.is_shown { format!("`{}:{}`", self.host, self.port) } else { "the mail server".to_owned() }
+    }
+}
+
+fn default_port(security: MailSecurity) -> u16 {
+    match security {
+        MailSecurity::Starttls => 587,
+        MailSecurity::Tls => 465,
+        MailSecurity::None => 25,
+    }
+}
+
+fn login(user: Option<String>, password: Option<String>, security: MailSecurity) -> Result<Option<Login>, Broken> {
+    let (user, password) = match (user, password) {
+        (None, None) => return Ok(None),
+        (Some(user), Some(password)) => (user, password),
+        (Some(_), None) => return Err(invalid("`server.user` is given without `server.password`; set the key that the password reads")),
+        (None, Some(_)) => return Err(invalid("`server.password` is given without `server.user`")),
+    };
+    if security == MailSecurity::None {
+        return Err(invalid("a password is never sent without encryption; set `server.security` to `starttls` or `tls`"));
+    }
+    if user.len() + password.len() > LOGIN_BYTES_MAX || user.contains('\0') || password.contains('\0') {
+        return Err(invalid("`server.user` or `server.password` is too long, or contains a zero byte"));
+    }
+    Ok(Some(Login { user, password }))
+}
+
+/// Refuses what would be more than one word of a command.
+fn check_name(place: &str, name: &str) -> Result<(), Broken> {
+    let is_word = name.bytes().all(|byte| byte.is_ascii_graphic()) && name.len() <= NAME_BYTES_MAX;
+    if is_word { Ok(()) } else { Err(invalid(&format!("`{place}` is not a name or an address of a machine"))) }
+}
+
+fn invalid(message: &str) -> Broken {
+    failed(FailureKind::ParametersInvalid, message)
+}

@@ -1,0 +1,111 @@
+//! `run.mail`: a mail, and the server that takes it.
+
+use crate::diagnostics::Report;
+use crate::fields::Fields;
+use crate::shape::{Form, Kind, Shape, optional, required};
+use crate::source::SourceText;
+use crate::yaml::Node;
+
+pub(super) static MAIL: Shape = Shape {
+    what: "`mail`",
+    fields: &[
+        required(
+            "server",
+            "server: { host: smtp.example.org }",
+            Kind::Fields(&SERVER),
+            "The SMTP server. It must be listed in `egress.allow` of `ensue.yaml`, with its port.",
+        ),
+        required(
+            "from",
+            "from: Deployments <deploy@example.org>",
+            Kind::Text(Form::Any),
+            "The sender: `ada@example.org` or `Ada <ada@example.org>`.",
+        ),
+        optional("to", Kind::Value, "The recipients: an address, or a list of addresses. Null means none."),
+        optional("cc", Kind::Value, "Recipients of a copy, as for `to`."),
+        optional("bcc", Kind::Value, "Recipients of a copy whom the others do not see, as for `to`."),
+        optional("reply_to", Kind::Value, "Where replies go, as for `to`. The default is the sender."),
+        optional("subject", Kind::Scalar, "The subject, in one line."),
+        optional("text", Kind::Scalar, "The text. A mail has `text`, `html` or both."),
+        optional("html", Kind::Scalar, "The same as HTML. Values that it contains are not escaped."),
+        optional("in_reply_to", Kind::Scalar, "The `Message-ID` of the mail that this one answers, with its angle brackets."),
+        optional(
+            "headers",
+            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalar },
+            "Other headers, by name, or one expression that returns them.",
+        ),
+        optional(
+            "attachments",
+            Kind::Value,
+            "The attached files: a list of `{ name, type, text }` or `{ name, type, base64 }`. The default of `type` is \
+             `application/octet-stream`.",
+        ),
+    ],
+    ..Shape::BARE
+};
+
+static SERVER: Shape = Shape {
+    what: "`server`",
+    fields: &[
+        required("host", "host: smtp.example.org", Kind::Text(Form::Any), "The name or address of the server."),
+        optional("port", Kind::Scalar, "The port. The default is 587 for `starttls`, 465 for `tls`, and 25 for `none`."),
+        optional(
+            "security",
+            Kind::Text(Form::Any),
+            "How the connection is encrypted: `starttls` (default), `tls` from its beginning, or `none`, over which no password is sent.",
+        ),
+        optional("user", Kind::Scalar, "The user name to log in with. Without it, there is no login."),
+        optional("password", Kind::Scalar, "The user's password, from a key: `${{ keys[\"mail.password\"] }}`."),
+        optional("ca", Kind::Scalar, "The certificate of the authority to trust, as PEM, instead of those that the machine trusts."),
+        optional("hello", Kind::Scalar, "The name with which the client introduces itself. The default is `[127.0.0.1]`."),
+    ],
+    ..Shape::BARE
+};
+
+pub(crate) struct Mail {
+    pub(crate) server: MailServer,
+    pub(crate) from: Node,
+    pub(crate) to: Option<Node>,
+    pub(crate) cc: Option<Node>,
+    pub(crate) bcc: Option<Node>,
+    pub(crate) reply_to: Option<Node>,
+    pub(crate) subject: Option<Node>,
+    pub(crate) text: Option<Node>,
+    pub(crate) html: Option<Node>,
+    pub(crate) in_reply_to: Option<Node>,
+    pub(crate) headers: Option<Node>,
+    pub(crate) attachments: Option<Node>,
+}
+
+pub(crate) struct MailServer {
+    pub(crate) host: Node,
+    pub(crate) port: Option<Node>,
+    pub(crate) security: Option<Node>,
+    pub(crate) user: Option<Node>,
+    pub(crate) password: Option<Node>,
+    pub(crate) authority: Option<Node>,
+    pub(crate) hello: Option<Node>,
+}
+
+pub(super) fn read_mail(node: Node, file: &SourceText, report: &mut Report) -> Option<Mail> {
+    let mut fields = Fields::open(node, &MAIL, file, report)?;
+    let server = fields.take_required("server", report).and_then(|entry| read_server(entry.value, file, report));
+    let from = fields.take_required("from", report);
+    let mut value = |name: &str| fields.take(name).map(|entry| entry.value);
+    let (to, cc, bcc, reply_to) = (value("to"), value("cc"), value("bcc"), value("reply_to"));
+    let attachments = value("attachments");
+    let mut scalar = |name: &str| fields.scalar(name, report);
+    let (subject, text, html, in_reply_to) = (scalar("subject"), scalar("text"), scalar("html"), scalar("in_reply_to"));
+    let headers = fields.mapping_or_expression("headers", report);
+    let (server, from) = (server?, from?.value);
+    Some(Mail { server, from, to, cc, bcc, reply_to, subject, text, html, in_reply_to, headers, attachments })
+}
+
+fn read_server(node: Node, file: &SourceText, report: &mut Report) -> Option<MailServer> {
+    let mut fields = Fields::open(node, &SERVER, file, report)?;
+    let host = fields.take_required("host", report);
+    let mut scalar = |name: &str| fields.scalar(name, report);
+    let (port, security, user) = (scalar("port"), scalar("security"), scalar("user"));
+    let (password, authority, hello) = (scalar("password"), scalar("ca"), scalar("hello"));
+    Some(MailServer { host: host?.value, port, security, user, password, authority, hello })
+}
