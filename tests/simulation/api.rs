@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Waker};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response};
 use ensue_api::ports::{
-    AskedLink, BegunDevice, CodeNotFound, ConnectionStatus, Connections, Credential, Declined, DeviceDecision, Devices, Finding, FindingEnd, Issuers, Job, JobKind,
-    Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus, SensorTest, Sensors, TestedConnection, Testing,
-    WaitingDevice,
+    AskedLink, BegunDevice, CodeNotFound, ConnectionStatus, Connections, Credential, Declined, DeviceDecision, Devices, Finding,
+    FindingEnd, Issuers, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus,
+    SensorTest, Sensors, TestedConnection, Testing, WaitingDevice,
 };
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;

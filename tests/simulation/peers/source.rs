@@ -207,7 +207,16 @@ pub(crate) struct PeerWorlds {
 impl SensorWorlds for PeerWorlds {
     fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World {
         let clock = Arc::new(SourceClock { clock: self.clock.clone(), worker: self.worker.clone() });
-        World { purpose: Purpose::Run, seed, clock, web: Arc::new(Nowhere), programs: Arc::new(Nowhere), keys: Arc::new(Nowhere), folders: Arc::default(), lines }
+        World {
+            purpose: Purpose::Run,
+            seed,
+            clock,
+            web: Arc::new(Nowhere),
+            programs: Arc::new(Nowhere),
+            keys: Arc::new(Nowhere),
+            folders: Arc::default(),
+            lines,
+        }
     }
 }
 
