@@ -29,8 +29,6 @@ use crate::wire::{self, Connection};
 const WARM_UP: Duration = Duration::from_secs(2);
 /// How long a node rests before its memory is read.
 const REST: Duration = Duration::from_secs(3);
-/// The period of the polls.
-const POLL_EVERY: Duration = Duration::from_secs(60);
 /// The sensor that reads the program.
 const LINES: &str = "bench.lines";
 /// How long the program prints when nothing but a reader is there.
@@ -144,8 +142,10 @@ impl Counted {
 /// How idle polls are measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Idle {
-    /// The number of sensors, each of which polls every minute.
+    /// The number of sensors.
     pub(crate) polls: u64,
+    /// How often each of them polls.
+    pub(crate) every: Duration,
     /// How long they are watched.
     pub(crate) duration: Duration,
 }
@@ -166,7 +166,7 @@ pub(crate) async fn idle(folder: &Path, idle: Idle, machine: &Machine) -> io::Re
     tokio::time::sleep(REST).await;
     let memory_before_bytes = node.memory_bytes();
     node.stop().await?;
-    let (address, every) = (server.address, POLL_EVERY.as_secs());
+    let (address, every) = (server.address, idle.every.as_secs());
     for number in 0..idle.polls {
         let sensor = format!(
             "description: Asks a server.\npoll:\n  every: {every}s\n  http: {{ url: 'http://{address}/{number}' }}\n  only_new: string(item.n)\n\
@@ -176,11 +176,11 @@ pub(crate) async fn idle(folder: &Path, idle: Idle, machine: &Machine) -> io::Re
     }
     let node = Node::start(start()).await?;
     // Each has polled twice, so that it knows its server and nothing is new any longer.
-    let patience = Instant::now() + POLL_EVERY * 3;
+    let patience = Instant::now() + idle.every * 3 + REST;
     while asked.load(Ordering::Relaxed) < idle.polls * 2 {
         if Instant::now() > patience {
             let (asked, polls) = (asked.load(Ordering::Relaxed), idle.polls);
-            return Err(io::Error::other(format!("the server was asked {asked} times by {polls} sensors in three minutes")));
+            return Err(io::Error::other(format!("the server was asked {asked} times by {polls} sensors in three periods")));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -199,7 +199,7 @@ pub(crate) async fn idle(folder: &Path, idle: Idle, machine: &Machine) -> io::Re
     let per_second = rounded(polls as f64 / took.as_secs_f64());
     Ok(json!({
         "scenario": "sensor poll",
-        "pace": format!("{} idle, every minute", idle.polls),
+        "pace": format!("{} idle, every {every} s", idle.polls),
         "polls_per_second": per_second,
         "records": records,
         "processor_share": processor.map(|processor| processor.as_secs_f64() / took.as_secs_f64()),

@@ -131,7 +131,11 @@ fn commands() -> BTreeMap<String, Command> {
         let parts: String =
             if root().join(&folder).is_dir() { files(&folder, ".rs").into_iter().map(|(_, text)| text).collect() } else { String::new() };
         // What `ensue bench` takes is the matter of the crate that measures.
-        let elsewhere = if file == "bench" { read("bench/src/asked.rs") + &read("bench/src/asked/workflow.rs") } else { String::new() };
+        let elsewhere = if file == "bench" {
+            ["bench/src/asked.rs", "bench/src/asked/sensor.rs", "bench/src/asked/workflow.rs"].map(read).concat()
+        } else {
+            String::new()
+        };
         let text = read(&format!("cli/src/commands/{file}.rs")) + &parts + &elsewhere;
         let variants = |of: &str| -> Vec<String> {
             let bodies = text.split(of).skip(1).map(|rest| rest.split("\n}").next().unwrap_or_default());

@@ -26,11 +26,14 @@ pub(super) enum Kind {
         #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
         seconds: u64,
     },
-    /// Measure what sensors cost that poll a server every minute and find nothing new.
+    /// Measure what sensors cost that poll a server and find nothing new.
     Poll {
         /// The number of sensors.
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=10_000), value_name = "N")]
         idle: u64,
+        /// How often each of them polls, in seconds.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
+        every: u64,
         /// The number of seconds to watch them, after each has polled twice.
         #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600), value_name = "S")]
         seconds: u64,
@@ -52,9 +55,9 @@ impl Kind {
                     let figures = pulling::lines(folder.path(), lines, &machine).await;
                     (figures, |document| format!("{}\n{}", pulling::told_lines(&document["sensor"]), cores::told(&document["cores"])))
                 }
-                Self::Poll { idle, seconds } => {
-                    watcher.tell(&format!("watching {idle} idle polls for {seconds} s, after two minutes …"));
-                    let idle = Idle { polls: idle, duration: Duration::from_secs(seconds) };
+                Self::Poll { idle, every, seconds } => {
+                    watcher.tell(&format!("watching {idle} idle polls for {seconds} s, once each has polled twice …"));
+                    let idle = Idle { polls: idle, every: Duration::from_secs(every), duration: Duration::from_secs(seconds) };
                     let figures = pulling::idle(folder.path(), idle, &machine).await;
                     (figures, |document| format!("{}\n{}", pulling::told_idle(&document["sensor"]), cores::told(&document["cores"])))
                 }
