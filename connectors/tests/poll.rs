@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_connectors::world::{self, Clock as _, Folders, Keys, Program, ProgramOrder, Programs, Web, WebAnswer, WebRequest};
+use ensue_connectors::world::{self, Clock as _, Folders, Keys, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest};
 use ensue_connectors::{Body, Connect, Connectors, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError, Token, World};
 use ensue_engine::catalog::{
     Decode, FirstPoll, HttpBody, HttpRequest, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, Reading, Sensor, Source,
@@ -77,6 +77,10 @@ impl Keys for Nothing {
     fn listed(&self, _: &PackName) -> Vec<KeyRef> {
         Vec::new()
     }
+
+    fn lists_connection(&self, _: &PackName, _: &str) -> bool {
+        false
+    }
 }
 
 fn expression(source: &str) -> Expression {
@@ -88,6 +92,7 @@ fn poll() -> PollSource {
     PollSource {
         times: PollTimes::Every(MINUTE),
         http: HttpRequest {
+            connection: None,
             url: template(json!("http://a.example/items")),
             method: template(json!("GET")),
             headers: template(json!({})),
@@ -130,6 +135,7 @@ impl Polling {
         let server = Arc::new(Server { answer: Box::new(answer), asked: Mutex::new(0) });
         let lines = Arc::new(Collected::default());
         let world = World {
+            purpose: Purpose::Run,
             seed: 1,
             clock: Arc::new(PausedClock(MachineClock.now(), tokio::time::Instant::now())),
             web: server.clone(),

@@ -43,7 +43,7 @@ impl Parts {
     fn used_connections(&self) -> impl Iterator<Item = &UsedConnection> {
         let of_actions = self.actions.iter().filter_map(|action| match &action.run {
             Run::Http(request) => request.connection.as_ref(),
-            Run::Process(_) | Run::Shell(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin(_) => None,
+            Run::Process(_) | Run::Shell(_) | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin(_) => None,
         });
         let of_sensors = self.sensors.iter().filter_map(|sensor| match &sensor.source {
             Source::Poll(poll) => poll.http.connection.as_ref(),

@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Waker};
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Request, Response};
 use ensue_api::ports::{
-    AskedLink, BegunDevice, CodeNotFound, ConnectionStatus, Connections, Credential, Declined, DeviceDecision, Devices, Finding,
-    FindingEnd, Issuers, Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus,
-    SensorTest, Sensors, TestedConnection, Testing, WaitingDevice,
+    AskedLink, BegunDevice, CodeNotFound, ConnectionStatus, Credential, Declined, DeviceDecision, Devices, Finding, FindingEnd, Issuers,
+    Job, JobKind, Node as AboutNode, NodeStatus, OnBehalf, Readiness, RedeemedCode, SensorLine, SensorStatus, SensorTest, Sensors,
+    TestedConnection, Testing, WaitingDevice,
 };
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;
@@ -199,7 +199,7 @@ impl Sensors for NoIssuers {
 
 /// No terminal waits.
 /// The operators of the simulated nodes define no connections.
-impl Connections for NoIssuers {
+impl ensue_api::ports::Connections for NoIssuers {
     fn all(&self) -> Vec<ConnectionStatus> {
         Vec::new()
     }

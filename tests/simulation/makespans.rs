@@ -19,6 +19,7 @@ use crate::disk::Disk;
 use crate::ground::Ground;
 use crate::node::{Node, Room, Start};
 use crate::operator::Operated;
+use crate::peers::Peers;
 use crate::plan::Plan;
 use crate::programs::Machine;
 use crate::random::Random;
@@ -59,8 +60,18 @@ fn simulated(graph: &Graph, workers: u32, does: fn(&Step) -> String) -> u64 {
     let disk = Disk::new(SEED, &ground.plan).unwrap();
     write_pack(&disk, graph, does);
     let (room, machine, server) = (Room::default(), Machine::new(ground.clone()).unwrap(), Server::new(ground.clone()));
-    let start =
-        Start { ground: &ground, disk: &disk, number: 1, boots: 1, room: &room, machine: &machine, operated: &operated, server: &server };
+    let peers = Peers::new(SEED, ground.clone());
+    let start = Start {
+        ground: &ground,
+        disk: &disk,
+        number: 1,
+        boots: 1,
+        room: &room,
+        machine: &machine,
+        operated: &operated,
+        server: &server,
+        peers: &peers,
+    };
     let Ok(node) = Node::start(&start) else { panic!("nothing keeps the node from starting") };
     let took = until_all_has_ended(&node, &ground);
     node.life.end();

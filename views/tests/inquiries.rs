@@ -96,7 +96,7 @@ fn cancel_ends_an_open_inquiry_and_does_not_change_a_closed_one() {
 fn withdrawn_inquiry_stays_withdrawn() {
     let (mut story, execution) = asking(None);
     let inquiry = only::<Inquiry>(story.records()).id;
-    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, InquiryWithdrawn { inquiry }.into(), None);
+    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, InquiryWithdrawn { inquiry, by: None }.into(), None);
     let at = story.records().last().unwrap().time;
     story.cancelled(execution);
     let withdrawn: Inquiry = only(story.records());

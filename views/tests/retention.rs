@@ -31,7 +31,7 @@ fn ends(part_of: Option<&PartOf>) -> [Fact; 4] {
         ExecutionSucceeded { part_of: part_of.clone() }.into(),
         ExecutionFailed { error: error.clone(), part_of: part_of.clone(), scope: None }.into(),
         ExecutionTimedOut { error, part_of: part_of.clone(), scope: None }.into(),
-        ExecutionCancelled { error: None, part_of }.into(),
+        ExecutionCancelled { error: None, part_of, by: None }.into(),
     ]
 }
 

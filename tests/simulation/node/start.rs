@@ -13,6 +13,7 @@ use ensue_engine::effect::Effect;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{Blobs, Secret, Vault};
 use ensue_engine::record::Actor;
+use ensue_engine::sensors::state::Sensors;
 use ensue_executor::begun::{Begun, Opener};
 use ensue_executor::connections::Connections;
 use ensue_executor::{Blocking, Executor, ExecutorPorts, ExecutorSettings};
@@ -249,7 +250,7 @@ impl Node {
                 bytes: sensor_bytes,
                 blocking: Blocking::InPlace,
                 logs: None,
-                at_start: handle.handle.sensors(),
+                at_start: Sensors::default(),
                 release: RELEASE,
             })
         });

@@ -208,7 +208,7 @@ fn workflow_is_removed_as_a_unit_once_the_outermost_one_expired(subject: &mut Su
     let innermost = begun(&mut story, 3, Pace::Worked, Some(inner));
     let inquiry = begun(&mut story, 4, Pace::Asks, Some(outermost));
     story.asked(inquiry, &["ana"], Some(part(outermost)));
-    let cancelled = ExecutionCancelled { error: None, part_of: Some(part(outermost)) };
+    let cancelled = ExecutionCancelled { error: None, part_of: Some(part(outermost)), by: None };
     story.tell(StreamId::Execution(inquiry), None, Actor::Engine, None, cancelled.into(), None);
     ended(&mut story, innermost, Some(inner));
     ended(&mut story, inner, Some(outermost));
