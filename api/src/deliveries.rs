@@ -12,7 +12,9 @@ use ensue_engine::names::{Names, SensorRef};
 use ensue_engine::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::listening::{Heard, HeardContent, Listeners};
+use self::heard::{Heard, HeardContent, Listeners};
+
+pub(crate) mod heard;
 
 /// How many deliveries of each outcome are kept for each hook, so that rejected ones do not push out the others.
 pub(crate) const DELIVERIES_MAX: usize = 50;

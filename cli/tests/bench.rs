@@ -30,6 +30,38 @@ fn measured(place: &Place, arguments: &[&str], file: &str) -> Value {
 }
 
 #[test]
+fn hooks_are_measured_by_their_proof_and_with_a_reply_that_waits() {
+    let place = Place::new();
+    let document = measured(&place, &["hook"], "hooks.json");
+    let runs = document["runs"].as_array().unwrap();
+    let scenarios: Vec<&str> = runs.iter().map(|run| run["scenario"].as_str().unwrap()).collect();
+    assert_eq!(scenarios, ["hook none", "hook github", "hook hmac", "hook rule", "hook wait"]);
+    for run in runs {
+        assert_eq!((&run["refused"], &run["unfinished"]), (&Value::from(0), &Value::from(0)), "{run:#}");
+        assert!(run["events"].as_u64().is_some_and(|events| events > 0), "{run:#}");
+    }
+}
+
+#[test]
+fn sensors_are_measured_with_the_documented_figures() {
+    let place = Place::new();
+    let sensor = |arguments: &[&str]| {
+        let printed = Printed::by(&mut place.ensue(&[&["bench", "sensor"], arguments, &["--seconds", "2", "-o", "json"]].concat()));
+        assert_eq!(printed.code, Some(0), "{printed:?}");
+        let document: Value = serde_json::from_str(&printed.stdout).unwrap();
+        document["sensor"].clone()
+    };
+    let lines = sensor(&["process", "--rule"]);
+    assert_eq!(fields(&lines), told("Sensors"));
+    assert!(lines["events"].as_u64() > Some(0) && lines["executions_per_second"].as_f64() > Some(0.0), "{lines:#}");
+    assert_eq!(lines["refused"], 0, "{lines:#}");
+    let polls = sensor(&["poll", "--idle", "3", "--every", "1"]);
+    assert_eq!(fields(&polls), told("Idle polls"));
+    assert_eq!(polls["records"], 0, "{polls:#}");
+    assert!(polls["polls_per_second"].as_f64() > Some(0.5), "{polls:#}");
+}
+
+#[test]
 fn bench_scenarios_report_the_documented_figures_and_shares_of_limits() {
     let place = Place::new();
     let asked = ["limits", "ingest", "rule", "http", "process", "api", "batch", "streams", "--streams", "30"];

@@ -26,6 +26,7 @@ mod following;
 mod guides;
 mod hook_senders;
 mod hooks;
+mod hostile_sources;
 mod inquiries;
 mod internal_triggers;
 mod issuers;

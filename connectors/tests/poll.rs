@@ -1,5 +1,5 @@
 //! Sensors that poll servers which do not behave: they hang, say something else than they should, page without end, go
-//! back in time, or ask to be left alone for ever.
+//! back in time, or ask to be left alone permanently.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -256,7 +256,7 @@ async fn value_that_goes_back_is_asked_for_as_the_author_wrote_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn server_that_limits_its_rate_for_ever_fails_the_sensor_after_the_fifth_time() {
+async fn server_that_keeps_limiting_its_rate_fails_the_sensor_after_the_fifth_time() {
     let answer = |_: &Value, _: u64| Some(WebAnswer { retry_after: Some(Duration::from_secs(100)), ..says(429, "") });
     let begin = tokio::time::Instant::now();
     let mut polling = Polling::begin(poll(), None, answer).await;

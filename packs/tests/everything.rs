@@ -59,6 +59,8 @@ fn every_kind_of_error_is_reported_in_one_run() {
         ("actions/host.yaml", "parameters: { a: string }\nrun: { http: { url: 'https://${{ params.a }}/' } }\n"),
         ("actions/fetch.yaml", "result: { id: integer }\nrun: { http: { url: 'https://example.test/' } }\n"),
         ("actions/braces.yaml", "run: { http: { url: 'https://example.test/{{ params.a }}' } }\n"),
+        ("actions/reach.yaml", "run: { http: { connection: orders, url: /items } }\n"),
+        ("actions/relay.yaml", "parameters: { to: 'connection<smtp>' }\nrun: { http: { connection: '${{ params.to }}', url: /items } }\n"),
         ("actions/plain.py", "print()\n"),
         ("actions/plain.yaml", "run: { process: { command: [./plain.py] } }\ntimeout: soon\n"),
         ("actions/nowhere.yaml", "run: { process: { command: [./nowhere] } }\non_lost: panic\n"),

@@ -38,11 +38,11 @@ fn every_file_of_a_new_project_matches_its_schema() {
 }
 
 /// A separate pack that uses every field of every kind of file.
-const WHOLE: [(&str, &str); 29] = [
+const WHOLE: [(&str, &str); 35] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
-         config: { owner: 'string = \"acme\"' }\nkeys: [token, whole.other]\npermissions: [actions:execute on action=core.shell]\n",
+         config: { owner: 'string = \"acme\"' }\nkeys: [token, whole.other]\nconnections: [orders]\npermissions: [actions:execute on action=core.shell]\n",
     ),
     ("triggers/ping.yaml", "description: A ping.\npayload:\n  host: string\n  load: number?\nindex: [host]\n"),
     ("triggers/several.yaml", "triggers:\n  pong: { payload: { schema: { type: object } } }\n  pang: { description: Loud. }\n"),
@@ -70,6 +70,20 @@ const WHOLE: [(&str, &str); 29] = [
          \x20   - { when: path.room == 'a', headers: { x-a: '1' }, body: b }\n\
          \x20   - { wait: 2s, rule: whole.greet, body: '${{ result }}', late: { body: c }, failed: { status: 200 }, none: { body: d } }\n\
          emits:\n  - trigger: whole.pang\n",
+    ),
+    (
+        "sensors/topic.yaml",
+        "webhook:\n  verify: { scheme: sns, topics: ['arn:aws:sns:eu-west-1:123456789012:alarms'], hosts: ['localhost:4566'], sha1: false }\n\
+         emits:\n  - trigger: whole.pang\n",
+    ),
+    (
+        "sensors/issued.yaml",
+        "webhook:\n  verify: { scheme: jwt, issuer: 'https://id.example.test', audience: [a], jwks: 'https://id.example.test/keys', claims: { email: a }, leeway: 10s }\n\
+         emits:\n  - trigger: whole.pang\n",
+    ),
+    (
+        "sensors/certified.yaml",
+        "webhook:\n  verify: { scheme: mtls, names: ['dns:a.example.test'], fingerprints: ['abababababababababababababababababababababababababababababababab'], header: x-client }\nemits:\n  - trigger: whole.pang\n",
     ),
     (
         "sensors/several.yaml",
@@ -149,7 +163,7 @@ const WHOLE: [(&str, &str); 29] = [
         "parameters: { regions: [string] }\nresult: { all: [string] }\nrun_as: caller\nrun:\n  workflow:\n    steps:\n      build: { action: core.noop }\n\
          \x20     deploy:\n        needs: [build]\n        if: steps.build.status == 'succeeded' || always()\n        for_each: params.regions\n\
          \x20       parallel: 3\n        fail_fast: true\n        action: core.echo\n        with: { message: '${{ item }}' }\n        on_failure: continue\n\
-         \x20       cancel_others: false\n        undo: { action: core.noop, with: { seconds: 1 }, retry: { attempts: 2 }, timeout: 1m }\n        priority: 5\n        timeout: 5m\n        retry: { attempts: 3 }\n      come: { wait: { trigger: whole.ping, when: event.payload.host == 'a', expires: 1h, since: start } }\n      settle: { sleep: 10m }\n\
+         \x20       cancel_others: false\n        undo: { action: core.noop, with: { seconds: 1 }, retry: { attempts: 2 }, timeout: 1m }\n        priority: 5\n        timeout: 5m\n        retry: { attempts: 3 }\n      come: { wait: { trigger: whole.ping, when: event.payload.host == 'a', expires: 1h, since: start } }\n      settle: { sleep: 10m, cancel_when: { trigger: whole.ping, when: event.payload.host == 'b', since: step } }\n\
          \x20     ask:\n        inquiry:\n          title: Ship?\n          text: To ${{ string(size(params.regions)) }} regions.\n\
          \x20         answer: { ship: boolean, note: 'string?' }\n          assignees: ['role:managers', ana]\n          quorum: 2\n\
          \x20         veto: answer.ship == false\n          exclude: requester\n          digest: optional\n          expires: 24h\n          on_expire: { answer: { ship: false } }\n          notify: { action: core.echo, with: { message: '${{ inquiry.url }}' } }\n          remind: { every: 2h, max: 3 }\n          escalate: [{ after: 8h, to: ['role:leads'] }]\n      again: { action: core.noop, repeat: { max: 3, while: previous == null, until: result == null, every: 1s, collect: '[result]' } }\n      stop: { needs: deploy, if: failed(), fail: 'no: ${{ steps.deploy.status }}' }\n\
@@ -165,7 +179,7 @@ const WHOLE: [(&str, &str); 29] = [
          \x20   - { rule: whole.one, status: succeeded, result: {} }\n    - { rule: whole.three, steps: { look: succeeded }, error: { message: nope } }\n\
          - it: judges one\n  given: { event: { trigger: whole.pang } }\n  expect: []\n  vars_after: { sync.cursor: null }\n\
          - it: ships\n  vars: { sync.cursor: 1 }\n  run: { action: whole.ship, with: { regions: [eu] } }\n  vars_after: { sync.cursor: 1 }\n\
-         \x20 mocks:\n    build: [{ error: { kind: lost, message: gone, detail: 3 } }, { result: 1 }]\n    ask: [{ answer: { ship: true }, by: ana }, { expired: true }]\n    made: { raw: { stdout: done, exit_code: 0 } }\n    come: { event: { host: a } }\n\
+         \x20 mocks:\n    build: [{ error: { kind: lost, message: gone, detail: 3 } }, { result: 1 }]\n    ask: [{ answer: { ship: true }, by: ana }, { expired: true }]\n    made: { raw: { stdout: done, exit_code: 0 } }\n    come: { event: { host: a } }\n    settle: { cancelled_by: { host: b } }\n\
          \x20   again: [{ result: 1 }, [{ error: { kind: network } }]]\n\
          \x20 expect:\n    status: failed\n    result: { all: [] }\n    error: { kind: fail, message: nope, detail: 1 }\n    exactly: false\n    undone: [deploy]\n    steps:\n      settle: skipped\n\
          \x20     deploy:\n        status: failed\n        with: { message: eu }\n        result: 1\n        error: { kind: child_failed }\n        attempts: 2\n        exactly: true\n\
@@ -177,6 +191,18 @@ const WHOLE: [(&str, &str); 29] = [
         "- it: asks\n  real: true\n  keys: { token: other }\n  run: { action: whole.ask }\n  expect: { status: succeeded }\n",
     ),
     ("fake/server.yaml", "setting: owner\nroutes: [{ request: GET /, answers: [{ status: 204 }] }]\n"),
+    ("actions/fetch.yaml", "run: { http: { connection: orders, url: /items } }\n"),
+    (
+        "actions/mail.yaml",
+        "run:\n  mail:\n    server: { host: smtp.example.test, port: 587, security: starttls, user: a, password: '${{ keys[\"whole.token\"] }}', ca: x, hello: a.example.test }\n\
+         \x20   from: a@example.test\n    to: b@example.test\n    cc: [c@example.test]\n    bcc: d@example.test\n    reply_to: e@example.test\n    subject: s\n    text: t\n    html: h\n\
+         \x20   in_reply_to: '<1@example.test>'\n    headers: { X-A: b }\n    attachments: [{ name: a.txt, type: text/plain, text: a }, { name: b.bin, type: application/octet-stream, base64: AA== }]\n",
+    ),
+    (
+        "tests/feed.test.yaml",
+        "- it: reads\n  given: { message: { sensor: whole.program, body: { host: a }, events: [{ trigger: whole.ping, payload: { host: a } }] } }\n  expect: []\n\
+         - it: refuses\n  given: { messages: [{ sensor: whole.program, body: 7, refused: host }] }\n  expect: []\n",
+    ),
     ("actions/say.yaml", "run: { http: { url: 'https://example.test/', headers: '${{ {} }}', body: hello } }\n"),
 ];
 

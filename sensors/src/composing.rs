@@ -2,15 +2,31 @@
 
 use bytes::Bytes;
 use ensue_engine::catalog::{BodyForm, HookMethod, PathPart, Sensor};
+use ensue_engine::time::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-
-use crate::webhook::Outgoing;
 
 /// The type of a form.
 const FORM: &str = "application/x-www-form-urlencoded";
 /// The characters that are encoded in a path.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// The content of a delivery, enough to compose it as its sender would.
+#[derive(Clone, Debug)]
+pub struct Outgoing<'a> {
+    /// The sender's name for what happened: `push`. Empty for a sender that does not put it in a header.
+    pub event: &'a str,
+    /// The id of the delivery.
+    pub delivery: &'a str,
+    /// The raw JSON body.
+    pub body: Bytes,
+    /// The time at which it is signed.
+    pub now: Timestamp,
+    /// The public URL of the hook.
+    pub url: &'a str,
+    /// The values of the parameters in its path.
+    pub path: &'a [(String, String)],
+}
 
 /// The content of a delivery.
 pub(crate) struct Composed {

@@ -35,7 +35,7 @@ pub(crate) fn answer(scheme: &Scheme, body: Node<'_>, key: Option<&Secret>) -> O
     Some(json_reply(&answer))
 }
 
-/// Returns the reply to a message of Amazon SNS about the subscription itself, which is no event. A subscription is confirmed by
+/// Returns the reply to a message of Amazon SNS about the subscription itself, which makes no event. A subscription is confirmed by
 /// an operator, with `ensue hooks confirm`.
 pub(crate) fn of_sns(kind: Kind) -> Option<HookReply> {
     let reply: &'static [u8] = match kind {

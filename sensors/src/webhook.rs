@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use ensue_engine::catalog::{Emit, EmitKey, HookMethod, Scheme, Sensor, Verify, WaitingReply, Webhook};
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::names::TriggerRef;
@@ -13,6 +12,7 @@ use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Budget, Document, ErrorKind, Scope, Template, Value};
 
+pub use crate::composing::Outgoing;
 use crate::refusal::{EmitPart, HookRefusal, Stage};
 use crate::replies::{self, Replying, texts};
 use crate::schemes::NaturalKey;
@@ -238,23 +238,6 @@ fn reads_query(sensor: &Sensor) -> bool {
     };
     let decodes = sensor.source.endpoint().and_then(|webhook| webhook.decode.as_ref());
     sensor.emits.iter().any(in_emit) || decodes.is_some_and(|decode| decode.reads_root("query"))
-}
-
-/// The content of a delivery, enough to compose it as its sender would.
-#[derive(Clone, Debug)]
-pub struct Outgoing<'a> {
-    /// The sender's name for what happened: `push`. Empty for a sender that does not put it in a header.
-    pub event: &'a str,
-    /// The id of the delivery.
-    pub delivery: &'a str,
-    /// The raw JSON body.
-    pub body: Bytes,
-    /// The time at which it is signed.
-    pub now: Timestamp,
-    /// The public URL of the hook.
-    pub url: &'a str,
-    /// The values of the parameters in its path.
-    pub path: &'a [(String, String)],
 }
 
 /// Composes a delivery as the sensor's sender would, signed with `key`, to try out a hook.

@@ -1,5 +1,5 @@
 //! The other sides of the pulling sensors: a tape, which is read by a cursor, and a queue, which delivers
-//! again what was not settled. Each breaks connections, loses what it is told, and takes its time.
+//! again what was not settled. Each breaks connections, loses what it receives, and takes its time.
 //!
 //! Half of the worlds have them. Their plan is drawn separately from the rest of the world, so that a world
 //! without them is the same with and without this file.

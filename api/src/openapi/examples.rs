@@ -12,7 +12,7 @@ const OF_SCHEMAS: &str = include_str!("examples.json");
 
 /// The events of streams, by the names of the schemas of their data: the lines before the data.
 const OF_EVENTS: &[(&str, &str)] =
-    &[("Changes", "id: 31\n"), ("Output", "id: 1.stdout.23.stderr.0\nevent: output\n"), ("Record", "id: 10\n")];
+    &[("Changes", "id: 31\n"), ("Heard", "id: 7\n"), ("Output", "id: 1.stdout.23.stderr.0\nevent: output\n"), ("Record", "id: 10\n")];
 
 /// The other answers: the operation, or all of them, the media type, and the answer.
 const OF_MEDIA: &[(Option<&str>, &str, &str)] = &[

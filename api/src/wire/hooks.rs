@@ -15,8 +15,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::deliveries::heard::Heard;
 use crate::deliveries::{Delivery, DeliveryEnd};
-use crate::listening::Heard;
 use crate::ports::{ConfirmedTopic, SecretState};
 
 /// The response to a delivery.

@@ -90,22 +90,28 @@ pub(crate) struct MailServer {
 pub(super) fn read_mail(node: Node, file: &SourceText, report: &mut Report) -> Option<Mail> {
     let mut fields = Fields::open(node, &MAIL, file, report)?;
     let server = fields.take_required("server", report).and_then(|entry| read_server(entry.value, file, report));
-    let from = fields.take_required("from", report);
+    let from = required_text(&mut fields, "from", report);
     let mut value = |name: &str| fields.take(name).map(|entry| entry.value);
     let (to, cc, bcc, reply_to) = (value("to"), value("cc"), value("bcc"), value("reply_to"));
     let attachments = value("attachments");
     let mut scalar = |name: &str| fields.scalar(name, report);
     let (subject, text, html, in_reply_to) = (scalar("subject"), scalar("text"), scalar("html"), scalar("in_reply_to"));
     let headers = fields.mapping_or_expression("headers", report);
-    let (server, from) = (server?, from?.value);
+    let (server, from) = (server?, from?);
     Some(Mail { server, from, to, cc, bcc, reply_to, subject, text, html, in_reply_to, headers, attachments })
 }
 
 fn read_server(node: Node, file: &SourceText, report: &mut Report) -> Option<MailServer> {
     let mut fields = Fields::open(node, &SERVER, file, report)?;
-    let host = fields.take_required("host", report);
+    let host = required_text(&mut fields, "host", report);
+    let security = fields.text_node("security", report);
     let mut scalar = |name: &str| fields.scalar(name, report);
-    let (port, security, user) = (scalar("port"), scalar("security"), scalar("user"));
+    let (port, user) = (scalar("port"), scalar("user"));
     let (password, authority, hello) = (scalar("password"), scalar("ca"), scalar("hello"));
-    Some(MailServer { host: host?.value, port, security, user, password, authority, hello })
+    Some(MailServer { host: host?, port, security, user, password, authority, hello })
+}
+
+/// Takes a required text as written.
+fn required_text(fields: &mut Fields<'_>, name: &str, report: &mut Report) -> Option<Node> {
+    if fields.has(name) { fields.text_node(name, report) } else { fields.take_required(name, report).map(|entry| entry.value) }
 }

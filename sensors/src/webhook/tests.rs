@@ -9,6 +9,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::json;
 
 use super::*;
+use bytes::Bytes;
 
 const OPENED: &str = r#"{"action":"opened","number":7,"tags":["a"]}"#;
 

@@ -97,7 +97,8 @@ impl<'r> Book<'r> {
                 if let Some(sensor) = ended.filter(|_| record.text("why") == "removed") {
                     self.disabled.remove(sensor.name);
                 }
-                sometimes!(record.text("why") == "changed", "a sensor ended because it reads something else");
+                let is_changed = record.text("why") == "changed";
+                sometimes!(is_changed, "a sensor ended because it reads something else");
             }
             "sensor.mode_set" => {
                 let name = record.text("sensor");

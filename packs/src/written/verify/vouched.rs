@@ -4,7 +4,7 @@ use ensue_engine::catalog::{JwtVerify, MtlsVerify, SnsVerify, SnsVersion1, VOUCH
 
 use super::{SCHEME, Verify, header_name};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, text};
+use crate::fields::{Fields, is_scalar, text};
 use crate::shape::{Form, Kind, Shape, optional, required};
 use crate::source::SourceText;
 use crate::yaml::{Node, Spanned};
@@ -26,7 +26,7 @@ pub(in crate::written) static SNS: Shape = Shape {
             Kind::Texts { of: Form::Any, least: 1 },
             "The ARNs of the topics whose messages are accepted. Amazon SNS signs for everybody who has a topic.",
         ),
-        optional("sha1", Kind::True, "If `true`, signatures of version 1 are accepted too. They use SHA-1, which is a warning."),
+        optional("sha1", Kind::Boolean, "If `true`, signatures of version 1 are accepted too. They use SHA-1, which is a warning."),
         optional(
             "hosts",
             Kind::Texts { of: Form::Any, least: 1 },
@@ -115,8 +115,13 @@ pub(super) fn jwt(node: Node, file: &SourceText, report: &mut Report) -> Option<
     };
     let claims_at = fields.span_of("claims");
     let mut claims = Vec::new();
+    let mut are_values = true;
     for entry in fields.mapping("claims", report).unwrap_or_default() {
+        are_values &= is_scalar(&entry.value, &format!("`{}`", entry.key.value), file, report);
         claims.push((entry.key.value, entry.value.to_value()));
+    }
+    if !are_values {
+        return None;
     }
     if claims.len() > VOUCHED_MAX {
         report.error(Code::InvalidValue, file, claims_at, format!("`claims` has {} claims; the limit is {VOUCHED_MAX}", claims.len()));
