@@ -201,7 +201,7 @@ const WHOLE: [(&str, &str); 35] = [
     (
         "tests/feed.test.yaml",
         "- it: reads\n  given: { message: { sensor: whole.program, body: { host: a }, events: [{ trigger: whole.ping, payload: { host: a } }] } }\n  expect: []\n\
-         - it: refuses\n  given: { messages: [{ sensor: whole.program, body: 7, refused: host }] }\n  expect: []\n",
+         - it: refuses\n  given: { messages: [{ sensor: whole.feed, body: 7, about: { index: 0 }, refused: host }] }\n  expect: []\n",
     ),
     ("actions/say.yaml", "run: { http: { url: 'https://example.test/', headers: '${{ {} }}', body: hello } }\n"),
 ];
