@@ -67,6 +67,7 @@ async fn prepared(api: &TestApi, method: &Method, template: &str) -> Option<(Str
             (path.replace("{ref}", "demo.watch"), json!({}))
         }
         ("POST", "/sensors/{ref}/rewind") => (path.replace("{ref}", "demo.watch"), json!({ "place": "start" })),
+        ("POST", "/connections/{name}/test") => (path.replace("{name}", "orders"), json!({})),
         ("PUT", "/vars/{name}") => (path.replace("{name}", "sync.cursor"), json!({ "value": 7 })),
         ("DELETE", "/vars/{name}") => {
             admin(Method::PUT, "/vars/sync.cursor", json!({ "value": 7 })).await;

@@ -471,7 +471,7 @@ impl Then {
                 let show = |document: &Value| aims::table(document["items"].as_array().map(Vec::as_slice).unwrap_or_default());
                 Ok(Measured { document: json!({ "items": items }), failure: None, show })
             }
-            Self::Sensor(kind) => kind.run(asked.machine(), watcher),
+            Self::Sensor(kind) => kind.run(&asked.machine(), watcher),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::{Child, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -24,6 +24,8 @@ emits:
     dedupe: body.?id
     payload: { text: '${{ body.text }}' }
 ";
+/// How many lines wait for a test: more than any test makes.
+const QUEUED_MAX: usize = 1_000;
 const RULE: &str = "trigger: chat.command\nwhen: event.payload.text == 'go'\naction: core.noop\n";
 
 fn place() -> Place {
@@ -56,7 +58,7 @@ impl Listener {
         command.env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let (stdout, stderr) = (process.stdout.take().unwrap(), process.stderr.take().unwrap());
-        let (send, lines) = channel();
+        let (send, lines) = sync_channel(QUEUED_MAX);
         std::thread::spawn(move || {
             let documents = serde_json::Deserializer::from_reader(BufReader::new(stdout)).into_iter::<Value>();
             for document in documents.map_while(Result::ok) {
@@ -105,7 +107,7 @@ async fn heard_first(client: &Client, listener: &Listener) -> Value {
 fn program() -> (u16, Receiver<(String, String)>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (send, got) = channel();
+    let (send, got) = sync_channel(QUEUED_MAX);
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let mut stream = BufReader::new(stream);

@@ -26,9 +26,12 @@ use world_of_sources::{Collected, MachineClock};
 const ROOM: Room = Room { messages: 500, bytes: 1 << 20 };
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A server: what it answers to the `page` of a request, and how often it was asked.
+/// What a server answers to the `page` of a request, when it was asked so often before; `None` if it hangs.
+type Answers = Box<dyn Fn(&Value, u64) -> Option<WebAnswer> + Send + Sync>;
+
+/// A server, and how often it was asked.
 struct Server {
-    answer: Box<dyn Fn(&Value, u64) -> Option<WebAnswer> + Send + Sync>,
+    answer: Answers,
     asked: Mutex<u64>,
 }
 

@@ -75,8 +75,8 @@ fn refund(site: &mut Site, order: u32) -> Outcome {
 }
 
 /// Offers two commands in one batch, whether they are accepted or not.
-fn together(site: &mut Site, commands: [Command; 2]) -> Vec<String> {
-    for command in &commands {
+fn together(site: &mut Site, commands: &[Command; 2]) -> Vec<String> {
+    for command in commands {
         drop(site.offer(command));
     }
     let mut told = reported(&site.commit());
@@ -144,7 +144,7 @@ fn first_of_an_answer_and_an_event_in_one_batch_counts() {
         let event = site.event(REFUNDED, &json!({ "order": 7 }));
         let (answer, event) = (answered(inquiry, "bo", &json!({}), None), received(vec![event]));
         let commands = if is_answer_first { [answer, event] } else { [event, answer] };
-        let told = together(&mut site, commands);
+        let told = together(&mut site, &commands);
         let expected = if is_answer_first {
             vec!["ask succeeded", "then asked"]
         } else {
@@ -244,7 +244,7 @@ fn cancel_of_the_workflow_before_the_event_cancels_the_step() {
     let mut site = site([asks(Since::Start)]);
     let (flow, _) = begin(&mut site, 7);
     let event = site.event(REFUNDED, &json!({ "order": 7 }));
-    let told = together(&mut site, [cancel(flow), received(vec![event])]);
+    let told = together(&mut site, &[cancel(flow), received(vec![event])]);
     assert_eq!(told, ["ask cancelled", "flow cancelled"]);
     assert_nothing_waits(&site);
 }

@@ -267,7 +267,7 @@ impl Connections {
         let (host, egress, clock) = (Arc::clone(&self.host), self.egress.clone(), Arc::clone(&self.clock));
         let of = Arc::clone(connection);
         // Keys and files may wait for the disk.
-        let opened = self.blocking.done(move || of.open(&*host, user, egress, clock)).await;
+        let opened = self.blocking.done(move || of.open(&*host, &user, egress, clock)).await;
         opened.unwrap_or_else(|| {
             let why = "opening it stopped at an internal error".to_owned();
             Err(NotLent::NoTrust { name: connection.name.clone(), why })
@@ -330,13 +330,13 @@ impl Connection {
     fn open(
         &self,
         host: &dyn ConnectionsHost,
-        user: ConnectionUser,
+        user: &ConnectionUser,
         egress: EgressPolicy,
         clock: Arc<dyn Clock>,
     ) -> Result<Arc<Pool>, NotLent> {
         let mut secrets = BTreeMap::new();
         for key in self.settings.endpoint.keys() {
-            let value = host.open(key, &user).map_err(|error| match error {
+            let value = host.open(key, user).map_err(|error| match error {
                 KeyError::Unavailable(_) => NotLent::KeyUnavailable(error.to_string()),
                 KeyError::Unusable { .. } => NotLent::KeyUnusable(error.to_string()),
             });
@@ -381,9 +381,9 @@ impl Pool {
 
 impl Lent {
     /// Notes how the use ended.
-    pub(crate) fn ended(mut self, used: Used) {
+    pub(crate) fn ended(mut self, used: &Used) {
         let pass = self.pass.take();
-        let error = match &used {
+        let error = match used {
             Used::Well => None,
             Used::Fault(kind, message) | Used::Rejected(kind, message) => {
                 Some(ConnectionError { time: self.now, kind: *kind, message: self.pool.masked(message) })

@@ -20,7 +20,7 @@ use ensue_store::vault::SealedVault;
 use ensue_views::retention::RetainedViews;
 use ensue_views::{ViewError, ViewReader};
 
-pub use sqlite::{CopiedLog, FillError, Folder, FolderError, Format, OpenError, filled, in_folder, insert_rate, sources_in};
+pub use sqlite::{CopiedLog, FillError, Folder, FolderError, Format, LogSource, OpenError, filled, in_folder, insert_rate, sources_in};
 
 /// The storage of a log, its secrets, its read models, and the outputs and artifacts of its attempts.
 pub trait Backend: Send + Sync {

@@ -287,7 +287,7 @@ impl Webhooks for Edge {
             Verify::Vouched(vouched) => Some(self.senders.vouch(vouched, &request, now)),
             Verify::Proof { .. } | Verify::None => None,
         };
-        let received = webhook::receive(sensor, &request, Proving { keys, now, vouched }).map_err(|refusal| {
+        let received = webhook::receive(sensor, &request, &Proving { keys, now, vouched }).map_err(|refusal| {
             let keep = match refusal.stage() {
                 Stage::Content => kept(refusal.trigger().cloned(), refusal.to_string()),
                 Stage::Proof => None,
@@ -326,7 +326,7 @@ impl Webhooks for Edge {
         let keys = self.keys_of(sensor, verify).map_err(declined)?;
         let ToSign { event, delivery, body, url, path } = delivery;
         let outgoing = Outgoing { event, delivery, body, now: self.clock.now(), url, path };
-        webhook::compose(sensor, outgoing, keys.current.as_deref()).map_err(|why| {
+        webhook::compose(sensor, &outgoing, keys.current.as_deref()).map_err(|why| {
             let sensor = sensor.name.clone();
             declined(match why {
                 SignatureRefusal::NotComposed { why } => EdgeRefusal::CannotCompose { sensor, why },

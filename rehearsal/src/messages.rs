@@ -105,7 +105,7 @@ fn one(wanted: &ExpectedEvent, event: &MadeEvent) -> Option<Finding> {
         differences.push(Difference { at: "dedupe".to_owned(), expected: wanted.dedupe.clone(), got: event.dedupe.clone() });
     }
     let what = format!("the event of `{}`", event.trigger);
-    (!differences.is_empty()).then(|| Finding { line: wanted.line, what, differences, hint: None })
+    (!differences.is_empty()).then_some(Finding { line: wanted.line, what, differences, hint: None })
 }
 
 /// Returns a document as a value. It was parsed before.

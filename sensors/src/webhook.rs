@@ -81,12 +81,12 @@ pub struct Proving<'a> {
 /// # Errors
 /// The proof is checked before anything else in the delivery is read, except for a reply that demands no proof. Then
 /// the first problem is reported, and no event is made.
-pub fn receive(sensor: &Sensor, request: &HookRequest, proving: Proving<'_>) -> Result<Received, HookRefusal> {
+pub fn receive(sensor: &Sensor, request: &HookRequest, proving: &Proving<'_>) -> Result<Received, HookRefusal> {
     let webhook = endpoint(sensor)?;
     if let Some(reply) = replies::unproven(sensor, webhook, request)? {
         return Ok(Received::Reply(reply));
     }
-    prove(sensor, request, &proving)?;
+    prove(sensor, request, proving)?;
     let of_sns = webhook.verify.sns().and_then(|accepted| Message::read(accepted, &request.body).ok());
     if let Some(reply) = of_sns.and_then(|message| handshakes::of_sns(message.kind())) {
         return Ok(Received::Reply(reply));
@@ -244,12 +244,12 @@ fn reads_query(sensor: &Sensor) -> bool {
 ///
 /// # Errors
 /// If the key is not set or too short.
-pub fn compose(sensor: &Sensor, outgoing: Outgoing<'_>, key: Option<&Secret>) -> Result<HookRequest, SignatureRefusal> {
+pub fn compose(sensor: &Sensor, outgoing: &Outgoing<'_>, key: Option<&Secret>) -> Result<HookRequest, SignatureRefusal> {
     let verify = sensor.source.webhook().ok_or(SignatureRefusal::NoDeliveries)?;
     if matches!(verify, Verify::Vouched(_)) {
         return Err(SignatureRefusal::NoPrivateKey);
     }
-    let composed = composing::compose(sensor, &outgoing).map_err(|why| SignatureRefusal::NotComposed { why })?;
+    let composed = composing::compose(sensor, outgoing).map_err(|why| SignatureRefusal::NotComposed { why })?;
     let (method, body) = (composed.method, composed.body);
     let mut headers: Vec<_> = composed.content_type.map(|kind| ("content-type".to_owned(), kind.to_owned())).into_iter().collect();
     let naming = schemes::naming(verify.scheme());

@@ -122,7 +122,7 @@ fn signature_of_sha_1_counts_where_the_hook_accepts_it() {
     let hook = SnsVerify { version_1: SnsVersion1::Accepted, ..hook() };
     let checked = |message: &Value| read(&hook, message).unwrap().check(&certificate, "2027-01-01T09:00:01Z".parse().unwrap());
     assert_eq!(checked(&message), Ok(()));
-    let mut altered = message.clone();
+    let mut altered = message;
     altered["Message"] = json!("other");
     assert!(matches!(checked(&altered), Err(SignatureRefusal::Wrong { .. })));
 }

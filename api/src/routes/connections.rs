@@ -36,6 +36,7 @@ pub(super) fn declare(routes: &mut Routes) {
         test,
         Operation::new("connection_test", "Tests a connection with an exchange that changes nothing at its server")
             .takes(Takes::Empty)
+            .passes_keys_over()
             .gives::<WireConnectionTest>(200, "The test is over, well or badly.", WRITTEN),
     );
 }

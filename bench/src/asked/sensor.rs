@@ -42,23 +42,23 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Measures it.
-    pub(super) fn run(self, machine: Machine, watcher: &dyn Watcher) -> Result<Measured, Unmeasured> {
+    pub(super) fn run(self, machine: &Machine, watcher: &dyn Watcher) -> Result<Measured, Unmeasured> {
         tell_of_build(watcher);
         let folder = temporary()?;
-        let mut document = opened(&machine);
+        let mut document = opened(machine);
         let cores = machine.cores.clone();
         many_threads(&cores, async {
             let (figures, show): (_, fn(&Value) -> String) = match self {
                 Self::Process { rule, seconds } => {
                     watcher.tell(&format!("reading the lines of a program for {seconds} s …"));
                     let lines = Lines { has_rule: rule, duration: Duration::from_secs(seconds) };
-                    let figures = pulling::lines(folder.path(), lines, &machine).await;
+                    let figures = pulling::lines(folder.path(), lines, machine).await;
                     (figures, |document| format!("{}\n{}", pulling::told_lines(&document["sensor"]), cores::told(&document["cores"])))
                 }
                 Self::Poll { idle, every, seconds } => {
                     watcher.tell(&format!("watching {idle} idle polls for {seconds} s, once each has polled twice …"));
                     let idle = Idle { polls: idle, every: Duration::from_secs(every), duration: Duration::from_secs(seconds) };
-                    let figures = pulling::idle(folder.path(), idle, &machine).await;
+                    let figures = pulling::idle(folder.path(), idle, machine).await;
                     (figures, |document| format!("{}\n{}", pulling::told_idle(&document["sensor"]), cores::told(&document["cores"])))
                 }
             };

@@ -83,11 +83,11 @@ impl Breaker {
         Pass { round: self.round, is_trial: self.state != State::Closed }
     }
 
-    pub(super) fn success(&mut self, now: Duration, pass: Pass) {
-        if pass.round != self.round {
+    pub(super) fn success(&mut self, now: Duration, Pass { round, is_trial }: Pass) {
+        if round != self.round {
             return;
         }
-        if pass.is_trial {
+        if is_trial {
             (self.state, self.in_a_row) = (State::Closed, 0);
             self.recent.clear();
             return;
@@ -96,11 +96,11 @@ impl Breaker {
         self.note(now, false);
     }
 
-    pub(super) fn fault(&mut self, now: Duration, pass: Pass) {
-        if pass.round != self.round {
+    pub(super) fn fault(&mut self, now: Duration, Pass { round, is_trial }: Pass) {
+        if round != self.round {
             return;
         }
-        if pass.is_trial {
+        if is_trial {
             self.open(now);
             return;
         }
@@ -114,8 +114,8 @@ impl Breaker {
     }
 
     /// Notes that a use says nothing about the server.
-    pub(super) fn nothing(&mut self, pass: Pass) {
-        if pass.round == self.round && pass.is_trial && self.state == State::Trying {
+    pub(super) fn nothing(&mut self, Pass { round, is_trial }: Pass) {
+        if round == self.round && is_trial && self.state == State::Trying {
             self.state = State::Open { until: Duration::ZERO };
         }
     }

@@ -36,7 +36,7 @@ impl Connections {
         let done = match lent {
             Ok(lent) => {
                 let outcome = self.exchange(&lent).await;
-                lent.ended(match &outcome {
+                lent.ended(&match &outcome {
                     Ok(_) => Used::Well,
                     Err((kind, message)) => match kind {
                         ConnectionErrorKind::Connect | ConnectionErrorKind::Timeout | ConnectionErrorKind::Server => {

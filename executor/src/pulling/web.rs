@@ -43,7 +43,7 @@ impl SensorWeb {
         };
         let user = ConnectionUser::Sensor(order.sensor.name.clone());
         let lending = tokio::time::timeout(timeout, self.connections.lend(&connection, user)).await;
-        let lent = lending.map_err(|_| late(timeout))?.map_err(not_lent)?;
+        let lent = lending.map_err(|_| late(timeout))?.map_err(|why| not_lent(&why))?;
         let timeout = lent.http().map_or(timeout, |http| http.timeout.min(timeout));
         let exchange = tokio::time::timeout(timeout, self.exchange(order, Some(&lent))).await;
         let answered = exchange.unwrap_or_else(|_| Err(late(timeout)));
@@ -62,7 +62,7 @@ impl SensorWeb {
         if matches!(used, Used::Rejected(ConnectionErrorKind::Auth, _)) {
             lent.forget_token().await;
         }
-        lent.ended(used);
+        lent.ended(&used);
         answered
     }
 
@@ -80,7 +80,7 @@ impl SensorWeb {
         };
         let lists = if order.keys.lists_connection(&pack, name) { Lists::Yes } else { Lists::No };
         let asker = Asker { packs: vec![(&pack, lists)], word };
-        self.connections.found(name, ConnectionKind::Http, &asker).map(Some).map_err(not_lent)
+        self.connections.found(name, ConnectionKind::Http, &asker).map(Some).map_err(|why| not_lent(&why))
     }
 
     async fn exchange(&self, order: WebRequest, lent: Option<&Lent>) -> Result<WebAnswer, SourceError> {
@@ -99,7 +99,7 @@ impl SensorWeb {
         let mut masked: Vec<(KeyRef, Secret)> = Vec::new();
         if let Some((lent, connection)) = lent.and_then(|lent| Some((lent, lent.http()?))) {
             let credentials = lent.credentials().await.map_err(|why| match why {
-                NoCredentials::NotLent(why) => not_lent(why),
+                NoCredentials::NotLent(why) => not_lent(&why),
                 NoCredentials::NoToken(why) => SourceError::new(sensor_kind(why.kind), why.to_string()),
             })?;
             masked.extend(lent.pool.secrets().iter().map(|(key, value)| (key.clone(), value.clone())));
@@ -166,8 +166,8 @@ fn late(timeout: Duration) -> SourceError {
     SourceError::new(SensorErrorKind::Timeout, format!("the complete answer did not arrive within {} seconds", timeout.as_secs_f64()))
 }
 
-fn not_lent(why: NotLent) -> SourceError {
-    let kind = match &why {
+fn not_lent(why: &NotLent) -> SourceError {
+    let kind = match why {
         NotLent::Paused { retry_after, .. } => {
             return SourceError::new(SensorErrorKind::Connect, why.to_string()).after(Some(*retry_after));
         }

@@ -39,8 +39,11 @@ pub fn in_folder(folder: &Folder) -> Arc<dyn Backend> {
     Arc::new(Places::of(folder))
 }
 
+/// A log that is copied to another store.
+pub type LogSource = (LogId, Box<dyn Source>);
+
 /// Opens all logs of a data directory that no node uses, the oldest first, to copy them to another store.
-pub fn sources_in(folder: &Folder) -> Result<Vec<(LogId, Box<dyn Source>)>, OpenError> {
+pub fn sources_in(folder: &Folder) -> Result<Vec<LogSource>, OpenError> {
     let place = Places::of(folder).log;
     let open = |log: LogId| Ok((log, Box::new(SqliteLogReader::open_at(&place, log)?) as Box<dyn Source>));
     logs_at(&place)?.into_iter().map(open).collect()

@@ -953,7 +953,7 @@ key_providers:
         for place in all.iter().filter(|place| !place.starts_with("/packs/release/config/")) {
             let mut edited = settings.clone();
             let value = edited.pointer_mut(place).unwrap();
-            let is_open = place.ends_with("/keys") || place.ends_with("/config") || place == "/packs";
+            let is_open = ["/keys", "/config", "/headers"].iter().any(|open| place.ends_with(open)) || place == "/packs";
             if let Value::Object(entries) = value
                 && !is_open
             {

@@ -14,7 +14,7 @@ use ensue_store::verify::verify;
 
 use super::OfflineError;
 pub use crate::backend::Format;
-use crate::backend::{CopiedLog, FillError, Folder, filled, sources_in};
+use crate::backend::{CopiedLog, FillError, Folder, LogSource, filled, sources_in};
 use crate::start_error::{StartError, machine};
 
 /// Where a log is stored.
@@ -53,9 +53,9 @@ pub fn copy_log(
     match (from, to) {
         (Location::Directory(from), Location::Directory(to)) => {
             let from = stopped(from)?;
-            return Ok(copy(&from, to, format, &mut progress)?);
+            Ok(copy(&from, to, format, &mut progress)?)
         }
-        (Location::Directory(_) | Location::Database(_), _) if format != Format::Current => return Err(OfflineError::FormatOfDatabase),
+        (Location::Directory(_) | Location::Database(_), _) if format != Format::Current => Err(OfflineError::FormatOfDatabase),
         (Location::Directory(from), Location::Database(to)) => {
             let from = stopped(from)?;
             into_database(sources_in(&from)?, to, &mut progress)
@@ -78,15 +78,13 @@ fn stopped(data: &Path) -> Result<Folder, OfflineError> {
     Ok(folder)
 }
 
-type Sources = Vec<(LogId, Box<dyn Source>)>;
-
-fn sources_of(address: &str) -> Result<Sources, OfflineError> {
+fn sources_of(address: &str) -> Result<Vec<LogSource>, OfflineError> {
     let database = Database::at(address)?;
     let open = |log: LogId| Ok((log, Box::new(PostgresLogReader::open(&database, log)?) as Box<dyn Source>));
     database.logs_to_copy()?.into_iter().map(open).collect()
 }
 
-fn into_database(from: Sources, to: &str, progress: &mut dyn FnMut(CopyStage, u64, u64)) -> Result<Vec<CopiedLog>, OfflineError> {
+fn into_database(from: Vec<LogSource>, to: &str, progress: &mut dyn FnMut(CopyStage, u64, u64)) -> Result<Vec<CopiedLog>, OfflineError> {
     let database = Database::at(to)?;
     let mut copied = Vec::new();
     for (id, source) in from {
@@ -103,7 +101,7 @@ fn into_database(from: Sources, to: &str, progress: &mut dyn FnMut(CopyStage, u6
     Ok(copied)
 }
 
-fn into_file(from: &Sources, to: &Path, progress: &mut dyn FnMut(CopyStage, u64, u64)) -> Result<Vec<CopiedLog>, OfflineError> {
+fn into_file(from: &[LogSource], to: &Path, progress: &mut dyn FnMut(CopyStage, u64, u64)) -> Result<Vec<CopiedLog>, OfflineError> {
     let mut copied = Vec::new();
     for (id, source) in from {
         let known = head(&**source)?;

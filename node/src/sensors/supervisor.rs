@@ -303,7 +303,7 @@ impl Course {
             let shown = recorded(&error);
             let wait = wait_after(failures, shown.kind, (id, self.wanted.run)).max(error.retry_after.unwrap_or_default());
             let retry_at = world.clock.now().plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-            self.log.add(format!("failed for the {failures}. time in a row: {}", shown.message));
+            self.log.add(format!("failure {failures} in a row: {}", shown.message));
             self.status.fail(shown.clone(), retry_at);
             let failed = SensorFailed { id, run: self.wanted.run, error: shown, failures, retry_at };
             let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteSensorFailed(failed) };

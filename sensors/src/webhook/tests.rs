@@ -18,7 +18,7 @@ const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 const URL: &str = "https://ensue.example.test/hooks/github/webhook";
 
 fn received(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Received, HookRefusal> {
-    super::receive(sensor, request, Proving { keys, now: NOW, vouched: None })
+    super::receive(sensor, request, &Proving { keys, now: NOW, vouched: None })
 }
 
 fn receive(sensor: &Sensor, request: &HookRequest, keys: HookKeys<'_>) -> Result<Vec<Emitted>, HookRefusal> {
@@ -110,10 +110,10 @@ fn composed_delivery_is_accepted_by_its_hook() {
     }]);
     let outgoing =
         Outgoing { event: "pull_request", delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW, url: URL, path: &[] };
-    let request = compose(&sensor, outgoing.clone(), Some(&key())).unwrap();
+    let request = compose(&sensor, &outgoing, Some(&key())).unwrap();
     let made = receive(&sensor, &request, current(&key())).unwrap();
     assert_eq!(made[0].dedupe.as_deref(), Some("d-9"));
-    assert_eq!(compose(&sensor, outgoing, None).unwrap_err(), SignatureRefusal::NoKey);
+    assert_eq!(compose(&sensor, &outgoing, None).unwrap_err(), SignatureRefusal::NoKey);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn sender_without_an_event_header_composes_none() {
     for (sensor, header) in [(github(vec![emit("github.push")]), "x-github-event"), (open(vec![emit("github.push")]), "x-event")] {
         let sent = |event| {
             let outgoing = Outgoing { event, delivery: "d-9", body: Bytes::from_static(OPENED.as_bytes()), now: NOW, url: URL, path: &[] };
-            let request = compose(&sensor, outgoing, Some(&key())).unwrap();
+            let request = compose(&sensor, &outgoing, Some(&key())).unwrap();
             request.headers.into_iter().find(|(name, _)| name == header).map(|(_, value)| value)
         };
         assert_eq!((sent("push").as_deref(), sent("")), (Some("push"), None), "{header}");
@@ -493,7 +493,7 @@ fn ping_of_discord_is_answered_to_a_proven_sender() {
 fn delivery_of_twilio_covers_the_address_and_is_no_repeat_of_another() {
     let sensor = replying(proof_by(Scheme::Twilio), Vec::new());
     let outgoing = Outgoing { event: "", delivery: "d-1", body: Bytes::from_static(b"{}"), now: NOW, url: URL, path: &[] };
-    let composed = compose(&sensor, outgoing, Some(&key())).unwrap();
+    let composed = compose(&sensor, &outgoing, Some(&key())).unwrap();
     assert_eq!(receive(&sensor, &composed, current(&key())).unwrap().len(), 1);
     let elsewhere = HookRequest { url: composed.url.replace("webhook", "other"), ..composed.clone() };
     assert!(receive(&sensor, &elsewhere, current(&key())).is_err());

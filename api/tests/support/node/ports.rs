@@ -291,7 +291,7 @@ impl Webhooks for TestNode {
         };
         let key = self.gate_key();
         let keys = HookKeys { current: key.as_ref(), previous: None };
-        let received = webhook::receive(sensor, &request, Proving { keys, now: Access::now(self), vouched: None }).map_err(|refusal| {
+        let received = webhook::receive(sensor, &request, &Proving { keys, now: Access::now(self), vouched: None }).map_err(|refusal| {
             let keep = if refusal.stage() == Stage::Content { keep(refusal.to_string()) } else { None };
             HookRefusal { declined: refusal.into(), keep }
         })?;
@@ -316,7 +316,7 @@ impl Webhooks for TestNode {
 
     fn sign(&self, sensor: &SensorRef, ToSign { event, delivery, body, url, path }: ToSign<'_>) -> Result<HookRequest, Declined> {
         let sensor = &self.catalog.sensors()[sensor];
-        Ok(webhook::compose(sensor, Outgoing { event, delivery, body, now: Access::now(self), url, path }, self.gate_key().as_ref())
+        Ok(webhook::compose(sensor, &Outgoing { event, delivery, body, now: Access::now(self), url, path }, self.gate_key().as_ref())
             .unwrap())
     }
 

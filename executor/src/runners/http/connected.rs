@@ -48,7 +48,7 @@ pub(super) fn of_attempt(action: &HttpRequest, attempt: &Attempt<'_>) -> Result<
     let passes = requested_by.filter(|pack| matches!(used, UsedConnection::Parameter(_)) && **pack != own);
     let packs = passes.into_iter().chain([&own]).map(|pack| (pack, lists(pack, &name))).collect();
     let asker = Asker { packs, word };
-    attempt.means.ports.connections.found(&name, ConnectionKind::Http, &asker).map(Some).map_err(broken)
+    attempt.means.ports.connections.found(&name, ConnectionKind::Http, &asker).map(Some).map_err(|why| broken(&why))
 }
 
 /// Waits for a connection, and adds its credentials to a request.
@@ -57,14 +57,14 @@ pub(super) async fn lent(attempt: &Attempt<'_>, connection: &Arc<Connection>, re
     let user = ConnectionUser::Attempt(KeyUser { attempt: by, action: attempt.dispatch.action.clone() });
     attempt
         .within(async {
-            let lent = attempt.means.ports.connections.lend(connection, user).await.map_err(broken)?;
+            let lent = attempt.means.ports.connections.lend(connection, user).await.map_err(|why| broken(&why))?;
             attempt.keys.note(lent.pool.secrets());
             let credentials = match lent.credentials().await {
                 Ok(credentials) => credentials,
-                Err(NoCredentials::NotLent(why)) => return Err(broken(why)),
+                Err(NoCredentials::NotLent(why)) => return Err(broken(&why)),
                 Err(NoCredentials::NoToken(why)) => {
                     let (kind, message) = (why.kind, why.to_string());
-                    lent.ended(used_of(kind, message.clone()));
+                    lent.ended(&used_of(kind, message.clone()));
                     return Err(failed(kind_of(kind), message));
                 }
             };
@@ -94,7 +94,7 @@ pub(super) async fn ended(lent: Lent, ending: &Ending) {
     if matches!(used, Used::Rejected(ConnectionErrorKind::Auth, _)) {
         lent.forget_token().await;
     }
-    lent.ended(used);
+    lent.ended(&used);
 }
 
 fn of_failure(failure: &Failure) -> Option<Used> {
@@ -132,7 +132,7 @@ fn kind_of(kind: ConnectionErrorKind) -> FailureKind {
     }
 }
 
-fn broken(why: NotLent) -> Broken {
+fn broken(why: &NotLent) -> Broken {
     let message = why.to_string();
     let kind = match why {
         NotLent::Unknown(_) | NotLent::OtherKind { .. } | NotLent::NotAllowed { .. } => FailureKind::EgressDenied,
@@ -140,7 +140,7 @@ fn broken(why: NotLent) -> Broken {
         NotLent::KeyUnavailable(_) | NotLent::NoTrust { .. } => FailureKind::Network,
         NotLent::Paused { retry_after, .. } => {
             let failure = Failure::new(FailureKind::Network, message);
-            return Broken::Failed(Box::new(Failed { failure, body: None, retry_after: Some(retry_after) }));
+            return Broken::Failed(Box::new(Failed { failure, body: None, retry_after: Some(*retry_after) }));
         }
     };
     failed(kind, message)
