@@ -170,7 +170,13 @@ Examples:
         files: Vec<PathBuf>,
     },
     /// Measure sensors that read a source.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ensue bench sensor process --rule
+  ensue bench sensor poll --idle 1000"
+    )]
     Sensor(sensor::Kind),
 }
 

@@ -257,7 +257,7 @@ async fn stripe_guide_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn alertmanager_guide_works() {
     let page = include_str!("../../docs/guides/connect-alertmanager.md");
-    followed("alertmanager_guide_works", &["curl", "openssl"], page, Done { files: 4, commands: 14, outputs: 2 }).await;
+    followed("alertmanager_guide_works", &["curl", "openssl"], page, Done { files: 5, commands: 13, outputs: 2 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,10 @@ pub(super) enum Kind {
     /// Count the lines of a program that become events.
     ///
     /// The program prints as fast as it is read, with a cursor on each line.
+    #[command(after_help = "\
+Examples:
+  ensue bench sensor process --seconds 20
+  ensue bench sensor process --rule")]
     Process {
         /// Have a rule match each line and run a no-op.
         #[arg(long)]
@@ -27,6 +31,10 @@ pub(super) enum Kind {
         seconds: u64,
     },
     /// Measure what sensors cost that poll a server and find nothing new.
+    #[command(after_help = "\
+Examples:
+  ensue bench sensor poll --idle 1000
+  ensue bench sensor poll --idle 100 --every 10 --seconds 30")]
     Poll {
         /// The number of sensors.
         #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=10_000), value_name = "N")]
