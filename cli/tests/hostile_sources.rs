@@ -89,7 +89,7 @@ async fn program_that_always_dies_at_once_is_tried_less_and_less_and_fills_no_lo
     let place = place(&[("dead", "exit 7")]);
     let node = place.start();
     let client = node.client();
-    let sensor = until_sensor(&client, "dead", |sensor| sensor["restarts"].as_u64().is_some_and(|restarts| restarts >= 3)).await;
+    let sensor = until_sensor(&client, "dead", |sensor| sensor["state"] == "failing" && sensor["restarts"].as_u64() >= Some(3)).await;
     assert_eq!(sensor["error"]["kind"], "exited", "{sensor}");
     let records = client.records().await;
     let failures: Vec<&Value> = records.iter().filter(|record| record["kind"] == "sensor.failed").collect();
