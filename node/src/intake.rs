@@ -3,8 +3,10 @@
 //! The sequencer sets the intake after each batch, and sources wait for it before they read, so that their peers keep
 //! what the node cannot take.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use ensue_engine::sensors::state::Sensors;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// The share of the limit on open work above which nothing is read, in percent.
 const CLOSES_AT_PERCENT: u64 = 90;
@@ -41,19 +43,52 @@ impl Intake {
 }
 
 /// The sequencer's side of the intake.
-#[derive(Clone, Debug)]
-pub struct IntakeGate(watch::Sender<Intake>);
+#[derive(Clone, Debug, Default)]
+pub struct IntakeGate(Arc<Shared>);
 
-impl Default for IntakeGate {
-    fn default() -> Self {
-        Self(watch::channel(Intake::Open).0)
+/// The side of the sensors.
+#[derive(Clone, Debug)]
+pub struct IntakeWatch(Arc<Shared>);
+
+/// What both sides see. It wakes those that wait in the order in which they came, unlike a `watch` of tokio, which
+/// wakes them in a random order: a simulated world must take the same course each time.
+#[derive(Debug, Default)]
+struct Shared {
+    intake: Mutex<Intake>,
+    changed: Notify,
+}
+
+impl Shared {
+    fn intake(&self) -> MutexGuard<'_, Intake> {
+        self.intake.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl IntakeWatch {
+    /// Returns whether sensors may read.
+    pub fn now(&self) -> Intake {
+        *self.0.intake()
+    }
+
+    /// Completes once the intake is another one than this.
+    pub async fn is_not(&self, seen: Intake) {
+        loop {
+            let mut changed = std::pin::pin!(self.0.changed.notified());
+            // A change from here on is not missed.
+            changed.as_mut().enable();
+            if self.now() != seen {
+                return;
+            }
+            changed.await;
+        }
     }
 }
 
 impl IntakeGate {
     /// Opens or closes the intake by the amount of open work, the limit on it, and whether the disk has room.
     pub fn set(&self, open: u64, max: u64, has_room: bool) {
-        self.0.send_if_modified(|intake| {
+        let is_changed = {
+            let mut intake = self.0.intake();
             let closes_at = max.saturating_mul(CLOSES_AT_PERCENT) / 100;
             let opens_below = max.saturating_mul(OPENS_BELOW_PERCENT) / 100;
             let next = match *intake {
@@ -62,13 +97,16 @@ impl IntakeGate {
                 Intake::Open | Intake::TooMuchOpen | Intake::DiskFull if open >= closes_at => Intake::TooMuchOpen,
                 Intake::Open | Intake::TooMuchOpen | Intake::DiskFull => Intake::Open,
             };
-            std::mem::replace(intake, next) != next
-        });
+            std::mem::replace(&mut *intake, next) != next
+        };
+        if is_changed {
+            self.0.changed.notify_waiters();
+        }
     }
 
     /// Returns the side of the sensors.
-    pub fn watch(&self) -> watch::Receiver<Intake> {
-        self.0.subscribe()
+    pub fn watch(&self) -> IntakeWatch {
+        IntakeWatch(self.0.clone())
     }
 }
 
@@ -81,7 +119,7 @@ mod tests {
         let gate = IntakeGate::default();
         let after = |open| {
             gate.set(open, 1_000, true);
-            *gate.watch().borrow()
+            gate.watch().now()
         };
         assert_eq!([899, 900, 899, 800].map(after), [Intake::Open, Intake::TooMuchOpen, Intake::TooMuchOpen, Intake::TooMuchOpen]);
         assert_eq!([799, 899].map(after), [Intake::Open, Intake::Open]);
@@ -91,8 +129,8 @@ mod tests {
     fn full_disk_closes_the_intake() {
         let gate = IntakeGate::default();
         gate.set(0, 1_000, false);
-        assert_eq!(*gate.watch().borrow(), Intake::DiskFull);
+        assert_eq!(gate.watch().now(), Intake::DiskFull);
         gate.set(0, 1_000, true);
-        assert_eq!(*gate.watch().borrow(), Intake::Open);
+        assert_eq!(gate.watch().now(), Intake::Open);
     }
 }

@@ -13,7 +13,7 @@ pub use crate::commit_listeners::{CommitListeners, Copies};
 pub use crate::edge::Edge;
 pub use crate::fold_guard::FoldGuard;
 pub use crate::followers::{Follow, Follower, FollowerHandle, Next, Waiting, follower};
-pub use crate::intake::{Intake, IntakeGate, KnownSensors};
+pub use crate::intake::{Intake, IntakeGate, IntakeWatch, KnownSensors};
 pub use crate::keys::{KeyRing, NodeKeys};
 pub use crate::log_access::{LogReaders, NodeBodies, OpenReader};
 pub use crate::memory::{Caps, queues};

@@ -28,7 +28,7 @@ use super::logs::SensorLog;
 use super::status::RunStatus;
 use crate::catalogs::NodeCatalogs;
 use crate::edge::Edge;
-use crate::intake::Intake;
+use crate::intake::IntakeWatch;
 
 /// How long a run must be without an error until it counts as started, if it reads nothing.
 const STARTED_AFTER: Duration = Duration::from_secs(10);
@@ -68,7 +68,7 @@ pub(super) struct Means {
     /// What sources reach.
     pub(super) world: Arc<World>,
     /// Whether anything may be read.
-    pub(super) intake: watch::Receiver<Intake>,
+    pub(super) intake: IntakeWatch,
     /// The bytes that were read and are not committed.
     pub(super) bytes: Arc<Queue>,
     /// Where events are made.
@@ -317,9 +317,10 @@ impl Run {
     /// Waits until the intake is open and there is room for bytes.
     async fn intake_opened(&mut self) -> Goes {
         let clock = self.means.world.clock.clone();
-        let (mut intake, mut waited) = (self.means.intake.clone(), Duration::ZERO);
+        let (intake, mut waited) = (self.means.intake.clone(), Duration::ZERO);
         loop {
-            let why = intake.borrow_and_update().why_closed();
+            let seen = intake.now();
+            let why = seen.why_closed();
             let why =
                 why.or_else(|| (self.means.bytes.depth() >= self.means.bytes.capacity()).then_some("too many bytes are on their way"));
             let Some(why) = why else {
@@ -336,7 +337,7 @@ impl Run {
                 () = stopped(&mut self.stopped) => return Goes::No,
                 // The room for bytes tells nobody that it has changed.
                 () = clock.sleep(OFFER_AGAIN_MAX) => waited += OFFER_AGAIN_MAX,
-                Ok(()) = intake.changed() => {}
+                () = intake.is_not(seen) => {}
             }
         }
     }

@@ -41,7 +41,7 @@ use super::trial::{TestRefusal, Tests, Trial};
 use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
 use crate::edge::Edge;
-use crate::intake::{Intake, KnownSensors};
+use crate::intake::{IntakeWatch, KnownSensors};
 
 /// How many runs may begin in a second.
 const STARTS_PER_SECOND_MAX: u64 = 20;
@@ -76,7 +76,7 @@ pub struct SupervisorParts {
     /// The node's clock.
     pub clock: Arc<dyn Clock>,
     /// Whether anything may be read.
-    pub intake: watch::Receiver<Intake>,
+    pub intake: IntakeWatch,
     /// The bytes that were read and are not committed.
     pub bytes: Arc<Queue>,
     /// The folder for the logs of sensors; without it they are only in memory.
