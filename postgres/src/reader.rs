@@ -12,9 +12,9 @@ use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{LogError, LogReader, ReadLimit};
 use ensue_engine::record::{Body, Chain, Digest, Epoch, Head, Position, Record, Revision, StreamId};
-use ensue_store::POSITION_MAX;
 use ensue_store::row::{Stored, StoredBatch, StoredBody, array, count, stream_bytes};
 use ensue_store::transfer::Source;
+use ensue_store::{POSITION_MAX, found};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -215,14 +215,7 @@ impl LogReader for PostgresLogReader {
         );
         let rows = self.ask(&sql, &[&from, &to, &bytes_max])?;
         let records = self.records(&rows, limit, Found::ByPosition)?;
-        let missing = |position| Err(LogError::Unreadable { position, why: "it is missing".to_owned() });
-        if records.is_empty() {
-            return missing(after.next());
-        }
-        match records.iter().zip(after.0 + 1..).find(|(record, expected)| record.position.0 != *expected) {
-            Some((_, expected)) => missing(Position(expected)),
-            None => Ok(records),
-        }
+        found::consecutive(after, records)
     }
 
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
@@ -237,25 +230,13 @@ impl LogReader for PostgresLogReader {
         );
         let rows = self.ask(&sql, &[&stream_bytes(stream), &after, &records_max, &bytes_max])?;
         let records = self.records(&rows, limit, Found::ByIndex)?;
-        let mut expected = Revision(after.unsigned_abs());
-        for record in &records {
-            expected = expected.next();
-            if record.stream != *stream || record.revision != expected {
-                let (found, at) = (record.revision, record.position);
-                let why = format!(
-                    "of {stream}, revision {expected} was expected, but revision {found} of {} was found, at position {at}",
-                    record.stream
-                );
-                return Err(LogError::Index(why));
-            }
-        }
-        Ok(records)
+        found::of_stream(stream, Revision(after.unsigned_abs()), records)
     }
 
     fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError> {
         let sql = format!("SELECT {COLUMNS} FROM {}.records WHERE id = $1 LIMIT 1", self.schema);
         let rows = self.ask(&sql, &[&uuid_of(id)])?;
-        Ok(self.records(&rows, ReadLimit { records: 1, bytes: 0 }, Found::ByIndex)?.into_iter().next())
+        found::of_id(id, self.records(&rows, ReadLimit { records: 1, bytes: 0 }, Found::ByIndex)?.into_iter().next())
     }
 
     fn body_at(&self, position: Position) -> Result<Option<Body>, LogError> {

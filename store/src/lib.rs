@@ -1,7 +1,7 @@
 //! The stores: log, views, vault, outputs and blobs, in memory and on SQLite.
 //!
-//! Read in this order: [`sqlite`] and [`memory`] each hold one implementation of every port; [`batch`], [`row`] and
-//! [`contents`] are what logs in databases have in common; [`encode`] compresses bodies; [`settled`] looks up commits
+//! Read in this order: [`sqlite`] and [`memory`] each hold one implementation of every port; [`batch`], [`row`],
+//! [`contents`] and [`found`] are what logs in databases have in common; [`encode`] compresses bodies; [`settled`] looks up commits
 //! with an unknown outcome; [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`] keeps
 //! the output of attempts, and [`blobs`] their artifacts, both as long as [`retention`] allows; [`data_dir`] and
 //! [`state_folder`] are the places on disk, and [`copy`] copies the first; [`transfer`] copies a log to another store; [`checkpoints`] are saved states.
@@ -15,6 +15,7 @@ pub mod contents;
 pub mod copy;
 pub mod data_dir;
 pub mod encode;
+pub mod found;
 pub mod master_key;
 pub mod memory;
 pub mod outputs;

@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Params, Row, params};
 
 use super::{Format, STATEMENTS_KEPT, compare_with_head, head, place, position, store_failed};
 use crate::batch::POSITION_MAX;
+use crate::found;
 use crate::sqlite::row::{self, Stored, StoredBatch, stream_bytes};
 use crate::sqlite::seen::{self, SeenFault};
 use crate::sqlite::{OpenError, Place, open_to_read, release_caches};
@@ -140,45 +141,20 @@ impl LogReader for SqliteLogReader {
         let sql = by("WHERE place > ?1 AND place <= ?2 ORDER BY place LIMIT ?3");
         let places = params![place(self.number, after), place(self.number, Position(POSITION_MAX)), rows_max(limit)];
         let records = self.records(&sql, places, limit, Found::AtOrAfter(after.next()))?;
-        let missing = |position| Err(LogError::Unreadable { position, why: "it is missing".to_owned() });
-        if records.is_empty() {
-            return missing(after.next());
-        }
-        match records.iter().zip(after.0 + 1..).find(|(record, expected)| record.position.0 != *expected) {
-            Some((_, expected)) => missing(Position(expected)),
-            None => Ok(records),
-        }
+        found::consecutive(after, records)
     }
 
     fn read_stream(&self, stream: &StreamId, after: Revision, limit: ReadLimit) -> Result<Vec<Record>, LogError> {
         let Ok(after) = i64::try_from(after.0) else { return Ok(Vec::new()) };
         let sql = by("WHERE log = ?1 AND stream = ?2 AND revision > ?3 ORDER BY revision LIMIT ?4");
         let records = self.records(&sql, params![self.number, stream_bytes(stream), after, rows_max(limit)], limit, Found::ByIndex)?;
-        // A record can be verified by itself; an index cannot.
-        let mut expected = Revision(after.unsigned_abs());
-        for record in &records {
-            expected = expected.next();
-            if record.stream != *stream || record.revision != expected {
-                let (found, at) = (record.revision, record.position);
-                let why = format!(
-                    "of {stream}, revision {expected} was expected, but revision {found} of {} was found, at position {at}",
-                    record.stream
-                );
-                return Err(LogError::Index(why));
-            }
-        }
-        Ok(records)
+        found::of_stream(stream, Revision(after.unsigned_abs()), records)
     }
 
     fn record_by_id(&self, id: Id) -> Result<Option<Record>, LogError> {
         let sql = by("WHERE log = ?1 AND id = ?2");
-        let found = self.records(&sql, params![self.number, id.as_bytes()], ReadLimit { records: 1, bytes: 0 }, Found::ByIndex)?;
-        match found.into_iter().next() {
-            Some(record) if record.id != id => {
-                Err(LogError::Index(format!("the id {id} leads to another record, at position {}", record.position)))
-            }
-            found => Ok(found),
-        }
+        let records = self.records(&sql, params![self.number, id.as_bytes()], ReadLimit { records: 1, bytes: 0 }, Found::ByIndex)?;
+        found::of_id(id, records.into_iter().next())
     }
 
     fn body_at(&self, position: Position) -> Result<Option<Body>, LogError> {
