@@ -328,7 +328,8 @@ impl World {
                 (engine.executions().iter().count(), engine.health().next_owed(None).is_some(), engine.health().parked().count())
             });
             let is_drained = node.has_drained(&self.peers);
-            let is_quiet = left == Some((0, false, 0)) && node.running() == 0 && node.under_way() == 0 && is_drained;
+            let (running, under_way) = (node.running(), node.under_way());
+            let is_quiet = left == Some((0, false, 0)) && running == 0 && under_way == 0 && is_drained;
             let follows = node.head() == node.views_at();
             if is_quiet && follows {
                 return Ok(true);
@@ -337,8 +338,8 @@ impl World {
                 return Err(Violation::new(
                     "I20",
                     format!(
-                        "nothing was written for {idle} µs after all faults ended: {left:?} open, owed, parked; followers are up: {follows}; \
-                         sensors have read everything: {is_drained}"
+                        "nothing was written for {idle} µs after all faults ended: {left:?} open, owed, parked; {running} attempts run; \
+                         {under_way} requests wait; followers are up: {follows}; sensors have read everything: {is_drained}"
                     ),
                 ));
             }

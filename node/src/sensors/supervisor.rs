@@ -382,15 +382,19 @@ fn is_long_ago(clock: &dyn ensue_connectors::world::Clock, moment: Timestamp) ->
 /// Spreads the starts of runs.
 #[derive(Default)]
 pub(super) struct Starts {
-    next: Option<Timestamp>,
+    /// When a ticket was last given, and when the next run may begin.
+    last: Option<(Timestamp, Timestamp)>,
 }
 
 impl Starts {
-    /// Returns how long the next run must wait until it may begin.
+    /// Returns how long the next run must wait until it may begin. If the clock was set back since the last ticket, the
+    /// wait is as long as it was then, and not longer by what the clock lost.
     pub(super) fn ticket(&mut self, now: Timestamp) -> Duration {
-        let at = self.next.map_or(now, |next| next.max(now));
-        self.next = Some(at.plus_millis(1_000 / STARTS_PER_SECOND_MAX));
-        Duration::from_micros(u64::try_from(at.micros_since(now)).unwrap_or(0))
+        let wait = self.last.map_or(0, |(given, next)| next.micros_since(now.max(given)).max(0));
+        let wait = Duration::from_micros(u64::try_from(wait).unwrap_or(0));
+        let begins = now.plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        self.last = Some((now, begins.plus_millis(1_000 / STARTS_PER_SECOND_MAX)));
+        wait
     }
 }
 

@@ -249,3 +249,12 @@ fn starts_of_many_sensors_are_spread() {
     assert_eq!((waits[0], waits[99]), (Duration::ZERO, Duration::from_millis(99 * 50)));
     assert_eq!(starts.ticket(NOON.plus_millis(60_000)), Duration::ZERO);
 }
+
+#[test]
+fn clock_that_is_set_back_does_not_delay_the_starts_of_sensors() {
+    let mut starts = super::supervisor::Starts::default();
+    let an_hour_ahead = NOON.plus_millis(3_600_000);
+    assert_eq!([an_hour_ahead, an_hour_ahead].map(|now| starts.ticket(now)), [Duration::ZERO, Duration::from_millis(50)]);
+    assert_eq!([NOON, NOON].map(|now| starts.ticket(now)), [100, 150].map(Duration::from_millis));
+    assert_eq!(starts.ticket(NOON.plus_millis(1_000)), Duration::ZERO);
+}
