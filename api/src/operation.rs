@@ -70,6 +70,9 @@ pub(crate) enum WaitsFor {
     Views,
     /// It reads no view, so it does not wait.
     Nothing,
+    /// It reads no view, so it does not wait. Its answer has the position of the views, from which a stream of
+    /// changes can continue.
+    NothingAtPosition,
 }
 
 /// Whether a request is carried out once under its `Idempotency-Key`, if it has one.
@@ -296,6 +299,11 @@ impl Operation {
     /// it.
     pub(crate) const fn sees_views(self) -> Self {
         Self { waits_for: WaitsFor::Views, ..self }
+    }
+
+    /// Adds the position of the views to the answer, although it reads none.
+    pub(crate) const fn has_position(self) -> Self {
+        Self { waits_for: WaitsFor::NothingAtPosition, ..self }
     }
 
     /// Ignores `Idempotency-Key`, because the operation records nothing, or each repeat of it.

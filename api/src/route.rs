@@ -217,7 +217,7 @@ impl Route {
         self.method == Method::GET && self.operation.gives.iter().flatten().any(|given| is_text(given.content))
     }
 
-    /// Reports whether answers have the position of the views that they show.
+    /// Reports whether answers have the position of the views.
     pub(crate) fn shows_views(&self) -> bool {
         shows_views(&self.method, &self.operation)
     }
@@ -270,9 +270,9 @@ pub(crate) fn is_keyed(method: &Method, operation: &Operation) -> bool {
     *method == Method::POST && operation.keying == Keying::Honored
 }
 
-/// Reports whether answers are JSON from the views, and have the position that they show.
+/// Reports whether answers are JSON, and have the position of the views.
 pub(crate) fn shows_views(method: &Method, operation: &Operation) -> bool {
-    *method == Method::GET && operation.waits_for == WaitsFor::Views && gives_json(operation)
+    *method == Method::GET && operation.waits_for != WaitsFor::Nothing && gives_json(operation)
 }
 
 fn gives_json(operation: &Operation) -> bool {

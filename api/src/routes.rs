@@ -258,7 +258,7 @@ impl Routes {
                     }
                     match operation.waits_for {
                         WaitsFor::Views => call.see().await?,
-                        WaitsFor::Nothing => {}
+                        WaitsFor::Nothing | WaitsFor::NothingAtPosition => {}
                     }
                     call.take_as_of().await?;
                     let as_of = call.as_of();

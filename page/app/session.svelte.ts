@@ -23,8 +23,9 @@ class Session {
   async load(): Promise<void> {
     this.error = null;
     try {
-      this.me = (await call('GET /me', {})).value;
-      if (!this.isOfLink) live.start();
+      const { value, position } = await call('GET /me', {});
+      this.me = value;
+      if (!this.isOfLink) live.start(position);
       live.wake();
     } catch (error) {
       if (error instanceof CallError && error.status === 401) this.me = null;

@@ -16,8 +16,11 @@ const stream = new ChangeStream((told) => {
   for (const tab of tabs) tab.port.postMessage(told);
 });
 
-function want(): void {
-  stream.want([...tabs].flatMap((tab) => tab.kinds));
+function want(after?: number): void {
+  stream.want(
+    [...tabs].flatMap((tab) => tab.kinds),
+    after,
+  );
 }
 
 setInterval(() => {
@@ -33,9 +36,13 @@ addEventListener('connect', (event) => {
   port.onmessage = ({ data }: MessageEvent<Asked>) => {
     tab.heardAt = Date.now();
     tabs.add(tab);
+    if (typeof data !== 'string') {
+      tab.kinds = data.kinds;
+      want(data.after);
+      return;
+    }
     if (data === 'bye') tabs.delete(tab);
     else if (data === 'wake') stream.wake();
-    else if (data !== 'ping') tab.kinds = data.kinds;
     want();
   };
   port.postMessage({ kind: 'line', line: stream.line } satisfies Told);

@@ -92,7 +92,7 @@ pub(super) fn of(route: &Route) -> Vec<Value> {
             let told = ("Ensue-Position", "The answer waits until it can include this position.");
             all.push(header(told, &json!({ "type": "integer", "minimum": 0 })));
         }
-        WaitsFor::Nothing => {}
+        WaitsFor::Nothing | WaitsFor::NothingAtPosition => {}
     }
     if takes_binary_events(&route.operation) {
         // Their values are checked only if they make the request an event, which no schema of a header can

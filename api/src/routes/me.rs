@@ -35,7 +35,7 @@ pub(super) fn declare(routes: &mut Routes) {
         Method::GET,
         "/me",
         me,
-        Operation::shows::<WireMe>("me_get", "Returns who the caller is, and what it may do").serves_links(),
+        Operation::shows::<WireMe>("me_get", "Returns who the caller is, and what it may do").serves_links().has_position(),
     );
     routes.known(
         Method::GET,

@@ -108,5 +108,40 @@ test('the stream continues after the last change that it heard', async () => {
   expect(asked[0]?.url).toContain('of=executions%2Cinquiries');
   expect(asked.map((one) => one.headers.get('last-event-id')).slice(0, 2)).toEqual([null, '31']);
   expect(told.filter((one) => one.kind === 'line').map((one) => one.line).slice(0, 3)).toEqual(['live', 'broken', 'live']);
-  expect(told.find((one) => one.kind === 'changes')).toMatchObject({ position: 31, changes: { changed: { executions: ['x'] } } });
+  expect(told.filter((one) => one.kind === 'changes').slice(0, 2)).toMatchObject([
+    // Nobody said what the screens show, so all of it may be out of date.
+    { position: 31, changes: { reset: true } },
+    { position: 31, changes: { changed: { executions: ['x'] } } },
+  ]);
+});
+
+test('the stream goes back to the position of a tab that is behind it, and not for one that is ahead', async () => {
+  vi.useFakeTimers();
+  const open = (): Response => new Response(new ReadableStream({ start: (body) => body.enqueue(new TextEncoder().encode('id: 31\n\n')) }));
+  const asked = answering(open);
+  const told: Told[] = [];
+  const stream = new ChangeStream((one) => told.push(one));
+  const wants = async (kinds: string[], after: number): Promise<void> => {
+    stream.want(kinds, after);
+    await vi.advanceTimersByTimeAsync(10);
+  };
+  await wants(['executions'], 30);
+  await wants(['executions'], 31);
+  await wants(['executions'], 29);
+  await wants(['executions', 'inquiries'], 40);
+  stream.want([]);
+  expect(asked.map((one) => one.headers.get('last-event-id'))).toEqual(['30', '29', '31']);
+  expect(told.filter((one) => one.kind !== 'line')).toEqual(Array(3).fill({ kind: 'place', position: 31 }));
+});
+
+test('a stream whose position belongs to another log starts again, and says that anything may have changed', async () => {
+  vi.useFakeTimers();
+  const asked = answering(json({ code: 'invalid_parameter', title: 'x' }, { status: 400 }), () => new Response('id: 7\n\n'));
+  const told: Told[] = [];
+  const stream = new ChangeStream((one) => told.push(one));
+  stream.want(['executions'], 900);
+  await vi.advanceTimersByTimeAsync(1_900);
+  stream.want([]);
+  expect(asked.map((one) => one.headers.get('last-event-id')).slice(0, 2)).toEqual(['900', null]);
+  expect(told.find((one) => one.kind === 'changes')).toMatchObject({ position: 7, changes: { reset: true } });
 });

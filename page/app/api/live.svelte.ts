@@ -29,11 +29,18 @@ class Live {
   #watches = new Set<Watch>();
   /** The kinds that changed while nobody saw this tab. */
   #unseen = new Set<string>();
+  /** What this tab shows is at this position or after it. */
+  #heard = 0;
   #ask: ((asked: Asked) => void) | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  start(): void {
-    if (this.#ask) return;
+  /** Starts the stream after a position, before anything is read that changes. */
+  start(after: number): void {
+    this.#heard = after;
+    if (this.#ask) {
+      this.#want();
+      return;
+    }
     this.#ask = 'SharedWorker' in globalThis ? this.#byWorker() : this.#byElection();
     this.#want();
     setInterval(() => this.#ask?.('ping'), PING_MS);
@@ -68,7 +75,8 @@ class Live {
   }
 
   #want(): void {
-    this.#ask?.({ kinds: [...new Set([...this.#watches].map((watch) => watch.kind).filter((kind) => this.may(kind)))] });
+    const kinds = new Set([...this.#watches].map((watch) => watch.kind).filter((kind) => this.may(kind)));
+    this.#ask?.({ kinds: [...kinds], after: this.#heard });
   }
 
   #byWorker(): (asked: Asked) => void {
@@ -89,7 +97,7 @@ class Live {
       if (asked === 'bye') wishes.delete(from);
       else if (asked === 'wake') stream?.wake();
       else if (asked !== 'ping') wishes.set(from, asked.kinds);
-      stream?.want([...wishes.values()].flat());
+      stream?.want([...wishes.values()].flat(), typeof asked === 'string' ? undefined : asked.after);
     };
     channel.onmessage = ({ data }: MessageEvent<{ from: string; asked: Asked } | { told: Told } | 'elected'>) => {
       if (data === 'elected') this.#want();
@@ -112,8 +120,12 @@ class Live {
   }
 
   #take(told: Told): void {
-    if (told.kind === 'line') this.#takeLine(told.line);
-    else this.#tell(told.changes);
+    if (told.kind === 'line') {
+      this.#takeLine(told.line);
+      return;
+    }
+    this.#heard = told.position;
+    if (told.kind === 'changes') this.#tell(told.changes);
   }
 
   #takeLine(line: Line): void {
