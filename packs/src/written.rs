@@ -41,7 +41,7 @@ pub(crate) use inquiry::{Inquiry, Notify, Remind};
 pub(crate) use labels::Label;
 pub(crate) use mail::{Mail, MailServer};
 pub(crate) use manifest::{Manifest, PACK};
-pub(crate) use pulled::{After, Cursor, File as FileWatch, Http, Poll, Process, Pulled, Reading};
+pub(crate) use pulled::{After, Cursor, File as FileWatch, Http, Poll, PollAction, PollAsked, Process, Pulled, Reading};
 pub(crate) use repeat::Repeat;
 pub(crate) use retry::Retry;
 pub(crate) use rule::{RULE, Rule, Task as RuleTask};
