@@ -33,7 +33,7 @@ use ensue_engine::names::{PackName, is_name};
 use ensue_engine::record::Digest;
 use ensue_expression::nearest;
 
-pub(crate) use action::{ACTION, Action, Body, Environment, Run};
+pub(crate) use action::{ACTION, Action, Body, Environment, Run, Secrecy, Url};
 pub(crate) use concurrency::Concurrency;
 pub(crate) use fake::{ANSWER, ENCODINGS, FAKE, ROUTE};
 pub(crate) use flow::Stage;

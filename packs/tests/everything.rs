@@ -58,6 +58,7 @@ fn every_kind_of_error_is_reported_in_one_run() {
         ("actions/unlisted.yaml", "run: { shell: { script: x, env: { B: '${{ keys[\"demo.other\"] }}' } } }\n"),
         ("actions/host.yaml", "parameters: { a: string }\nrun: { http: { url: 'https://${{ params.a }}/' } }\n"),
         ("actions/fetch.yaml", "result: { id: integer }\nrun: { http: { url: 'https://example.test/' } }\n"),
+        ("actions/shown.yaml", "run: { http: { url: 'https://example.test/${{ keys[\"demo.token\"] }}' } }\n"),
         ("actions/braces.yaml", "run: { http: { url: 'https://example.test/{{ params.a }}' } }\n"),
         ("actions/reach.yaml", "run: { http: { connection: orders, url: /items } }\n"),
         ("actions/relay.yaml", "parameters: { to: 'connection<smtp>' }\nrun: { http: { connection: '${{ params.to }}', url: /items } }\n"),

@@ -204,7 +204,10 @@ const WHOLE: [(&str, &str); 36] = [
         "- it: reads\n  given: { message: { sensor: whole.program, body: { host: a }, events: [{ trigger: whole.ping, payload: { host: a } }] } }\n  expect: []\n\
          - it: refuses\n  given: { messages: [{ sensor: whole.feed, body: 7, about: { index: 0 }, refused: host }] }\n  expect: []\n",
     ),
-    ("actions/say.yaml", "run: { http: { url: 'https://example.test/', headers: '${{ {} }}', body: hello } }\n"),
+    (
+        "actions/say.yaml",
+        "run: { http: { url: { secret: true, value: 'https://example.test/${{ keys[\"whole.token\"] }}' }, headers: '${{ {} }}', body: hello } }\n",
+    ),
 ];
 
 fn whole() -> Vec<PackSource> {

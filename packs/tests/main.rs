@@ -27,5 +27,6 @@ mod support;
 mod templates;
 mod traps;
 mod types;
+mod urls;
 mod webhooks;
 mod workflows;

@@ -225,7 +225,7 @@ fn warn_of_unread_cursor(scope: &Scope<'_>, written: &written::Poll, cursor: &wr
                 written::Body::Json(node) | written::Body::Text(node) | written::Body::Form(node) => vec![node],
                 written::Body::Either { json, text } => vec![json, text],
             };
-            let rest = [Some(&http.url), http.method.as_ref(), http.headers.as_ref(), http.query.as_ref()];
+            let rest = [Some(&http.url.node), http.method.as_ref(), http.headers.as_ref(), http.query.as_ref()];
             ("request", rest.into_iter().flatten().chain(body).collect())
         }
     };
@@ -302,10 +302,7 @@ fn request(
     let with_keys = plain.clone().with_keys(checking.listed_keys());
     let (connection, address) = connections::used(checking, written.connection.as_ref(), None, file, report)?;
     let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
-    let target = plain.template_for(&written.url, Some(&taker), report);
-    if let Some(template) = &target {
-        url::check((&written.url, template), address, plain, file, report);
-    }
+    let target = url::compiled(&written.url, (address, &taker), (plain, &with_keys), file, report);
     let parts = actions::RequestParts {
         method: written.method.as_ref(),
         headers: written.headers.as_ref(),

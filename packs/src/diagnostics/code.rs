@@ -169,6 +169,8 @@ codes! {
     TemplateInHost = "template_in_host";
     /// `keys[…]` where a secret would be written down.
     KeyOutOfPlace = "key_out_of_place";
+    /// `keys[…]` in a URL that is not marked as a secret.
+    KeyInUrl = "key_in_url";
     /// A connection that is not declared, not listed, or not for this pack.
     UnknownConnection = "unknown_connection";
     /// A connection of another kind.

@@ -11,7 +11,7 @@ use ensue_engine::catalog::{
 };
 use ensue_engine::schedule::plan::When;
 
-use super::action::{self, Body, Run};
+use super::action::{self, Body, Run, Url};
 use super::schedule;
 use super::timing::read_some_time;
 use crate::diagnostics::{Code, Report};
@@ -281,7 +281,7 @@ pub(crate) struct PollAction {
 
 /// The request of a poll.
 pub(crate) struct Http {
-    pub(crate) url: Node,
+    pub(crate) url: Url,
     pub(crate) connection: Option<Node>,
     pub(crate) method: Option<Node>,
     pub(crate) headers: Option<Node>,
