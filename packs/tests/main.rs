@@ -13,6 +13,7 @@ mod json_schemas;
 mod labels;
 mod library_sensors;
 mod lints;
+mod mail;
 mod mistakes;
 mod one_mistake;
 mod repeats;
