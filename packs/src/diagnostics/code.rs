@@ -177,6 +177,8 @@ codes! {
     ConnectionKind = "connection_kind";
     /// A secret in the environment of a process.
     KeyInEnvironment = "key_in_environment";
+    /// A webhook whose senders sign the public URL, and a node that does not know its own.
+    UrlUnset = "url_unset";
     /// A webhook that anyone may call.
     VerifyNone = "verify_none";
     /// A signature with a hash that is known to be weak.
