@@ -90,6 +90,36 @@ async fn items_of_a_feed_become_events_once_over_a_restart() {
     assert_eq!(numbers, (1..=5).map(Value::from).collect::<Vec<_>>());
 }
 
+/// Returns the two numbers after `since`, up to 5.
+const FETCH: &str = "description: Fetches.\nparameters: { since: integer }\nresult: { items: '[integer]', next: integer }\nrun:\n  shell:\n    \
+                     env: { SINCE: '${{ params.since }}' }\n    script: |\n      echo \"asked after $SINCE\" >&2\n      case $SINCE in\n        \
+                     0) echo '{\"items\": [1, 2], \"next\": 2}' ;;\n        2) echo '{\"items\": [3, 4], \"next\": 4}' ;;\n        \
+                     *) echo '{\"items\": [], \"next\": 4}' ;;\n      esac\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn items_that_an_action_returns_become_events_once_over_a_restart() {
+    let place = Place::new();
+    place.write_pack_file("feed/pack.yaml", "name: feed\nversion: 1.0.0\ndescription: News.\n");
+    place.write_pack_file("feed/triggers/item.yaml", "description: There is an item.\npayload: { n: integer }\n");
+    place.write_pack_file("feed/actions/fetch.yaml", FETCH);
+    place.write_pack_file(
+        "feed/sensors/fetched.yaml",
+        "description: New items.\npoll:\n  every: 1s\n  action: feed.fetch\n  with: { since: \"${{ cursor }}\" }\n  items: result.items\n  \
+         cursor: { start: \"0\", next: result.next }\n  first: emit\nemits: [{ trigger: feed.item, payload: { n: \"${{ item }}\" } }]\n",
+    );
+    let node = place.start();
+    until_made(&node.client(), "feed.fetched", 2).await;
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    until_made(&client, "feed.fetched", 4).await;
+    let tested = client.post("/sensors/feed.fetched/test", &json!({ "place": "start" })).await.body;
+    assert_eq!(tested["messages"][0]["events"][0]["payload"], json!({ "n": 1 }), "{tested}");
+    let numbers: Vec<Value> = payloads(&client, "feed.item", 4).await.into_iter().map(|payload| payload["n"].clone()).collect();
+    assert_eq!(numbers, (1..=4).map(Value::from).collect::<Vec<_>>());
+    assert_eq!(client.get("/executions").await["items"], json!([]), "a poll makes no execution");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn files_of_a_folder_become_events_if_the_operator_allows_it() {
     let inbox = tempfile::tempdir().unwrap();

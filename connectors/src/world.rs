@@ -1,7 +1,7 @@
 //! The ports through which sources reach what is outside: time, servers, programs, keys, folders, and their own log.
 //!
-//! The executor implements those of servers and programs, so that requests obey the operator's egress rules, and
-//! programs run behind the same walls as those of actions. It renders the sensor's templates itself: no source ever
+//! The executor implements those of servers, programs and actions, so that requests obey the operator's egress rules,
+//! and programs run behind the same walls as those of actions. It renders the sensor's templates itself: no source ever
 //! sees a key.
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{PollSource, ProcessSource, Sensor};
+use ensue_engine::catalog::{HttpRequest, PolledAction, ProcessSource, Sensor};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
@@ -33,6 +33,8 @@ pub struct World {
     pub web: Arc<dyn Web>,
     /// Programs.
     pub programs: Arc<dyn Programs>,
+    /// Actions.
+    pub actions: Arc<dyn Actions>,
     /// Keys.
     pub keys: Arc<dyn Keys>,
     /// Folders.
@@ -105,8 +107,8 @@ pub trait Web: Send + Sync {
 pub struct WebRequest {
     /// The sensor, whose configuration and keys the request may read.
     pub sensor: Arc<Sensor>,
-    /// Its source, with the request.
-    pub poll: Arc<PollSource>,
+    /// The request.
+    pub http: Arc<HttpRequest>,
     /// The keys that the request may read.
     pub keys: Arc<dyn Keys>,
     /// Other names that the request may read, with their values.
@@ -132,6 +134,42 @@ pub struct WebAnswer {
     pub body: Bytes,
     /// How long the server asks to be left alone, if it does.
     pub retry_after: Option<Duration>,
+}
+
+/// Runs the actions that polls name.
+pub trait Actions: Send + Sync {
+    /// Runs an action once, outside of the log: there is no execution, and no retry. If the future is dropped, the
+    /// action is ended.
+    ///
+    /// # Errors
+    /// If the parameters cannot be rendered or do not fit, or the action fails.
+    fn run(&self, order: ActionOrder) -> Pending<'_, Result<ActionAnswer, SourceError>>;
+}
+
+/// An action to run.
+pub struct ActionOrder {
+    /// The sensor, whose configuration the parameters may read.
+    pub sensor: Arc<Sensor>,
+    /// The action, with its parameters.
+    pub call: PolledAction,
+    /// Other names that the parameters may read, with their values.
+    pub values: BTreeMap<&'static str, Value>,
+    /// The time of day.
+    pub now: Timestamp,
+    /// Where the lines of its program's standard error go.
+    pub lines: Arc<dyn Lines>,
+}
+
+/// What an action returned.
+#[derive(Clone, Debug)]
+pub enum ActionAnswer {
+    /// Its result.
+    Result(Document),
+    /// Nothing: its server asks to be left alone for this long.
+    Throttled {
+        /// For how long.
+        retry_after: Duration,
+    },
 }
 
 /// Runs the programs of sensors.

@@ -13,7 +13,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_connectors::world::{Folders, Keys, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest};
+use ensue_connectors::world::{
+    ActionAnswer, ActionOrder, Actions, Folders, Keys, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
+};
 use ensue_connectors::{
     Body, Connect, Connectors, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError, Token, World,
 };
@@ -42,6 +44,12 @@ struct Nothing;
 impl Web for Nothing {
     fn fetch(&self, _: WebRequest) -> Pending<'_, Result<WebAnswer, SourceError>> {
         panic!("it sends no request")
+    }
+}
+
+impl Actions for Nothing {
+    fn run(&self, _: ActionOrder) -> Pending<'_, Result<ActionAnswer, SourceError>> {
+        panic!("it runs no action")
     }
 }
 
@@ -105,6 +113,7 @@ impl Outside {
             clock: Arc::new(MachineClock),
             web: Arc::new(Nothing),
             programs: Arc::new(Nothing),
+            actions: Arc::new(Nothing),
             keys: Arc::new(Nothing),
             folders: Arc::new(self.folders.clone()),
             lines: self.lines.clone(),

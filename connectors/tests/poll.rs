@@ -11,10 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_connectors::world::{self, Clock as _, Folders, Keys, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest};
+use ensue_connectors::world::{
+    self, ActionAnswer, ActionOrder, Actions, Clock as _, Folders, Keys, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer,
+    WebRequest,
+};
 use ensue_connectors::{Body, Connect, Connectors, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError, Token, World};
 use ensue_engine::catalog::{
-    Decode, FirstPoll, HttpBody, HttpRequest, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, Reading, Sensor, Source,
+    Asked, Decode, FirstPoll, HttpBody, HttpRequest, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, Reading, Sensor, Source,
 };
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
@@ -66,6 +69,12 @@ impl world::Clock for PausedClock {
 /// Polls reach nothing else.
 struct Nothing;
 
+impl Actions for Nothing {
+    fn run(&self, _: ActionOrder) -> Pending<'_, Result<ActionAnswer, SourceError>> {
+        panic!("it runs no action")
+    }
+}
+
 impl Programs for Nothing {
     fn start(&self, _: ProgramOrder) -> Pending<'_, Result<Box<dyn Program>, SourceError>> {
         panic!("it starts no program")
@@ -94,14 +103,14 @@ fn poll() -> PollSource {
     let template = |value: Value| Template::compile(&value, &Roots::new(["config", "cursor", "page"])).unwrap();
     PollSource {
         times: PollTimes::Every(MINUTE),
-        http: HttpRequest {
+        asked: Asked::Http(Arc::new(HttpRequest {
             connection: None,
             url: template(json!("http://a.example/items")),
             method: template(json!("GET")),
             headers: template(json!({})),
             query: template(json!({})),
             body: HttpBody::None,
-        },
+        })),
         items: Some(expression("body.items")),
         next_page: None,
         pages_max: 5,
@@ -143,6 +152,7 @@ impl Polling {
             clock: Arc::new(PausedClock(MachineClock.now(), tokio::time::Instant::now())),
             web: server.clone(),
             programs: Arc::new(Nothing),
+            actions: Arc::new(Nothing),
             keys: Arc::new(Nothing),
             folders: Arc::new(Folders::default()),
             lines: lines.clone(),

@@ -38,8 +38,9 @@ pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter,
 pub use rule::Rule;
 pub use schema::{CONNECTION, Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, ORDER, Presence, Schema, Type};
 pub use sensor::{
-    AfterFile, Decode, Emit, EmitKey, FILES_MAX, FileChange, FileContent, FileSource, FileStart, FirstPoll, OnPoison, PAGES_MAX,
-    POISON_MAX, POLL_ITEMS_MAX, PoisonLimit, PollCursor, PollSource, PollTimes, ProcessSource, Reading, Repeats, Restart, Sensor, Source,
+    AfterFile, Asked, Decode, Emit, EmitKey, FILES_MAX, FileChange, FileContent, FileSource, FileStart, FirstPoll, OnPoison, PAGES_MAX,
+    POISON_MAX, POLL_ITEMS_MAX, PoisonLimit, PollCursor, PollSource, PollTimes, PolledAction, ProcessSource, Reading, Repeats, Restart,
+    Sensor, Source,
 };
 pub use verify::{
     HmacAlgorithm, HmacVerify, JwtVerify, KEY_BYTES_MIN, MtlsVerify, Scheme, SignatureEncoding, SignatureList, SignatureTime, SignedPart,

@@ -1,8 +1,9 @@
-//! What sensors need that the node runs all the time: programs behind the walls of actions, and requests under the
-//! operator's egress rules. Implements ports of `ensue-connectors`.
+//! What sensors need that the node runs all the time: programs behind the walls of actions, actions of polls, and
+//! requests under the operator's egress rules. Implements ports of `ensue-connectors`.
 //!
 //! A sensor has no attempt: its program ends with the node, and nobody adopts it.
 
+mod actions;
 #[cfg(target_os = "linux")]
 mod programs;
 mod web;
@@ -13,7 +14,7 @@ use std::collections::btree_map::Entry;
 use ensue_connectors::world::Keys;
 use ensue_connectors::{SensorErrorKind, SourceError};
 use ensue_engine::catalog::Sensor;
-use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use ensue_expression::{Expression, Template};
@@ -21,6 +22,7 @@ use ensue_expression::{Expression, Template};
 use crate::attempt::Broken;
 use crate::render::KEYS;
 
+pub use actions::{CurrentCatalog, SensorActions, SensorActionsPorts};
 #[cfg(target_os = "linux")]
 pub use programs::{SensorPrograms, SensorProgramsSettings};
 pub use web::SensorWeb;
@@ -61,15 +63,27 @@ fn source_error(broken: Broken) -> SourceError {
         Broken::Lost(Some(failure)) => failure,
         Broken::Cut(..) | Broken::Lost(None) => return SourceError::new(SensorErrorKind::Bug, "it was interrupted"),
     };
-    let kind = match failure.kind {
+    SourceError::new(kind_of(&failure), failure.message)
+}
+
+/// Returns the kind of problem that a failure is for a sensor.
+fn kind_of(failure: &Failure) -> SensorErrorKind {
+    match failure.kind {
         FailureKind::KeyMissing => SensorErrorKind::KeyMissing,
         FailureKind::EgressDenied => SensorErrorKind::EgressDenied,
         FailureKind::Network => SensorErrorKind::Connect,
         FailureKind::Timeout => SensorErrorKind::Timeout,
         FailureKind::OutputLimit => SensorErrorKind::Limit,
-        FailureKind::Expression => SensorErrorKind::Emits,
+        FailureKind::Expression | FailureKind::ParametersInvalid => SensorErrorKind::Emits,
         FailureKind::Spawn => SensorErrorKind::NotFound,
+        FailureKind::ExitCode | FailureKind::Signal | FailureKind::Memory | FailureKind::Lost => SensorErrorKind::Exited,
+        FailureKind::HttpStatus => match failure.detail.and_then(|status| u16::try_from(status).ok()) {
+            Some(401 | 403) => SensorErrorKind::Auth,
+            Some(404 | 410) => SensorErrorKind::NotFound,
+            Some(408 | 504) => SensorErrorKind::Timeout,
+            Some(500..) => SensorErrorKind::Connect,
+            Some(_) | None => SensorErrorKind::Protocol,
+        },
         _ => SensorErrorKind::Protocol,
-    };
-    SourceError::new(kind, failure.message)
+    }
 }

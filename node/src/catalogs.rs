@@ -21,6 +21,7 @@ use ensue_engine::ports::LogReader;
 use ensue_engine::recent::Recent;
 use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Record};
 use ensue_engine::time::Timestamp;
+use ensue_executor::pulling::CurrentCatalog;
 use ensue_packs::{BuildError, Checked, CopyError, Diagnostic, FileMode, Manifest, NewCopies, PackFile, PackSource, Severity};
 use serde_json::Value;
 use thiserror::Error;
@@ -130,6 +131,12 @@ pub(crate) struct Proposal {
     pub base: CatalogRevision,
     /// The changes; empty if the folder equals what is installed.
     pub changes: Vec<PackChange>,
+}
+
+impl CurrentCatalog for NodeCatalogs {
+    fn current(&self) -> Arc<Catalog> {
+        self.current.load_full()
+    }
 }
 
 impl NodeCatalogs {

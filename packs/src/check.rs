@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ensue_engine::access::scope::Scope;
-use ensue_engine::catalog::{ConnectionKind, Defined, Schema, Trigger};
+use ensue_engine::catalog::{ConnectionKind, Defined, Schema, Scheme, Sensor, Trigger, Verify};
 use ensue_engine::names::{ActionRef, ConnectionName, PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::Digest;
 use ensue_expression::ValueType;
@@ -43,7 +43,7 @@ use serde_json::{Value, json};
 
 use crate::cases::{self, Case, Suite};
 use crate::checked::{Definitions, Parts};
-use crate::declared::PackConnections;
+use crate::declared::{PackConnections, UrlSigned};
 use crate::diagnostics::{Code, Diagnostic, Report, Severity};
 use crate::fake::Fake;
 use crate::installed::Manifest;
@@ -89,6 +89,8 @@ pub struct GoodPack {
     pub needs: Vec<Scope>,
     /// The connections that it lists and uses.
     pub(crate) connections: PackConnections,
+    /// Its webhooks whose senders sign the public URL.
+    pub(crate) url_signed: Vec<UrlSigned>,
     /// Its rules. Each needs an id in the pack's manifest.
     pub rules: BTreeSet<RuleRef>,
 }
@@ -212,6 +214,7 @@ fn checked(
                 listed: pack.manifest.connections.clone().unwrap_or_default(),
                 used: outcome.connections,
             },
+            url_signed: url_signed(pack, &outcome.parts.sensors),
             rules: outcome.parts.rules.into_iter().map(|rule| rule.name).collect(),
         });
     }
@@ -219,6 +222,17 @@ fn checked(
     let mut diagnostics = checking.into_diagnostics();
     diagnostics.extend(settings::tell_strange_settings(config, &good, &diagnostics));
     Checked { diagnostics, good }
+}
+
+/// Returns the webhooks whose senders sign the public URL.
+fn url_signed(pack: &written::Pack, sensors: &[Sensor]) -> Vec<UrlSigned> {
+    let signed = sensors.iter().filter(|sensor| sensor.source.webhook().and_then(Verify::scheme).is_some_and(Scheme::signs_the_url));
+    signed
+        .filter_map(|sensor| {
+            let defined = pack.sensors.get(sensor.name.name())?;
+            Some(UrlSigned { sensor: sensor.name.clone(), file: defined.file.clone(), at: defined.start.clone() })
+        })
+        .collect()
 }
 
 /// Checks installed packs again, each with the configuration it was installed with.

@@ -46,7 +46,7 @@ impl Parts {
             Run::Process(_) | Run::Shell(_) | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin(_) => None,
         });
         let of_sensors = self.sensors.iter().filter_map(|sensor| match &sensor.source {
-            Source::Poll(poll) => poll.http.connection.as_ref(),
+            Source::Poll(poll) => poll.asked.http().and_then(|request| request.connection.as_ref()),
             Source::Webhook { .. } | Source::Timer { .. } | Source::Process(_) | Source::File(_) => None,
         });
         of_actions.chain(of_sensors)

@@ -1,11 +1,12 @@
-//! The connections of `ensue.yaml`, compared with what packs list and use.
+//! The connections and the `url` of `ensue.yaml`, compared with what packs list and use.
 //!
 //! It does not read `ensue.yaml`: callers pass what it declares.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use ensue_engine::catalog::ConnectionKind;
-use ensue_engine::names::{ConnectionName, PackName};
+use ensue_engine::names::{ConnectionName, PackName, SensorRef};
 use ensue_expression::nearest;
 
 use crate::check::GoodPack;
@@ -29,6 +30,29 @@ pub(crate) struct PackConnections {
     pub(crate) file: Option<SourceText>,
     pub(crate) listed: Vec<Spanned<ConnectionName>>,
     pub(crate) used: BTreeSet<(ConnectionName, ConnectionKind)>,
+}
+
+/// A webhook whose senders sign the public URL, with its place.
+#[derive(Clone, Debug)]
+pub(crate) struct UrlSigned {
+    pub(crate) sensor: SensorRef,
+    pub(crate) file: SourceText,
+    pub(crate) at: Range<usize>,
+}
+
+/// Reports webhooks whose senders sign the public URL, for a node whose `ensue.yaml` has no `url`.
+pub fn url_findings(packs: &[GoodPack]) -> Vec<Diagnostic> {
+    let tell = |pack: &GoodPack, signed: &UrlSigned| {
+        let message = format!(
+            "the senders of `{}` sign the public URL, and `ensue.yaml` has no `url`: deliveries through a proxy are rejected",
+            signed.sensor
+        );
+        let mut one = Diagnostic::new(Severity::Warning, Code::UrlUnset, &signed.file, signed.at.clone(), message);
+        one.pack = Some(pack.name.clone());
+        one.hint("set it there to the address that the sender has, for example `url: https://ensue.example.test`");
+        one
+    };
+    packs.iter().flat_map(|pack| pack.url_signed.iter().map(move |signed| tell(pack, signed))).collect()
 }
 
 /// Reports connections that packs list and `ensue.yaml` does not declare, does not let them use, or declares as another kind.

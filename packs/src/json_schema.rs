@@ -212,6 +212,7 @@ impl Maker {
             Kind::TextsOrFields(form, shape) => {
                 json!({ "if": { "type": "object" }, "then": self.shape(shape), "else": self.kind(&Kind::TextOrTexts(*form)) })
             }
+            Kind::TextOrFields(form, shape) => json!({ "if": { "type": "object" }, "then": self.shape(shape), "else": text(*form) }),
             Kind::Mapping { names, of } => {
                 json!({ "type": "object", "propertyNames": text(*names), "additionalProperties": self.kind(of) })
             }

@@ -35,7 +35,7 @@ mod yaml;
 
 pub use build::{BuildError, build};
 pub use check::{Checked, GoodPack, Tested, check, lint, tests};
-pub use declared::{DeclaredConnection, connection_findings};
+pub use declared::{DeclaredConnection, connection_findings, url_findings};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
 pub use digest::{CopyError, NewCopies};
 pub use ensue_engine::time::parse_duration;

@@ -143,6 +143,8 @@ pub enum Kind {
     TextOrTexts(Form),
     /// One text, or a non-empty list of texts without duplicates, or a mapping of fields.
     TextsOrFields(Form, &'static Shape),
+    /// One text, or a mapping of fields.
+    TextOrFields(Form, &'static Shape),
     /// A mapping of names.
     Mapping {
         /// The form of the names.

@@ -58,6 +58,7 @@ fn every_kind_of_error_is_reported_in_one_run() {
         ("actions/unlisted.yaml", "run: { shell: { script: x, env: { B: '${{ keys[\"demo.other\"] }}' } } }\n"),
         ("actions/host.yaml", "parameters: { a: string }\nrun: { http: { url: 'https://${{ params.a }}/' } }\n"),
         ("actions/fetch.yaml", "result: { id: integer }\nrun: { http: { url: 'https://example.test/' } }\n"),
+        ("actions/shown.yaml", "run: { http: { url: 'https://example.test/${{ keys[\"demo.token\"] }}' } }\n"),
         ("actions/braces.yaml", "run: { http: { url: 'https://example.test/{{ params.a }}' } }\n"),
         ("actions/reach.yaml", "run: { http: { connection: orders, url: /items } }\n"),
         ("actions/relay.yaml", "parameters: { to: 'connection<smtp>' }\nrun: { http: { connection: '${{ params.to }}', url: /items } }\n"),
@@ -119,8 +120,9 @@ fn every_kind_of_error_is_reported_in_one_run() {
     let checked = checked(&[broken, uses, needy, circle, again, stray, core], &[("demo", json!({ "owner": 7 }))]);
 
     let reported: BTreeSet<Code> = checked.diagnostics.iter().map(|one| one.code).collect();
-    // The limit of shown findings has its own test below; lints do not run on packs with errors.
-    let of_others = |code: &Code| *code == Code::MoreLeftOut || LINTS.contains(code);
+    // The limit of shown findings has its own test below; lints do not run on packs with errors; the settings of the node are
+    // compared with packs that have none.
+    let of_others = |code: &Code| matches!(code, Code::MoreLeftOut | Code::UrlUnset) || LINTS.contains(code);
     let missing: Vec<&Code> = Code::ALL.iter().filter(|code| !reported.contains(code) && !of_others(code)).collect();
     assert!(missing.is_empty(), "{missing:?} were not reported");
 

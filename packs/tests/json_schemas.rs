@@ -38,7 +38,7 @@ fn every_file_of_a_new_project_matches_its_schema() {
 }
 
 /// A separate pack that uses every field of every kind of file.
-const WHOLE: [(&str, &str); 35] = [
+const WHOLE: [(&str, &str); 36] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
@@ -111,6 +111,7 @@ const WHOLE: [(&str, &str); 35] = [
          \x20 next_page: body.?next.orValue(null)\n  max_pages: 3\n  max_items: 50\n  cursor: { start: '0', next: 'items.map(i, i.at).max()' }\n\
          \x20 only_new: item.id\n  first: emit\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ item.host }}' }\n",
     ),
+    ("sensors/fetched.yaml", "poll: { every: 1m, action: whole.ask, with: {}, only_new: item.id }\nemits:\n  - trigger: whole.pang\n"),
     (
         "sensors/nightly.yaml",
         "poll: { cron: 0 3 * * *, timezone: Europe/Berlin, http: { url: 'https://example.test/' }, only_new: item.id }\nemits:\n  - trigger: whole.pang\n",
@@ -203,7 +204,10 @@ const WHOLE: [(&str, &str); 35] = [
         "- it: reads\n  given: { message: { sensor: whole.program, body: { host: a }, events: [{ trigger: whole.ping, payload: { host: a } }] } }\n  expect: []\n\
          - it: refuses\n  given: { messages: [{ sensor: whole.feed, body: 7, about: { index: 0 }, refused: host }] }\n  expect: []\n",
     ),
-    ("actions/say.yaml", "run: { http: { url: 'https://example.test/', headers: '${{ {} }}', body: hello } }\n"),
+    (
+        "actions/say.yaml",
+        "run: { http: { url: { secret: true, value: 'https://example.test/${{ keys[\"whole.token\"] }}' }, headers: '${{ {} }}', body: hello } }\n",
+    ),
 ];
 
 fn whole() -> Vec<PackSource> {

@@ -156,6 +156,47 @@ fn mistakes_in_poll_are_reported() {
     ]));
 }
 
+/// The findings of a sensor that polls an action of its pack.
+fn polled(poll: &str, action: &str) -> String {
+    let sensor = format!("poll: {{ every: 1m, {poll} }}\n{PING}");
+    shown_with(&[("sensors/hook.yaml", &sensor), ("actions/fetch.yaml", action)])
+}
+
+const FETCH: &str = "description: Fetches.\nparameters: { since: integer }\nresult: { items: '[object]', next: integer }\nrun: { process: { command: [fetch] } }\n";
+
+#[test]
+fn poll_of_an_action_is_accepted() {
+    let poll = "action: demo.fetch, with: { since: '${{ cursor }}' }, items: result.items, cursor: { start: '0', next: result.next }";
+    assert_eq!(polled(poll, FETCH), "");
+}
+
+#[test]
+fn mistakes_in_polling_an_action_are_reported() {
+    let fetch = "action: demo.fetch, with: { since: '${{ cursor }}' }, cursor: { start: '0', next: result.next }";
+    let mistakes = [
+        ("both", "action: demo.fetch, with: { since: 1 }, http: { url: 'https://example.test/' }, only_new: item.id", FETCH),
+        ("neither", "only_new: item.id", FETCH),
+        ("parameters of a request", "http: { url: 'https://example.test/' }, with: { since: 1 }, only_new: item.id", FETCH),
+        ("an unknown action", "action: demo.fetsh, with: { since: 1 }, only_new: item.id", FETCH),
+        ("an action of another pack", "action: core.shell, with: { script: ls }, only_new: item.id", FETCH),
+        ("a parameter that is missing", "action: demo.fetch, only_new: item.id", FETCH),
+        ("a cursor that is not passed on", "action: demo.fetch, with: { since: 1 }, cursor: { start: '0', next: result.next }", FETCH),
+        ("a field that the result does not have", "action: demo.fetch, with: { since: 1 }, items: result.list, only_new: item.id", FETCH),
+        ("the answer of a server", "action: demo.fetch, with: { since: 1 }, items: body.items, only_new: item.id", FETCH),
+        (
+            "an event",
+            fetch,
+            "description: Emits.\nparameters: { since: integer }\nrun: { emit: { trigger: demo.ping, payload: { host: a } } }\n",
+        ),
+        ("a token", fetch, "description: Asks.\nparameters: { since: integer }\ntoken: true\nrun: { process: { command: [fetch] } }\n"),
+    ];
+    let mut all: String = mistakes.iter().map(|(what, poll, action)| format!("── {what}\n{}\n", polled(poll, action))).collect();
+    let decode = format!("poll: {{ every: 1m, {fetch} }}\ndecode: text\n{PING}");
+    let shown = shown_with(&[("sensors/hook.yaml", &decode), ("actions/fetch.yaml", FETCH)]);
+    all.push_str(&format!("── decode\n{shown}"));
+    insta::assert_snapshot!(all);
+}
+
 #[test]
 fn mistakes_in_file_are_reported() {
     insta::assert_snapshot!(each(&[
@@ -209,7 +250,7 @@ fn files_of(page: &str) -> Vec<(String, String)> {
 fn packs_of_the_guides_are_accepted() {
     for (page, pack, count) in [
         (include_str!("../../docs/guides/write-a-sensor-in-python.md"), "device", 5),
-        (include_str!("../../docs/guides/poll-an-api.md"), "feed", 5),
+        (include_str!("../../docs/guides/poll-an-api.md"), "feed", 8),
         (include_str!("../../docs/guides/watch-a-folder.md"), "shop", 5),
     ] {
         let files: Vec<_> = files_of(page)

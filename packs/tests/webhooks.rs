@@ -1,6 +1,10 @@
 //! Mistakes in what a webhook accepts and replies, as the author sees them.
 
-use crate::support::shown_with;
+use std::collections::BTreeMap;
+
+use ensue_packs::{Colour, check, library, url_findings};
+
+use crate::support::{demo, shown_with};
 
 fn hook(webhook: &str) -> String {
     let fields: String = webhook.lines().map(|line| format!("  {line}\n")).collect();
@@ -76,4 +80,15 @@ fn reply_that_names_no_rule_is_a_warning_if_several_could_answer() {
     assert_eq!(of("      rule: demo.first\n", &[first, second]), "");
     let reported = of("", &[first]);
     assert!(reported.contains("warning[reply_rule_unnamed]") && reported.contains("`demo.first`, `demo.greet`"), "{reported}");
+}
+
+#[test]
+fn webhook_whose_senders_sign_the_url_needs_one() {
+    let verify = |verify: &str| format!("webhook: {{ verify: {verify} }}\nemits:\n  - trigger: demo.ping\n    payload: {{ host: a }}\n");
+    let of_body = verify("{ scheme: github, key: demo.token }");
+    let of_url = verify("{ scheme: twilio, key: demo.token }");
+    let pack = demo(&[("sensors/call.yaml", &of_url), ("sensors/push.yaml", &of_body)]);
+    let checked = check(&library().into_iter().chain([pack]).collect::<Vec<_>>(), &BTreeMap::new());
+    let found: String = url_findings(&checked.good).iter().map(|one| one.render(Colour::Plain)).collect();
+    insta::assert_snapshot!(found);
 }

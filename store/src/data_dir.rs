@@ -120,6 +120,11 @@ impl DataDir {
         self.path.join("begun")
     }
 
+    /// The actions of polls that reached the outside world.
+    pub fn polls_begun(&self) -> PathBuf {
+        self.path.join("polls_begun")
+    }
+
     /// The last deliveries at each hook, which may be lost.
     pub fn deliveries(&self) -> PathBuf {
         self.path.join("deliveries")

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ensue_engine::names::{ConnectionName, PackName};
 use ensue_node::config::Config;
-use ensue_packs::{Checked, Code, Colour, DeclaredConnection, Diagnostic, PackSource, ReadError, Severity, connection_findings};
+use ensue_packs::{
+    Checked, Code, Colour, DeclaredConnection, Diagnostic, PackSource, ReadError, Severity, connection_findings, url_findings,
+};
 use serde_json::{Value, json};
 
 use super::Asking;
@@ -73,6 +75,8 @@ pub(super) struct ReadPacks {
     pub(super) settings: BTreeMap<PackName, Value>,
     /// The connections that the operator declares; `None` if there is no settings file.
     pub(super) connections: Option<BTreeMap<ConnectionName, DeclaredConnection>>,
+    /// Whether they have the public address of the node.
+    url: DeclaredUrl,
     /// The packs next to a single pack, which it may need. Their findings are not reported.
     beside: Beside,
 }
@@ -119,6 +123,15 @@ fn is_same(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
+/// Whether the settings have the public address of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DeclaredUrl {
+    /// They do, or there is no file with settings.
+    SetOrUnknown,
+    /// There is a file, and it does not.
+    Missing,
+}
+
 impl ReadPacks {
     /// Keeps the findings of the packs themselves, and drops those of the packs next to them.
     pub(super) fn told(&self, diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
@@ -133,6 +146,9 @@ impl PacksAtHand {
         let Checked { mut diagnostics, good } = judge(&read.sources, &read.settings);
         if let Some(declared) = &read.connections {
             diagnostics.extend(connection_findings(&good, declared));
+        }
+        if read.url == DeclaredUrl::Missing {
+            diagnostics.extend(url_findings(&good));
         }
         let checked = Checked { diagnostics: read.told(diagnostics), good };
         Ok(Found { checked, packs: read.sources.len() - read.first, unreadable: read.unreadable })
@@ -153,6 +169,7 @@ impl PacksAtHand {
         let file = self.config.as_deref().or(beside_the_packs.as_deref());
         let config = super::serve::settings(file)?;
         let connections = (file.is_some() || !config.connections.is_empty()).then(|| config.declared_connections());
+        let url = if file.is_some() && config.url.is_none() { DeclaredUrl::Missing } else { DeclaredUrl::SetOrUnknown };
         let settings = settings(config);
         let (beside, others) = Beside::of(&self.folders, &own);
         let mut sources = ensue_packs::library();
@@ -162,7 +179,7 @@ impl PacksAtHand {
         sources.extend(others);
         let first = sources.len();
         sources.extend(own);
-        Ok(ReadPacks { sources, first, unreadable, settings, connections, beside })
+        Ok(ReadPacks { sources, first, unreadable, settings, connections, url, beside })
     }
 }
 

@@ -1,17 +1,17 @@
-//! One poll: asks for page after page, and finds the items that are new.
+//! One poll: asks for page after page, or runs an action for each, and finds the items that are new.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Decode, FirstPoll, PollSource, Sensor};
+use ensue_engine::catalog::{Asked, Decode, FirstPoll, HttpRequest, PollCursor, PollSource, PolledAction, Sensor};
 use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Expression, Scope, Value};
 use serde_json::Value as Json;
 
 use super::cursor::{Place, hash};
 use crate::error::{SensorErrorKind, SourceError};
-use crate::world::{Purpose, WebAnswer, WebRequest, World};
+use crate::world::{ActionAnswer, ActionOrder, Purpose, WebAnswer, WebRequest, World};
 
 /// The maximum size of an answer, in bytes.
 pub(super) const ANSWER_BYTES_MAX: usize = 10 << 20;
@@ -68,6 +68,21 @@ struct Validators {
     cursor: Json,
 }
 
+/// What was returned for a page.
+enum Answer {
+    /// By a server, with a status of success.
+    Web(WebAnswer),
+    /// By an action.
+    Result(Document),
+    /// The same as before, as the server says.
+    Unchanged,
+    /// Nothing: the server asks to be left alone.
+    Throttled(Option<Duration>),
+}
+
+/// The name of an action's result in expressions.
+const RESULT: &str = "result";
+
 /// An item of a page.
 struct Item {
     document: Document,
@@ -88,21 +103,25 @@ impl Asking {
         let cursor = self.cursor(place)?;
         let mut items: Vec<Item> = Vec::new();
         let (mut bytes, mut page) = (0, Json::Null);
-        let mut validators = None;
+        let (mut validators, mut result) = (None, None);
         for number in 1.. {
             let answer = self.answer(&cursor, &page, number).await?;
-            match answer.status {
-                200..=299 => {}
-                304 => return Ok(Polled::Unchanged),
-                429 => return Ok(Polled::Throttled { retry_after: answer.retry_after }),
-                503 if answer.retry_after.is_some() => return Ok(Polled::Throttled { retry_after: answer.retry_after }),
-                status => return Err(refused(status)),
-            }
-            if number == 1 {
-                let text = |name: &str| answer.headers.get(name).cloned();
-                validators = Some(Validators { etag: text("etag"), modified: text("last-modified"), cursor: cursor.clone() });
-            }
-            let (found, next) = self.page(&answer, &page)?;
+            let (found, next) = match answer {
+                Answer::Unchanged => return Ok(Polled::Unchanged),
+                Answer::Throttled(retry_after) => return Ok(Polled::Throttled { retry_after }),
+                Answer::Web(answer) => {
+                    if number == 1 {
+                        let text = |name: &str| answer.headers.get(name).cloned();
+                        validators = Some(Validators { etag: text("etag"), modified: text("last-modified"), cursor: cursor.clone() });
+                    }
+                    self.page_of_web(&answer, &page)?
+                }
+                Answer::Result(document) => {
+                    let found = self.page_of_result(&document, &page)?;
+                    result = Some(document);
+                    found
+                }
+            };
             for document in found {
                 bytes += document.bytes().len();
                 if items.len() >= self.poll.items_max as usize {
@@ -130,7 +149,7 @@ impl Asking {
                 Some(next) => page = next,
             }
         }
-        let polled = self.complete(place, cursor, items)?;
+        let polled = self.complete(place, cursor, items, result.as_ref())?;
         *self.unchanged.lock().unwrap_or_else(PoisonError::into_inner) = validators;
         Ok(polled)
     }
@@ -144,7 +163,44 @@ impl Asking {
         }
     }
 
-    async fn answer(&self, cursor: &Json, page: &Json, number: u32) -> Result<WebAnswer, SourceError> {
+    async fn answer(&self, cursor: &Json, page: &Json, number: u32) -> Result<Answer, SourceError> {
+        match &self.poll.asked {
+            Asked::Http(request) => {
+                let answer = self.web_answer(request, cursor, page, number).await?;
+                match answer.status {
+                    200..=299 => Ok(Answer::Web(answer)),
+                    304 => Ok(Answer::Unchanged),
+                    429 => Ok(Answer::Throttled(answer.retry_after)),
+                    503 if answer.retry_after.is_some() => Ok(Answer::Throttled(answer.retry_after)),
+                    status => Err(refused(status)),
+                }
+            }
+            Asked::Action(call) => self.action_answer(call, cursor, page).await,
+        }
+    }
+
+    async fn action_answer(&self, call: &PolledAction, cursor: &Json, page: &Json) -> Result<Answer, SourceError> {
+        let order = ActionOrder {
+            sensor: Arc::clone(&self.sensor),
+            call: call.clone(),
+            values: BTreeMap::from([("cursor", cursor.clone()), ("page", page.clone())]),
+            now: self.world.clock.now(),
+            lines: Arc::clone(&self.world.lines),
+        };
+        match self.world.actions.run(order).await? {
+            ActionAnswer::Throttled { retry_after } => Ok(Answer::Throttled(Some(retry_after))),
+            ActionAnswer::Result(result) => {
+                let bytes = result.bytes().len();
+                if bytes > ANSWER_BYTES_MAX {
+                    let message = format!("the action returned {bytes} bytes; the limit is {ANSWER_BYTES_MAX}");
+                    return Err(SourceError::new(SensorErrorKind::Limit, message));
+                }
+                Ok(Answer::Result(result))
+            }
+        }
+    }
+
+    async fn web_answer(&self, http: &Arc<HttpRequest>, cursor: &Json, page: &Json, number: u32) -> Result<WebAnswer, SourceError> {
         let mut headers = Vec::new();
         // With several pages, the first one says nothing about the others.
         if number == 1 && self.poll.next_page.is_none() {
@@ -156,7 +212,7 @@ impl Asking {
         }
         let request = WebRequest {
             sensor: Arc::clone(&self.sensor),
-            poll: Arc::clone(&self.poll),
+            http: Arc::clone(http),
             keys: Arc::clone(&self.world.keys),
             values: BTreeMap::from([("cursor", cursor.clone()), ("page", page.clone())]),
             headers,
@@ -167,8 +223,8 @@ impl Asking {
         self.world.web.fetch(request).await
     }
 
-    /// Returns the items of a page, and the next page.
-    fn page(&self, answer: &WebAnswer, page: &Json) -> Result<(Vec<Document>, Option<Json>), SourceError> {
+    /// Returns the items of a server's page, and the next page.
+    fn page_of_web(&self, answer: &WebAnswer, page: &Json) -> Result<(Vec<Document>, Option<Json>), SourceError> {
         let body = match self.poll.reading.decode {
             Decode::Json => Document::parse(answer.body.clone())
                 .map_err(|error| SourceError::new(SensorErrorKind::Protocol, format!("the answer is not JSON: {error}")))?,
@@ -185,10 +241,21 @@ impl Asking {
             .with("headers", headers)
             .with("status", Value::Int(i64::from(answer.status)))
             .with("page", Value::from_json(page));
+        self.page(&scope, &body)
+    }
+
+    /// Returns the items of an action's result, and the next page.
+    fn page_of_result(&self, result: &Document, page: &Json) -> Result<(Vec<Document>, Option<Json>), SourceError> {
+        let scope = self.config().with(RESULT, Value::from(result.root())).with("page", Value::from_json(page));
+        self.page(&scope, result)
+    }
+
+    /// Returns the items of a page, and the next page.
+    fn page(&self, scope: &Scope<'_>, whole: &Document) -> Result<(Vec<Document>, Option<Json>), SourceError> {
         let items = match &self.poll.items {
-            None => vec![body.clone()],
+            None => vec![whole.clone()],
             Some(expression) => {
-                let value = self.evaluated(expression, &scope, "`items`")?;
+                let value = self.evaluated(expression, scope, "`items`")?;
                 let Some(elements) = value.elements() else {
                     let message = format!("`items` returns {}, but it must return a list", value.kind());
                     return Err(SourceError::new(SensorErrorKind::Emits, message));
@@ -197,7 +264,7 @@ impl Asking {
             }
         };
         let Some(next) = &self.poll.next_page else { return Ok((items, None)) };
-        let scope = scope.with("items", Value::list(items.iter().map(|item| Value::from(item.root()))));
+        let scope = scope.clone().with("items", Value::list(items.iter().map(|item| Value::from(item.root()))));
         let mut budget = Budget::default();
         let next = match next.evaluate(&scope, &mut budget) {
             Ok(Value::Null | Value::Optional(None)) => None,
@@ -210,13 +277,16 @@ impl Asking {
     }
 
     /// Decides which items are new, and where the poll ended.
-    fn complete(&self, place: &Place, cursor: Json, items: Vec<Item>) -> Result<Polled, SourceError> {
+    fn complete(&self, place: &Place, cursor: Json, items: Vec<Item>, result: Option<&Document>) -> Result<Polled, SourceError> {
         let value = match &self.poll.cursor {
             None => None,
-            Some(_) if items.is_empty() => Some(cursor),
+            Some(written) if items.is_empty() && !moves_without_items(written) => Some(cursor),
             Some(written) => {
                 let all = Value::list(items.iter().map(|item| Value::from(item.document.root())));
-                let scope = self.config().with("items", all).with("cursor", Value::from_json(&cursor));
+                let mut scope = self.config().with("items", all).with("cursor", Value::from_json(&cursor));
+                if let Some(result) = result {
+                    scope.set(RESULT, Value::from(result.root()));
+                }
                 let next = self.value(&written.next, &scope, "`next` of `cursor`")?;
                 let bytes = next.to_string().len();
                 if bytes > VALUE_BYTES_MAX {
@@ -290,6 +360,12 @@ impl Asking {
     fn evaluated<'a>(&self, expression: &'a Expression, scope: &Scope<'a>, place: &str) -> Result<Value<'a>, SourceError> {
         expression.evaluate(scope, &mut Budget::default()).map_err(|error| failed(place, &error))
     }
+}
+
+/// Returns true if the next value is computed after each poll, not only after those that found items: it reads what an
+/// action returned.
+fn moves_without_items(cursor: &PollCursor) -> bool {
+    cursor.next.reads_root(RESULT)
 }
 
 fn document(value: &Value<'_>) -> Result<Document, SourceError> {

@@ -12,7 +12,7 @@ use ensue_expression::{Expression, Template};
 use serde_json::Value;
 
 pub use file::{AfterFile, FILES_MAX, FileChange, FileContent, FileSource, FileStart};
-pub use poll::{FirstPoll, PAGES_MAX, POLL_ITEMS_MAX, PollCursor, PollSource, PollTimes};
+pub use poll::{Asked, FirstPoll, PAGES_MAX, POLL_ITEMS_MAX, PollCursor, PollSource, PollTimes, PolledAction};
 pub use process::{ProcessSource, Restart};
 pub use reading::{Decode, OnPoison, POISON_MAX, PoisonLimit, Reading};
 
@@ -58,7 +58,7 @@ pub enum Source {
     },
     /// The lines of a program that the node runs.
     Process(Arc<ProcessSource>),
-    /// The answers of a server that is asked repeatedly.
+    /// The answers of a server that is asked, or the results of an action that is run, repeatedly.
     Poll(Arc<PollSource>),
     /// Files in a folder.
     File(Arc<FileSource>),

@@ -69,7 +69,7 @@ impl SensorWeb {
     /// Returns the connection that a sensor names.
     fn connection(&self, order: &WebRequest) -> Result<Option<Arc<Connection>>, SourceError> {
         let pack = order.sensor.name.pack();
-        let (name, word) = match &order.poll.http.connection {
+        let (name, word) = match &order.http.connection {
             // A sensor has no parameters.
             None | Some(UsedConnection::Parameter(_)) => return Ok(None),
             Some(UsedConnection::Named(name)) => (name.as_str(), OperatorsWord::NotAlone),
@@ -84,7 +84,7 @@ impl SensorWeb {
     }
 
     async fn exchange(&self, order: WebRequest, lent: Option<&Lent>) -> Result<WebAnswer, SourceError> {
-        let http = &order.poll.http;
+        let http = &*order.http;
         let body = match &http.body {
             HttpBody::None => Vec::new(),
             HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => vec![template],

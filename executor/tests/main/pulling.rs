@@ -1,5 +1,6 @@
 //! The sources of sensors with what is real: programs behind keepers, and a server on loopback.
 
+mod action;
 mod poll;
 mod process;
 mod sdk;
@@ -11,8 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::world::SUPERVISOR;
-use ensue_connectors::world::{Folders, Keys};
-use ensue_connectors::{Body, Connect, Connectors, Message, Pulled, Purpose, Room, SensorErrorKind, Source as Running, SourceError, World};
+use ensue_connectors::world::{ActionAnswer, ActionOrder, Actions, Folders, Keys};
+use ensue_connectors::{
+    Body, Connect, Connectors, Message, Pending, Pulled, Purpose, Room, SensorErrorKind, Source as Running, SourceError, World,
+};
 use ensue_engine::catalog::{Decode, OnPoison, PoisonLimit, Reading, Sensor, Source};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
@@ -58,6 +61,15 @@ impl Keys for OneKey {
     }
 }
 
+/// Runs no action.
+struct NoActions;
+
+impl Actions for NoActions {
+    fn run(&self, _: ActionOrder) -> Pending<'_, Result<ActionAnswer, SourceError>> {
+        panic!("it runs no action")
+    }
+}
+
 struct OnePack(PathBuf);
 
 impl PackFiles for OnePack {
@@ -90,6 +102,7 @@ impl Outside {
             clock: Arc::new(MachineClock),
             web: Arc::new(SensorWeb::new(web, Arc::new(Connections::none(Arc::new(SystemClock::new()))))),
             programs,
+            actions: Arc::new(NoActions),
             keys: Arc::new(OneKey),
             folders: Arc::new(Folders::default()),
             lines: lines.clone(),
@@ -130,7 +143,7 @@ fn reading(decode: Decode) -> Reading {
 }
 
 fn roots() -> Roots {
-    Roots::new(["body", "config", "cursor", "headers", "item", "items", "keys", "page", "status"])
+    Roots::new(["body", "config", "cursor", "headers", "item", "items", "keys", "page", "result", "status"])
 }
 
 fn template(value: &Value) -> Template {

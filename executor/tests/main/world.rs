@@ -371,7 +371,8 @@ impl World {
     }
 }
 
-fn supervised(
+/// Returns programs that supervisors hold.
+pub(crate) fn supervised(
     folder: &Path,
     private: PathBuf,
     mut isolation: Isolation,

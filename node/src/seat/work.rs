@@ -13,8 +13,8 @@ use ensue_engine::sensors::state::Sensors;
 use ensue_executor::begun::{Begun, Given, Opener, Previous};
 use ensue_executor::connections::Connections;
 use ensue_executor::ports;
-use ensue_executor::programs::AtEnd;
-use ensue_executor::pulling::SensorWeb;
+use ensue_executor::programs::{AtEnd, Programs};
+use ensue_executor::pulling::{SensorActions, SensorActionsPorts, SensorWeb};
 use ensue_executor::web::Web;
 use ensue_executor::{Allowance, Blocking, Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings};
 
@@ -35,6 +35,9 @@ use crate::release::RELEASE;
 use crate::sensors::{NodeWorlds, SensorSupervisor, SupervisorParts};
 use crate::sequencer::SequencerHandle;
 use crate::start_error::{StartError, machine};
+
+/// The name of the worker that runs the actions of polls. It is in no log.
+const POLLS_WORKER: &str = "polls";
 
 /// The running worker.
 pub(crate) struct Working {
@@ -99,6 +102,21 @@ impl Working {
         let web: Arc<dyn Web> = Arc::new(Destinations::new(policy, clock.clone()));
         stores.keys.provide(key_providers::provided(config, &web));
         let spawned = Distribution::new(Unit::Seconds, SHORT);
+        let programs: Arc<dyn Programs> = Arc::new(TimedPrograms { programs, spawned: spawned.clone() });
+        let (polls_begun, _) = Begun::open(opened.data.polls_begun(), Opener::now(POLLS_WORKER), [])
+            .map_err(|why| machine("reading the list of begun actions of polls", &why))?;
+        let for_polls = SensorActionsPorts {
+            catalogs: stores.catalogs.clone(),
+            bodies: Arc::new(NodeBodies { cache: stores.bodies.clone(), log: stores.readers.clone() }),
+            keys: stores.keys.clone(),
+            vars: stores.vars.clone(),
+            programs: programs.clone(),
+            web: web.clone(),
+            connections: connections.clone(),
+            packs: Arc::new(Copies(stores.catalogs.clone())),
+            clock: clock.clone(),
+            begun: polls_begun,
+        };
         let ports = ExecutorPorts {
             submit: Arc::new(to.clone()),
             catalogs: stores.catalogs.clone(),
@@ -111,7 +129,7 @@ impl Working {
             blobs: kept.blobs.clone(),
             observe: stores.edge.clone(),
             packs: Arc::new(Copies(stores.catalogs.clone())),
-            programs: Arc::new(TimedPrograms { programs, spawned: spawned.clone() }),
+            programs,
             spans: telemetry.request_spans(),
             web: web.clone(),
             connections: connections.clone(),
@@ -119,6 +137,7 @@ impl Working {
             begun,
         };
         let settings = ExecutorSettings { worker: name.clone(), traced: telemetry.traced(), ..executor_settings(config, path) };
+        let actions = SensorActions::start(for_polls, ExecutorSettings { worker: POLLS_WORKER.to_owned(), ..settings.clone() });
         let executor = Executor::start(ports, settings);
         let worlds = NodeWorlds {
             clock: around.clock.clone(),
@@ -126,6 +145,7 @@ impl Working {
             catalogs: stores.catalogs.clone(),
             web: Arc::new(SensorWeb::new(web, connections.clone())),
             programs: sensor_programs,
+            actions: Arc::new(actions),
             folders: Arc::new(folders(config, &hidden)),
         };
         let sensors = SensorSupervisor::new(supervisor_parts(

@@ -1,9 +1,9 @@
-//! What the sources of sensors reach on this node: its clock, the keys of their packs, servers and programs.
+//! What the sources of sensors reach on this node: its clock, the keys of their packs, servers, programs and actions.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_connectors::world::{self, Folders, Lines, Programs, Purpose, Web};
+use ensue_connectors::world::{self, Actions, Folders, Lines, Programs, Purpose, Web};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
@@ -26,6 +26,8 @@ pub(crate) struct NodeWorlds {
     pub(crate) web: Arc<dyn Web>,
     /// Runs programs.
     pub(crate) programs: Arc<dyn Programs>,
+    /// Runs actions.
+    pub(crate) actions: Arc<dyn Actions>,
     /// The folders that file sensors may use.
     pub(crate) folders: Arc<Folders>,
 }
@@ -38,6 +40,7 @@ impl SensorWorlds for NodeWorlds {
             clock: Arc::new(SourceClock(self.clock.clone())),
             web: self.web.clone(),
             programs: self.programs.clone(),
+            actions: self.actions.clone(),
             folders: self.folders.clone(),
             keys: Arc::new(SourceKeys { keys: self.keys.clone(), catalogs: self.catalogs.clone(), clock: self.clock.clone() }),
             lines,

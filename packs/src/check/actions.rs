@@ -168,10 +168,7 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
         written::Run::Http { url, connection, method, headers, query, body } => {
             let (connection, address) = connections::used(checking, connection.as_ref(), action.parameters.as_ref(), file, report)?;
             let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
-            let target = plain.template_for(url, Some(&taker), report);
-            if let Some(template) = &target {
-                url::check((url, template), address, plain, file, report);
-            }
+            let target = url::compiled(url, (address, &taker), (plain, &with_keys), file, report);
             let parts = RequestParts { method: method.as_ref(), headers: headers.as_ref(), query: query.as_ref(), body };
             let request = parts.compiled(target, (plain, &with_keys), file, report);
             request.map(|request| Run::Http(Box::new(HttpRequest { connection, ..request })))

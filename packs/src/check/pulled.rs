@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{self, AfterFile, Decode, FileContent, FileSource, HttpRequest, PollCursor, PollSource, ProcessSource, Source};
+use ensue_engine::catalog::{
+    self, AfterFile, Asked, Decode, FileContent, FileSource, HttpRequest, PollCursor, PollSource, PolledAction, ProcessSource, Source,
+};
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
 
 use super::Checking;
@@ -11,6 +13,8 @@ use super::actions;
 use super::compiled::optional;
 use super::connections;
 use super::inferred::Taker;
+use super::parameters;
+use super::refs::action_named;
 use super::roots::config_type;
 use super::schemas::{Form, type_of};
 use super::scope::{Holds, Scope};
@@ -18,7 +22,7 @@ use super::url;
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;
-use crate::written::{self, After, Pulled, Reading};
+use crate::written::{self, After, PollAction, PollAsked, Pulled, Reading, Run};
 use crate::yaml::{Content, Node};
 
 /// The folder with the files of sensors.
@@ -26,7 +30,7 @@ const FOLDER: &str = "sensors";
 
 /// Compiles a source that the node reads itself.
 pub(super) fn source(
-    checking: &Checking<'_>,
+    checking: &mut Checking<'_>,
     file: &SourceText,
     (pulled, reading): (&Pulled, &Reading),
     emits: &[written::Emit],
@@ -37,6 +41,13 @@ pub(super) fn source(
     {
         let message = "`decode` is only for lines here: `read` states the form of the whole content";
         report.error(Code::FieldOutOfPlace, file, decode.span.clone(), message).hint("remove it, or use `read: lines`");
+        return None;
+    }
+    if let (Some(decode), Pulled::Poll(poll)) = (&reading.decode, pulled)
+        && matches!(poll.asked, PollAsked::Action(_))
+    {
+        let message = "`decode` is only for the answers of a server here: the result of an action is JSON";
+        report.error(Code::FieldOutOfPlace, file, decode.span.clone(), message).hint("remove it");
         return None;
     }
     let decode = decode(pulled, reading);
@@ -121,22 +132,35 @@ fn process(
 }
 
 fn poll(
-    checking: &Checking<'_>,
+    checking: &mut Checking<'_>,
     file: &SourceText,
     written: &written::Poll,
     (reading, emits): (catalog::Reading, &[written::Emit]),
     report: &mut Report,
 ) -> Option<PollSource> {
-    let config = || Scope::new(file).with("config", config_type(checking));
+    let settings = config_type(checking);
+    let config = || Scope::new(file).with("config", settings.clone());
     let asking = config().with("page", ValueType::json());
     let asking = if written.cursor.is_some() { asking.with("cursor", ValueType::json()) } else { asking };
-    let http = request(checking, file, &written.http, &asking, report);
-    let texts = ValueType::map(MapType::new(Others::Are(ValueType::text())));
-    let body = match reading.decode {
-        Decode::Json => ValueType::json(),
-        Decode::Text => ValueType::text(),
+    let (asked, result) = match &written.asked {
+        PollAsked::Http(http) => (request(checking, file, http, &asking, report).map(|request| Asked::Http(Arc::new(request))), None),
+        PollAsked::Action(action) => {
+            let (action, result) = polled_action(checking, file, action, &asking, report).unzip();
+            (action.map(Asked::Action), Some(result.unwrap_or_else(ValueType::json)))
+        }
     };
-    let answered = config().with("body", body).with("headers", texts).with("status", ValueType::integer()).with("page", ValueType::json());
+    let answered = config().with("page", ValueType::json());
+    let answered = match &result {
+        Some(result) => answered.with("result", result.clone()),
+        None => {
+            let texts = ValueType::map(MapType::new(Others::Are(ValueType::text())));
+            let body = match reading.decode {
+                Decode::Json => ValueType::json(),
+                Decode::Text => ValueType::text(),
+            };
+            answered.with("body", body).with("headers", texts).with("status", ValueType::integer())
+        }
+    };
     let items = written.items.as_ref().map(|node| list(&answered, node, file, report));
     let found = || ValueType::list(ValueType::json());
     let after = answered.with("items", found());
@@ -144,6 +168,10 @@ fn poll(
     let cursor = written.cursor.as_ref().map(|cursor| {
         let start = config().expression(&cursor.start, "`start`", report);
         let moving = config().with("items", found()).with("cursor", ValueType::json());
+        let moving = match &result {
+            Some(result) => moving.with("result", result.clone()),
+            None => moving,
+        };
         let next = moving.expression(&cursor.next, "`next`", report);
         start.zip(next).map(|((start, _), (next, _))| PollCursor { start, next })
     });
@@ -163,7 +191,7 @@ fn poll(
     }
     Some(PollSource {
         times: written.times.clone(),
-        http: http?,
+        asked: asked?,
         items: optional(items)?,
         next_page: optional(next_page)?,
         pages_max: written.pages_max,
@@ -189,14 +217,19 @@ fn list(scope: &Scope<'_>, node: &Node, file: &SourceText, report: &mut Report) 
 
 /// Warns of a cursor that the request does not read, so that each poll returns the same items.
 fn warn_of_unread_cursor(scope: &Scope<'_>, written: &written::Poll, cursor: &written::Cursor, file: &SourceText, report: &mut Report) {
-    let http = &written.http;
-    let body = match &http.body {
-        written::Body::None => Vec::new(),
-        written::Body::Json(node) | written::Body::Text(node) | written::Body::Form(node) => vec![node],
-        written::Body::Either { json, text } => vec![json, text],
+    let (asks, all): (_, Vec<&Node>) = match &written.asked {
+        PollAsked::Action(action) => ("action", action.with.iter().collect()),
+        PollAsked::Http(http) => {
+            let body = match &http.body {
+                written::Body::None => Vec::new(),
+                written::Body::Json(node) | written::Body::Text(node) | written::Body::Form(node) => vec![node],
+                written::Body::Either { json, text } => vec![json, text],
+            };
+            let rest = [Some(&http.url.node), http.method.as_ref(), http.headers.as_ref(), http.query.as_ref()];
+            ("request", rest.into_iter().flatten().chain(body).collect())
+        }
     };
-    let all = [Some(&http.url), http.method.as_ref(), http.headers.as_ref(), http.query.as_ref()].into_iter().flatten().chain(body);
-    let mut reads = all.flat_map(|node| scope.reads(node, Holds::Value));
+    let mut reads = all.into_iter().flat_map(|node| scope.reads(node, Holds::Value));
     if reads.any(|(path, _)| path.segments.first().is_some_and(|root| root == "cursor")) || written.only_new.is_some() {
         return;
     }
@@ -205,9 +238,58 @@ fn warn_of_unread_cursor(scope: &Scope<'_>, written: &written::Poll, cursor: &wr
             Code::CursorUnread,
             file,
             first_line(&cursor.next.span, file),
-            "the request does not read `cursor`, so each poll gets the same items",
+            format!("the {asks} does not read `cursor`, so each poll gets the same items"),
         )
-        .hint("pass it on, for example `query: { since: \"${{ cursor }}\" }`");
+        .hint(match &written.asked {
+            PollAsked::Http(_) => "pass it on, for example `query: { since: \"${{ cursor }}\" }`",
+            PollAsked::Action(_) => "pass it on, for example `with: { since: \"${{ cursor }}\" }`",
+        });
+}
+
+/// Checks the action that a poll runs. Returns it with the type of its result.
+fn polled_action(
+    checking: &mut Checking<'_>,
+    file: &SourceText,
+    written: &PollAction,
+    scope: &Scope<'_>,
+    report: &mut Report,
+) -> Option<(PolledAction, ValueType)> {
+    let name = &written.action;
+    let own = checking.pack.name.as_str();
+    if name.value.split_once('.').is_some_and(|(pack, _)| pack != own) && !name.value.contains("${{") {
+        report
+            .error(
+                Code::InvalidRef,
+                file,
+                name.span.clone(),
+                format!("`poll` runs only actions of its own pack, and `{}` is in another one", name.value),
+            )
+            .hint("write an action in the folder `actions` of this pack");
+        return None;
+    }
+    let (action, body) = action_named(checking, file, name, "sensor", report)?;
+    // An action with errors has been reported.
+    let body = body?;
+    let unfit = match &body.run {
+        Run::Process { .. } | Run::Shell { .. } | Run::Http { .. } if body.has_token => {
+            Some("it has `token`, which only the program of an execution gets")
+        }
+        Run::Process { .. } | Run::Shell { .. } | Run::Http { .. } => None,
+        Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => {
+            Some("a poll runs actions with `process`, `shell` or `http`")
+        }
+    };
+    if let Some(why) = unfit {
+        report
+            .error(Code::InvalidRef, file, name.span.clone(), format!("`poll` cannot run `{action}`: {why}"))
+            .hint("write an action that reads and returns a result, and does nothing else");
+        return None;
+    }
+    let parameters = body.parameters.as_ref();
+    connections::given(checking, written.with.as_ref(), parameters, file, report);
+    let with = parameters::with(file, name, written.with.as_ref(), parameters, scope, report)?;
+    let result = body.result.as_ref().map_or_else(ValueType::json, |schema| type_of(schema, Form::Sent, "the fields of the result", None));
+    Some((PolledAction { action, with }, result))
 }
 
 fn request(
@@ -220,10 +302,7 @@ fn request(
     let with_keys = plain.clone().with_keys(checking.listed_keys());
     let (connection, address) = connections::used(checking, written.connection.as_ref(), None, file, report)?;
     let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
-    let target = plain.template_for(&written.url, Some(&taker), report);
-    if let Some(template) = &target {
-        url::check((&written.url, template), address, plain, file, report);
-    }
+    let target = url::compiled(&written.url, (address, &taker), (plain, &with_keys), file, report);
     let parts = actions::RequestParts {
         method: written.method.as_ref(),
         headers: written.headers.as_ref(),

@@ -70,6 +70,8 @@ pub(super) struct Scope<'a> {
 pub(super) enum Keys<'a> {
     /// No: the secret would be written down there.
     Refused,
+    /// No: the place is a URL, which is shown unless it is marked as a secret.
+    InUrl,
     /// Only these.
     Of(Listed<'a>),
 }
@@ -151,6 +153,12 @@ impl<'a> Scope<'a> {
         let mut scope = self.with("keys", ValueType::anything());
         scope.keys = Keys::Of(listed);
         scope
+    }
+
+    /// Returns the scope of a URL that is not a secret.
+    pub(super) fn in_url(mut self) -> Self {
+        self.keys = Keys::InUrl;
+        self
     }
 
     /// Returns the paths that a field reads, each with its place in the file. Returns none if it does not
@@ -338,7 +346,7 @@ impl<'a> Scope<'a> {
         let root = written.split(['.', '[']).next().unwrap_or("");
         let place = self.locate(node, span);
         if root == "keys" && !self.roots.contains("keys") {
-            return tell_key_out_of_place(self.file, place, report);
+            return tell_key_out_of_place(self.keys, self.file, place, report);
         }
         let diagnostic = report.error(Code::ExpressionSyntax, self.file, place, message);
         diagnostic.hint = self.hint_elsewhere(root, message).or(hint);
@@ -370,7 +378,7 @@ impl<'a> Scope<'a> {
 
     fn check_key(&self, path: &Path, locate: &impl Fn(Range<usize>) -> Range<usize>, report: &mut Report) -> bool {
         let Keys::Of(listed) = self.keys else {
-            tell_key_out_of_place(self.file, locate(path.span.clone()), report);
+            tell_key_out_of_place(self.keys, self.file, locate(path.span.clone()), report);
             return false;
         };
         let Some(name) = path.segments.get(1) else {
@@ -422,7 +430,13 @@ pub(super) fn check_listed(name: &str, listed: Listed<'_>, file: &SourceText, sp
     false
 }
 
-fn tell_key_out_of_place(file: &SourceText, span: Range<usize>, report: &mut Report) {
+fn tell_key_out_of_place(keys: Keys<'_>, file: &SourceText, span: Range<usize>, report: &mut Report) {
+    if let Keys::InUrl = keys {
+        report
+            .error(Code::KeyInUrl, file, span, "a URL that contains a key must be marked as a secret, so that it is never shown")
+            .hint("write it as\nurl:\n  secret: true\n  value: https://example.test/hooks/${{ keys[\"chat.hook\"] }}");
+        return;
+    }
     report
         .error(Code::KeyOutOfPlace, file, span, "`keys` cannot be read here: values that are computed here are written to the log")
         .hint("read the key in an action's own `run`: in `input`, `files`, `env`, `headers`, `json` or `body`");

@@ -6,12 +6,40 @@
 use ensue_expression::{Piece, Template};
 
 use super::connections::Address;
+use super::inferred::Taker;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
+use crate::fields::first_line;
 use crate::source::SourceText;
+use crate::written::{Secrecy, Url};
 use crate::yaml::{Content, Node};
 
-pub(super) fn check((node, template): (&Node, &Template), address: Address, scope: &Scope<'_>, file: &SourceText, report: &mut Report) {
+/// Compiles the URL of a request. One that is a secret may read keys after its host.
+pub(super) fn compiled(
+    url: &Url,
+    (address, taker): (Address, &Taker),
+    (plain, with_keys): (&Scope<'_>, &Scope<'_>),
+    file: &SourceText,
+    report: &mut Report,
+) -> Option<Template> {
+    let in_url = plain.clone().in_url();
+    let scope = match url.secrecy {
+        Secrecy::Public => &in_url,
+        Secrecy::Secret => with_keys,
+    };
+    let template = scope.template_for(&url.node, Some(taker), report)?;
+    check((&url.node, &template), address, scope, file, report);
+    let is_whole = template.parts().first().is_some_and(|part| part.sole_expression().is_some());
+    if url.secrecy == Secrecy::Secret && is_whole {
+        report
+            .error(Code::TemplateInHost, file, first_line(&url.node.span, file), "the host of a secret URL must be written out")
+            .hint("write for example `https://example.test/hooks/${{ keys[\"chat.hook\"] }}`, and set the key to the rest of the URL");
+        return None;
+    }
+    Some(template)
+}
+
+fn check((node, template): (&Node, &Template), address: Address, scope: &Scope<'_>, file: &SourceText, report: &mut Report) {
     let Content::Text { value, .. } = &node.content else {
         crate::fields::wrong_type(node, "`url`", "a string", file, report);
         return;

@@ -169,12 +169,16 @@ codes! {
     TemplateInHost = "template_in_host";
     /// `keys[…]` where a secret would be written down.
     KeyOutOfPlace = "key_out_of_place";
+    /// `keys[…]` in a URL that is not marked as a secret.
+    KeyInUrl = "key_in_url";
     /// A connection that is not declared, not listed, or not for this pack.
     UnknownConnection = "unknown_connection";
     /// A connection of another kind.
     ConnectionKind = "connection_kind";
     /// A secret in the environment of a process.
     KeyInEnvironment = "key_in_environment";
+    /// A webhook whose senders sign the public URL, and a node that does not know its own.
+    UrlUnset = "url_unset";
     /// A webhook that anyone may call.
     VerifyNone = "verify_none";
     /// A signature with a hash that is known to be weak.

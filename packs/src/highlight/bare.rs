@@ -84,6 +84,7 @@ fn of_kind(node: &Node, kind: &Kind, found: &mut BTreeSet<usize>) {
         | Kind::Texts { .. }
         | Kind::TextOrTexts(_)
         | Kind::TextsOrFields(..)
+        | Kind::TextOrFields(..)
         | Kind::Labels { .. }
         | Kind::Value
         | Kind::Anything

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ensue_engine::catalog::{Action, Field, Flow, HttpBody, HttpRequest, Run, Source, Stage, Step, UsedConnection};
+use ensue_engine::catalog::{Action, Asked, Field, Flow, HttpBody, HttpRequest, Run, Source, Stage, Step, UsedConnection};
 use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, Path, Template};
 
@@ -111,7 +111,11 @@ fn reads_of_source(source: &Source) -> Vec<Path> {
         Source::Poll(poll) => {
             let cursor = poll.cursor.iter().flat_map(|cursor| [&cursor.start, &cursor.next]);
             let expressions = poll.items.iter().chain(&poll.next_page).chain(&poll.only_new).chain(cursor);
-            expressions.flat_map(Expression::reads).chain(templates_of(&poll.http).into_iter().flat_map(Template::reads)).collect()
+            let templates = match &poll.asked {
+                Asked::Http(request) => templates_of(request),
+                Asked::Action(action) => vec![&action.with],
+            };
+            expressions.flat_map(Expression::reads).chain(templates.into_iter().flat_map(Template::reads)).collect()
         }
         Source::File(file) => file.path.reads().into_iter().collect(),
     }

@@ -226,10 +226,10 @@ pub(super) static HTTP: Shape = Shape {
         required(
             "url",
             "url: https://example.test/items",
-            Kind::Text(Form::Url),
+            Kind::TextOrFields(Form::Url, &SECRET_URL),
             "The URL. The scheme and host are written out, and each `${{ … }}` after them is percent-encoded; or the whole URL is one \
              expression. Private addresses are refused unless the operator allows them. With a `connection`, it is a path below the \
-             address of that, and begins with `/`.",
+             address of that, and begins with `/`. A URL that contains a key is written as `{ secret: true, value: … }`.",
         ),
         optional(
             "connection",
@@ -259,6 +259,20 @@ pub(super) static HTTP: Shape = Shape {
     ],
     later: &[],
     between: &[Between::NotBothWritten("json", "body"), Between::NotBoth("form", "json"), Between::NotBoth("form", "body")],
+};
+
+static SECRET_URL: Shape = Shape {
+    what: "`url`",
+    fields: &[
+        required("secret", "secret: true", Kind::True, "The URL is a secret: it is in no record, error, log, span or metric."),
+        required(
+            "value",
+            "value: https://example.test/hooks/${{ keys[\"chat.hook\"] }}",
+            Kind::Text(Form::Url),
+            "The URL, as above. After the host, which is written out, it may also read `keys`.",
+        ),
+    ],
+    ..Shape::BARE
 };
 
 static EMIT: Shape = Shape {
@@ -321,11 +335,26 @@ pub(crate) struct Action {
 pub(crate) enum Run {
     Process { command: Vec<Spanned<String>>, input: Option<Node>, env: Vec<Entry>, files: Vec<Entry> },
     Shell { script: Node, env: Environment },
-    Http { url: Node, connection: Option<Node>, method: Option<Node>, headers: Option<Node>, query: Option<Node>, body: Body },
+    Http { url: Url, connection: Option<Node>, method: Option<Node>, headers: Option<Node>, query: Option<Node>, body: Body },
     Mail(Box<Mail>),
     Emit { trigger: Spanned<String>, payload: Option<Node>, dedupe: Option<Node> },
     Workflow(Workflow),
     Builtin { which: Builtin, at: std::ops::Range<usize> },
+}
+
+/// The URL of a request.
+pub(crate) struct Url {
+    pub(crate) node: Node,
+    pub(crate) secrecy: Secrecy,
+}
+
+/// Whether a URL may contain keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secrecy {
+    /// It contains none.
+    Public,
+    /// It may contain some, and is never shown.
+    Secret,
 }
 
 impl Run {
@@ -568,7 +597,24 @@ pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> O
         (None, Some(text)) => Body::Text(text),
         (None, None) => form.map_or(Body::None, Body::Form),
     };
-    Some(Run::Http { url: url?.value, connection, method, headers, query, body })
+    let url = url.and_then(|url| read_url(url.value, file, report));
+    Some(Run::Http { url: url?, connection, method, headers, query, body })
+}
+
+fn read_url(node: Node, file: &SourceText, report: &mut Report) -> Option<Url> {
+    if !matches!(node.content, Content::Map(_)) {
+        return Some(Url { node, secrecy: Secrecy::Public });
+    }
+    let mut fields = Fields::open(node, &SECRET_URL, file, report)?;
+    let at = fields.span_of("secret");
+    let (secret, value) = (fields.take_required("secret", report), fields.take_required("value", report));
+    if !matches!(secret?.value.content, Content::Bool(true)) {
+        report
+            .error(Code::InvalidValue, file, at, "`secret` can only be `true`")
+            .hint("write a URL without a secret as a text: `url: https://example.test/`");
+        return None;
+    }
+    Some(Url { node: value?.value, secrecy: Secrecy::Secret })
 }
 
 fn read_emit(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {

@@ -11,7 +11,7 @@ use ensue_engine::catalog::{
 };
 use ensue_engine::schedule::plan::When;
 
-use super::action::{self, Body, Run};
+use super::action::{self, Body, Run, Url};
 use super::schedule;
 use super::timing::read_some_time;
 use crate::diagnostics::{Code, Report};
@@ -89,17 +89,26 @@ pub(super) static POLL: Shape = Shape {
         optional("every", Kind::Text(Form::SomeTime), "How long it is from one poll to the next, at least one second."),
         optional("cron", Kind::Text(Form::Any), "When to poll: a cron expression, instead of `every`."),
         optional("timezone", Kind::Text(Form::Any), "The time zone of `cron`, by its name in the IANA database. The default is UTC."),
-        required(
+        optional(
             "http",
-            "http: { url: https://example.test/items }",
             Kind::Fields(&action::HTTP),
             "The request, as for the runner `http`. It reads `config`, `keys`, `cursor` and `page`.",
         ),
         optional(
+            "action",
+            Kind::Text(Form::Any),
+            "The action to run instead of a request: one of the pack, with `process`, `shell` or `http`. Its runs are not in the log.",
+        ),
+        optional(
+            "with",
+            Kind::Mapping { names: Form::Any, of: &Kind::Anything },
+            "The parameters of the action. They read `config`, `cursor` and `page`.",
+        ),
+        optional(
             "items",
             Kind::Expression,
-            "An expression that returns the list of items of a page. It reads `body`, `headers`, `status`, `page` and `config`. Without it, \
-             the body is the only item.",
+            "An expression that returns the list of items of a page. It reads `body`, `headers` and `status` of the answer, or `result` of \
+             the action, and `page` and `config`. Without it, the body or the result is the only item.",
         ),
         optional(
             "next_page",
@@ -129,8 +138,13 @@ pub(super) static POLL: Shape = Shape {
             "What happens to the items of the sensor's first poll: `skip` (default), they are only remembered; `emit`, they make events.",
         ),
     ],
-    later: &[("action", "polling with an action")],
-    between: &[Between::ExactlyOneOf(&["every", "cron"]), Between::OnlyBeside { field: "timezone", other: "cron" }],
+    later: &[],
+    between: &[
+        Between::ExactlyOneOf(&["every", "cron"]),
+        Between::OnlyBeside { field: "timezone", other: "cron" },
+        Between::ExactlyOneOf(&["http", "action"]),
+        Between::OnlyBeside { field: "with", other: "action" },
+    ],
 };
 
 static CURSOR: Shape = Shape {
@@ -141,7 +155,8 @@ static CURSOR: Shape = Shape {
             "next",
             "next: items.map(i, i.updated_at).max()",
             Kind::Expression,
-            "An expression for the value after a poll that found items. It reads `items` (of all pages), `cursor` and `config`.",
+            "An expression for the value after a poll that found items. It reads `items` (of all pages), `cursor` and `config`. If an \
+             action is polled, it can read the `result` of the last page; then it is computed after each poll.",
         ),
     ],
     ..Shape::BARE
@@ -240,7 +255,7 @@ pub(crate) struct Process {
 
 pub(crate) struct Poll {
     pub(crate) times: PollTimes,
-    pub(crate) http: Http,
+    pub(crate) asked: PollAsked,
     pub(crate) items: Option<Node>,
     pub(crate) next_page: Option<Node>,
     pub(crate) pages_max: u32,
@@ -252,9 +267,21 @@ pub(crate) struct Poll {
     pub(crate) at: Range<usize>,
 }
 
+/// What returns the pages of a poll.
+pub(crate) enum PollAsked {
+    Http(Http),
+    Action(PollAction),
+}
+
+/// The action of a poll.
+pub(crate) struct PollAction {
+    pub(crate) action: Spanned<String>,
+    pub(crate) with: Option<Node>,
+}
+
 /// The request of a poll.
 pub(crate) struct Http {
-    pub(crate) url: Node,
+    pub(crate) url: Url,
     pub(crate) connection: Option<Node>,
     pub(crate) method: Option<Node>,
     pub(crate) headers: Option<Node>,
@@ -348,7 +375,7 @@ fn read_process(node: Node, file: &SourceText, report: &mut Report) -> Option<Pr
 fn read_poll(node: Node, at: Range<usize>, file: &SourceText, report: &mut Report) -> Option<Poll> {
     let mut fields = Fields::open(node, &POLL, file, report)?;
     let times = read_times(&mut fields, report);
-    let http = fields.take_required("http", report).and_then(|entry| read_http(entry.value, file, report));
+    let asked = read_asked(&mut fields, report);
     let items = fields.take("items").map(|entry| entry.value);
     let next_page = fields.take("next_page").map(|entry| entry.value);
     let pages_max = read_count("max_pages", PAGES_DEFAULT, &mut fields, report);
@@ -361,7 +388,7 @@ fn read_poll(node: Node, at: Range<usize>, file: &SourceText, report: &mut Repor
     let first = fields.choice("first", &FIRSTS, report).unwrap_or_default();
     Some(Poll {
         times: times?,
-        http: http?,
+        asked: asked?,
         items,
         next_page,
         pages_max: pages_max?,
@@ -379,6 +406,34 @@ fn read_times(fields: &mut Fields<'_>, report: &mut Report) -> Option<PollTimes>
         When::Cron(cron) => Some(PollTimes::Cron(cron)),
         When::At(_) => None,
     }
+}
+
+fn read_asked(fields: &mut Fields<'_>, report: &mut Report) -> Option<PollAsked> {
+    let file = fields.file;
+    if fields.has("http") && fields.has("action") {
+        let at = fields.key_of("action");
+        report.error(Code::NotExactlyOne, file, at, "`poll` must have either `http` or `action`, not both").hint("remove one of them");
+        return None;
+    }
+    if !fields.has("action") {
+        if fields.has("with") {
+            let at = fields.key_of("with");
+            report
+                .error(Code::FieldOutOfPlace, file, at, "`with` is only for `action`: it has the parameters of the action")
+                .hint("remove it, or use `query` or `json` of `http`");
+            return None;
+        }
+        let Some(entry) = fields.take("http") else {
+            report
+                .error(Code::NotExactlyOne, file, fields.start.clone(), "`poll` needs either `http` or `action`")
+                .hint("for example `http: { url: https://example.test/items }`");
+            return None;
+        };
+        return read_http(entry.value, file, report).map(PollAsked::Http);
+    }
+    let with = fields.take("with").map(|entry| entry.value);
+    let action = fields.text("action", report)?;
+    Some(PollAsked::Action(PollAction { action, with }))
 }
 
 fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Http> {

@@ -28,7 +28,11 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 42] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 46] = [
+    ("`poll` runs only actions of its own pack", "the pack's name is a value of another file"),
+    ("`poll` cannot run `", "the action's file says what it runs"),
+    ("`decode` is only for the answers of a server", "what a sensor watches is said in another mapping"),
+    ("the host of a secret URL must be written out", "a URL without a secret may be one expression"),
     ("the item with `wait` must be the last", "which item of a list is the last is not known in one of them"),
     ("`wait` must be from 1ms to 25s", "how long a duration is, is inside of a text"),
     ("a reply cannot have the header", "which headers a connection has is not the form of a name"),

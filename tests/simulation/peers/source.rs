@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_connectors::world::{self, Lines, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest};
+use ensue_connectors::world::{
+    self, ActionAnswer, ActionOrder, Actions, Lines, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
+};
 use ensue_connectors::{Body, Connect, Guarantee, Lag, Message, Pending, Pulled, Room, SensorErrorKind, Source, SourceError, Token, World};
 use ensue_engine::catalog::Sensor;
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
@@ -213,6 +215,7 @@ impl SensorWorlds for PeerWorlds {
             clock,
             web: Arc::new(Nowhere),
             programs: Arc::new(Nowhere),
+            actions: Arc::new(Nowhere),
             keys: Arc::new(Nowhere),
             folders: Arc::default(),
             lines,
@@ -244,6 +247,12 @@ fn nowhere<T>() -> Result<T, SourceError> {
 
 impl Web for Nowhere {
     fn fetch(&self, _: WebRequest) -> Pending<'_, Result<WebAnswer, SourceError>> {
+        Box::pin(std::future::ready(nowhere()))
+    }
+}
+
+impl Actions for Nowhere {
+    fn run(&self, _: ActionOrder) -> Pending<'_, Result<ActionAnswer, SourceError>> {
         Box::pin(std::future::ready(nowhere()))
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ensue_expression::{Expression, Path, Template};
 use serde_json::{Value, json};
 
-use super::{FileContent, Sensor, Source};
+use super::{Asked, FileContent, PolledAction, Sensor, Source};
 use crate::catalog::UsedConnection;
 use crate::record::Digest;
 
@@ -22,15 +22,28 @@ pub(super) fn of(sensor: &Sensor) -> Digest {
         Source::Poll(poll) => {
             let cursor = poll.cursor.as_ref();
             let starts = cursor.iter().flat_map(|cursor| cursor.start.reads());
-            let mut meaning = json!({
-                "url": poll.http.url.written(),
-                "start": cursor.map(|cursor| cursor.start.source()),
-                "next": cursor.map(|cursor| cursor.next.source()),
-                "only_new": poll.only_new.as_ref().map(Expression::source),
-                "config": settings(&sensor.config, poll.http.url.reads().into_iter().chain(starts)),
-            });
+            let (start, next) = (cursor.map(|cursor| cursor.start.source()), cursor.map(|cursor| cursor.next.source()));
+            let only_new = poll.only_new.as_ref().map(Expression::source);
+            let mut meaning = match &poll.asked {
+                Asked::Http(request) => json!({
+                    "url": request.url.written(),
+                    "start": start,
+                    "next": next,
+                    "only_new": only_new,
+                    "config": settings(&sensor.config, request.url.reads().into_iter().chain(starts)),
+                }),
+                Asked::Action(PolledAction { action, with }) => json!({
+                    "action": action.as_str(),
+                    "with": with.written(),
+                    "start": start,
+                    "next": next,
+                    "only_new": only_new,
+                    "config": settings(&sensor.config, with.reads().into_iter().chain(starts)),
+                }),
+            };
             // Sensors without a connection keep the identity that they had before there were connections.
-            if let (Some(used), Value::Object(meaning)) = (&poll.http.connection, &mut meaning) {
+            let used = poll.asked.http().and_then(|request| request.connection.as_ref());
+            if let (Some(used), Value::Object(meaning)) = (used, &mut meaning) {
                 meaning.insert("connection".to_owned(), connection(used, &sensor.config));
             }
             meaning
@@ -95,17 +108,21 @@ mod tests {
         Reading { decode: Decode::Json, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter }
     }
 
+    fn request() -> HttpRequest {
+        HttpRequest {
+            connection: None,
+            url: template(&json!("${{ config.api }}/items")),
+            method: template(&json!("GET")),
+            headers: template(&json!({})),
+            query: template(&json!({ "since": "${{ cursor }}" })),
+            body: HttpBody::None,
+        }
+    }
+
     fn poll() -> PollSource {
         PollSource {
             times: PollTimes::Every(Duration::from_secs(60)),
-            http: HttpRequest {
-                connection: None,
-                url: template(&json!("${{ config.api }}/items")),
-                method: template(&json!("GET")),
-                headers: template(&json!({})),
-                query: template(&json!({ "since": "${{ cursor }}" })),
-                body: HttpBody::None,
-            },
+            asked: Asked::Http(Arc::new(request())),
             items: None,
             next_page: None,
             pages_max: 100,
@@ -131,7 +148,7 @@ mod tests {
         let as_it_was = polling(poll());
         assert_eq!(polling(PollSource { times: PollTimes::Every(Duration::from_secs(5)), ..poll() }), as_it_was);
         let headers = template(&json!({ "Authorization": "${{ keys[\"feed.token\"] }}" }));
-        assert_eq!(polling(PollSource { http: HttpRequest { headers, ..poll().http }, ..poll() }), as_it_was);
+        assert_eq!(polling(PollSource { asked: Asked::Http(Arc::new(HttpRequest { headers, ..request() })), ..poll() }), as_it_was);
         let elsewhere = sensor(Source::Poll(Arc::new(poll())), json!({ "api": "http://a.example", "other": 2 }));
         assert_eq!(elsewhere.identity(), as_it_was);
     }
@@ -143,6 +160,19 @@ mod tests {
         assert_ne!(elsewhere.identity(), as_it_was);
         assert_ne!(polling(PollSource { cursor: None, ..poll() }), as_it_was);
         assert_ne!(polling(PollSource { only_new: Some(expression("items.size()")), ..poll() }), as_it_was);
+    }
+
+    #[test]
+    fn identity_of_a_polled_action_changes_with_the_action_and_its_parameters() {
+        let action = |name: &str, with: Value| {
+            let action = PolledAction { action: name.parse().unwrap(), with: template(&with) };
+            polling(PollSource { asked: Asked::Action(action), ..poll() })
+        };
+        let as_it_was = action("feed.fetch", json!({ "api": "${{ config.api }}", "since": "${{ cursor }}" }));
+        assert_eq!(action("feed.fetch", json!({ "api": "${{ config.api }}", "since": "${{ cursor }}" })), as_it_was);
+        assert_ne!(action("feed.other", json!({ "api": "${{ config.api }}", "since": "${{ cursor }}" })), as_it_was);
+        assert_ne!(action("feed.fetch", json!({ "since": "${{ cursor }}" })), as_it_was);
+        assert_ne!(as_it_was, polling(poll()));
     }
 
     #[test]

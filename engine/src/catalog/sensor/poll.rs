@@ -1,11 +1,13 @@
-//! A sensor that asks a server repeatedly: each item of the answers is a message.
+//! A sensor that asks a server, or runs an action, repeatedly: each item of the answers is a message.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_expression::Expression;
+use ensue_expression::{Expression, Template};
 
 use super::Reading;
 use crate::catalog::HttpRequest;
+use crate::names::ActionRef;
 use crate::schedule::Cron;
 
 /// The greatest `max_pages` of a poll.
@@ -13,14 +15,14 @@ pub const PAGES_MAX: u32 = 1_000;
 /// The greatest `max_items` of a poll, which is also the number of ids that are remembered.
 pub const POLL_ITEMS_MAX: u32 = 10_000;
 
-/// A server that is asked repeatedly.
+/// A server that is asked, or an action that is run, repeatedly.
 #[derive(Clone, Debug)]
 pub struct PollSource {
     /// When it is asked.
     pub times: PollTimes,
-    /// The request, which may read `cursor` and `page`.
-    pub http: HttpRequest,
-    /// The items of a page: a list. `None` means that the page's body is the one item.
+    /// What returns a page.
+    pub asked: Asked,
+    /// The items of a page: a list. `None` means that the page's body is the one item; for an action, its result.
     pub items: Option<Expression>,
     /// What `page` is in the request of the next page: null ends the poll. `None` means that there is one page.
     pub next_page: Option<Expression>,
@@ -38,6 +40,34 @@ pub struct PollSource {
     pub reading: Reading,
 }
 
+/// What returns a page. It may read `cursor` and `page`.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// A server, by this request.
+    Http(Arc<HttpRequest>),
+    /// An action of the sensor's pack. Nothing of its runs is in the log.
+    Action(PolledAction),
+}
+
+impl Asked {
+    /// Returns the request, if a server is asked.
+    pub fn http(&self) -> Option<&HttpRequest> {
+        match self {
+            Self::Http(request) => Some(request),
+            Self::Action(_) => None,
+        }
+    }
+}
+
+/// An action that a poll runs.
+#[derive(Clone, Debug)]
+pub struct PolledAction {
+    /// The action.
+    pub action: ActionRef,
+    /// Its parameters.
+    pub with: Template,
+}
+
 /// When a server is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PollTimes {
@@ -52,7 +82,8 @@ pub enum PollTimes {
 pub struct PollCursor {
     /// Its value in the first poll.
     pub start: Expression,
-    /// Its value after a poll that found items, which may read `items` and `cursor`.
+    /// Its value after a poll that found items, which may read `items` and `cursor`. If an action is polled, it may read
+    /// the `result` of the last page; then it is computed after each poll.
     pub next: Expression,
 }
 

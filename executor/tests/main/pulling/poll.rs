@@ -2,22 +2,30 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ensue_engine::catalog::{FirstPoll, HttpBody, HttpRequest, PollCursor, PollSource, PollTimes};
+use ensue_engine::catalog::{self, FirstPoll, HttpBody, HttpRequest, PollCursor, PollSource, PollTimes};
 
 use super::*;
 use crate::server::{Asked, Server};
 
+fn request(url: &str) -> HttpRequest {
+    HttpRequest {
+        connection: None,
+        url: template(&json!(url)),
+        method: template(&json!("GET")),
+        headers: template(&json!({})),
+        query: template(&json!({})),
+        body: HttpBody::None,
+    }
+}
+
+fn asked(request: HttpRequest) -> catalog::Asked {
+    catalog::Asked::Http(Arc::new(request))
+}
+
 fn poll(url: &str) -> PollSource {
     PollSource {
         times: PollTimes::Every(Duration::from_millis(50)),
-        http: HttpRequest {
-            connection: None,
-            url: template(&json!(url)),
-            method: template(&json!("GET")),
-            headers: template(&json!({})),
-            query: template(&json!({})),
-            body: HttpBody::None,
-        },
+        asked: asked(request(url)),
         items: Some(expression("body.items")),
         next_page: None,
         pages_max: 5,
@@ -94,7 +102,7 @@ async fn cursor_is_passed_to_the_next_poll_and_to_the_next_run() {
     })
     .await;
     let source = || PollSource {
-        http: HttpRequest { query: template(&json!({ "since": "${{ cursor }}" })), ..poll(&server.url("/items")).http },
+        asked: asked(HttpRequest { query: template(&json!({ "since": "${{ cursor }}" })), ..request(&server.url("/items")) }),
         cursor: Some(PollCursor { start: expression("0"), next: expression("items.map(i, i.id).max()") }),
         only_new: None,
         ..poll(&server.url("/items"))
@@ -123,7 +131,7 @@ async fn pages_are_followed_to_the_last() {
     })
     .await;
     let source = PollSource {
-        http: HttpRequest { query: template(&json!({ "page": "${{ page }}" })), ..poll(&server.url("/items")).http },
+        asked: asked(HttpRequest { query: template(&json!({ "page": "${{ page }}" })), ..request(&server.url("/items")) }),
         next_page: Some(expression("body.next")),
         ..poll(&server.url("/items"))
     };
@@ -143,7 +151,7 @@ async fn poll_that_breaks_off_makes_no_messages_and_knows_nothing() {
     })
     .await;
     let source = || PollSource {
-        http: HttpRequest { query: template(&json!({ "page": "${{ page }}" })), ..poll(&server.url("/items")).http },
+        asked: asked(HttpRequest { query: template(&json!({ "page": "${{ page }}" })), ..request(&server.url("/items")) }),
         next_page: Some(expression("body.next")),
         ..poll(&server.url("/items"))
     };
@@ -185,7 +193,7 @@ async fn refusals_of_a_server_have_their_kinds() {
         let error = error_of(move |_, _| answer(status, "", ""), |source| source).await;
         assert_eq!(error.kind, kind, "{status}");
     }
-    let denied = error_of(|_, _| ok(&json!({})), |source| PollSource { http: poll("http://192.0.2.1/").http, ..source }).await;
+    let denied = error_of(|_, _| ok(&json!({})), |source| PollSource { asked: asked(request("http://192.0.2.1/")), ..source }).await;
     assert_eq!(denied.kind, SensorErrorKind::EgressDenied, "{denied}");
 }
 
@@ -240,7 +248,7 @@ async fn key_is_sent_in_a_header_and_never_shown() {
     let outside = Outside::new();
     let server = serve(|_, _| answer("403 Forbidden", "", "")).await;
     let headers = template(&json!({ "authorization": "Bearer ${{ keys[\"dev.token\"] }}" }));
-    let source = PollSource { http: HttpRequest { headers, ..poll(&server.url("/")).http }, ..poll(&server.url("/")) };
+    let source = PollSource { asked: asked(HttpRequest { headers, ..request(&server.url("/")) }), ..poll(&server.url("/")) };
     let mut source = opened(&outside, source, None).await;
     let error = next(&mut source).await.unwrap_err();
     assert_eq!(server.asked()[0].header("authorization"), Some("Bearer sesame-open-wide"));

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use ensue_api::ports::{Declined, SensorStatus, SensorTest, SensorTested, Sensors as _, TestedFrom};
 use ensue_api::{QueueName, Queues};
-use ensue_connectors::world::{Lines, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest};
+use ensue_connectors::world::{
+    ActionAnswer, ActionOrder, Actions, Lines, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
+};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::command::{Ask, Command, Moment, Settings};
@@ -189,6 +191,7 @@ impl SensorWorlds for Worlds {
             clock,
             web: Arc::new(Nowhere),
             programs: Arc::new(Nowhere),
+            actions: Arc::new(Nowhere),
             keys: Arc::new(Nowhere),
             folders: Arc::default(),
             lines,
@@ -204,6 +207,12 @@ fn nowhere<T>() -> Result<T, SourceError> {
 
 impl Web for Nowhere {
     fn fetch(&self, _: WebRequest) -> Pending<'_, Result<WebAnswer, SourceError>> {
+        Box::pin(std::future::ready(nowhere()))
+    }
+}
+
+impl Actions for Nowhere {
+    fn run(&self, _: ActionOrder) -> Pending<'_, Result<ActionAnswer, SourceError>> {
         Box::pin(std::future::ready(nowhere()))
     }
 }
