@@ -10,9 +10,6 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ensue_postgres::{Database, Node};
-use uuid::Uuid;
-
 /// How long a server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -246,14 +243,6 @@ impl Server {
         format!("postgres://ensue@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Opens a new database with the tables of Ensue.
-    pub(crate) fn database(&self) -> (String, Database) {
-        let name = self.new_database();
-        let database = Database::at(&self.address(&name)).unwrap();
-        database.prepare().unwrap();
-        (name, database)
-    }
-
     /// Starts a server on a copy of another one's data, after `change` was made to the copy.
     pub(crate) fn start_copy(of: &Self, change: impl FnOnce(&Path)) -> Self {
         let folder = new_folder();
@@ -271,9 +260,4 @@ impl Drop for Server {
         let _ = child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// Returns a node.
-pub(crate) fn node(number: u128) -> Node {
-    Node { id: Uuid::from_u128(number), name: format!("node-{number}") }
 }
