@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::database_server::{Server, is_missing};
-use crate::support::{Node, Place, free_port};
+use crate::support::{Node, Place, Printed, free_port};
 
 /// Two machines that share a database and a master key, and nothing else.
 struct Pair {
@@ -171,7 +171,7 @@ async fn waiting_node_takes_over_at_once_from_one_that_stops() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn node_that_stood_still_ends_once_another_one_leads() {
+async fn frozen_node_ends_once_another_one_leads() {
     if is_missing() {
         return;
     }
@@ -208,6 +208,22 @@ async fn waiting_node_can_be_stopped() {
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
     assert_eq!(waiting.wait().unwrap().code(), Some(0));
     first.stop_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directory_with_records_that_its_copy_lacks_is_refused() {
+    if is_missing() {
+        return;
+    }
+    let address = Server::shared().address(&Server::shared().new_database());
+    let place = Place::new();
+    place.start().stop_well();
+    let copied = Printed::by(&mut place.ensue(&["log", "copy", "--from", "data", "--to", &address]));
+    assert_eq!(copied.code, Some(0), "{}", copied.stderr);
+    place.start().stop_well();
+    let place = place.with_arguments(&["--database", &address]);
+    let Err(said) = place.try_start() else { panic!("acknowledged records were left behind") };
+    assert!(said.contains("the log in the data directory ends at position"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, LogId};
 use ensue_engine::ports::{Blobs, Log, LogError, LogReader, OutputError, Outputs};
+use ensue_engine::record::Position;
 use ensue_packs::PackSource;
 use ensue_postgres::{DatabaseError, Health, LeadWatch};
 use ensue_store::blobs::BlobLimits;
@@ -26,13 +27,9 @@ use ensue_views::retention::RetainedViews;
 use ensue_views::{ViewError, ViewReader};
 use thiserror::Error;
 
-use crate::clock::Clock;
-use crate::config::Config;
-use crate::seat::standby::Standby;
-
 pub use sqlite::{
-    CopiedLog, FillError, Folder, FolderError, Format, LogSource, OpenError, filled, in_folder, insert_rate, new_secrets, secrets_in,
-    sources_in,
+    CopiedLog, FillError, Folder, FolderError, Format, LogSource, OpenError, Places, filled, in_folder, insert_rate, new_secrets,
+    secrets_in, sources_in,
 };
 
 /// Why a storage cannot be opened.
@@ -76,7 +73,22 @@ pub enum StorageError {
         /// The log.
         log: LogId,
     },
-    /// The note of the log that the directory belongs to cannot be used.
+    /// The log of the directory became longer after it was copied into the database.
+    #[error("the log in the data directory ends at position {local}, but its copy in {at} ends at position {found}")]
+    #[explain(
+        slug = "log-elsewhere",
+        fault = Conflict,
+        hint = "copy the log again into an empty database: `ensue log copy --from DIR --to postgres://…`"
+    )]
+    Newer {
+        /// The server and the database.
+        at: String,
+        /// The newest position in the directory.
+        local: Position,
+        /// The newest position in the database.
+        found: Position,
+    },
+    /// A file of the data directory cannot be used.
     #[error("the file {} cannot be used: {why}", .path.display())]
     #[explain(slug = "data-unusable", fault = World)]
     Note {
@@ -85,14 +97,6 @@ pub enum StorageError {
         /// The reason.
         why: String,
     },
-}
-
-/// Opens the storage that the settings name: the data directory, or a database beside it.
-pub fn storage(config: &Config, folder: &Folder, clock: &dyn Clock, standby: &Arc<Standby>) -> Result<Arc<dyn Backend>, StorageError> {
-    Ok(match &config.database {
-        Some(address) => Arc::new(postgres::InDatabase::open(address.reveal(), folder, clock, standby.clone())?),
-        None => in_folder(folder),
-    })
 }
 
 /// The storage of a log, its secrets, its read models, and the outputs and artifacts of its attempts.

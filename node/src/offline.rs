@@ -33,11 +33,11 @@ use ensue_views::{Projector, ViewError};
 use thiserror::Error;
 
 use crate::access::Profile;
-use crate::backend::{Backend, Folder, OpenError, storage};
+use crate::backend::{Backend, Folder, OpenError};
 use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
 use crate::master_key::left_over;
-use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state_folder};
+use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state_folder, storage};
 use crate::seat::standby::Standby;
 use crate::start_error::{StartError, machine};
 use crate::tokens::{TokenRefusal, asked_as, check_name, check_token, new_token};

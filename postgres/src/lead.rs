@@ -42,7 +42,7 @@ pub enum WaitsFor<'w> {
     Database(&'w DatabaseError),
 }
 
-/// Whether a node goes on waiting.
+/// Whether a node continues to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
     /// It waits.
@@ -69,7 +69,7 @@ impl Database {
                 Err(error @ (DatabaseError::Unavailable(..) | DatabaseError::Failed { .. })) => error,
                 taken => break taken?,
             };
-            // Who is led by whom is not known meanwhile, and the leader cannot beat either.
+            // The state of the leader is unknown meanwhile, and the leader cannot beat either.
             observed.interrupted();
             if wait(WaitsFor::Database(&failure)) == Waiting::GiveUp {
                 return Err(failure);

@@ -133,10 +133,18 @@ impl Server {
     }
 
     fn on(folder: PathBuf) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { child: Mutex::new(Self::spawn(&folder, port)), folder, port };
-        server.wait();
-        server
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut child = Self::spawn(&folder, port);
+            // Another process may have taken the port meanwhile. Then the server ends at once.
+            thread::sleep(Duration::from_millis(200));
+            if child.try_wait().unwrap().is_none() {
+                let server = Self { child: Mutex::new(child), folder, port };
+                server.wait();
+                return server;
+            }
+        }
+        panic!("the server does not start: {}", fs::read_to_string(folder.join("log")).unwrap());
     }
 
     fn spawn(folder: &Path, port: u16) -> Child {

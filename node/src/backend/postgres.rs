@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use ensue_engine::ids::{Id, LogId};
-use ensue_engine::ports::{Log, LogReader};
+use ensue_engine::ports::{Log, LogError, LogReader};
 use ensue_engine::record::Digest;
 use ensue_packs::{FileMode, NewCopies, PackFile, PackSource};
 use ensue_postgres::{
@@ -22,8 +22,7 @@ use ensue_store::sync;
 use ensue_store::vault::SealedVault;
 use uuid::Uuid;
 
-use super::sqlite::Places;
-use super::{Backend, Folder, KeptBlobs, KeptOutputs, PackArchive, StorageError, Views};
+use super::{Backend, Folder, KeptBlobs, KeptOutputs, PackArchive, Places, StorageError, Views};
 use crate::clock::Clock;
 use crate::seat::standby::Standby;
 
@@ -60,8 +59,20 @@ impl InDatabase {
         let local = self.local.logs()?.first().copied();
         match [noted, local].into_iter().flatten().find(|known| Some(*known) != found) {
             Some(directory) => Err(StorageError::OtherLog { at: self.database.shown().to_owned(), directory, found }),
-            None => Ok(()),
+            None if noted.is_some() => Ok(()),
+            None => local.map_or(Ok(()), |log| self.demand_copied(log)),
         }
+    }
+
+    /// Fails if the log in the directory became longer after it was copied into the database.
+    fn demand_copied(&self, log: LogId) -> Result<(), StorageError> {
+        let unreadable = |error: LogError| StorageError::Note { path: self.local.log.path.clone(), why: error.to_string() };
+        let head = |reader: Box<dyn LogReader>| reader.head().map(|head| head.position).map_err(unreadable);
+        let (local, found) = (head(self.local.reader(log)?)?, head(self.reader(log)?)?);
+        if local > found {
+            return Err(StorageError::Newer { at: self.database.shown().to_owned(), local, found });
+        }
+        Ok(())
     }
 }
 

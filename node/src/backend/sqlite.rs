@@ -60,9 +60,10 @@ pub fn secrets_in(folder: &Folder, log: LogId) -> Result<Option<Box<dyn Envelope
     Ok(Some(Box::new(SqliteEnvelopes::open_at(&place, log)?)))
 }
 
-/// Creates a file for sealed secrets that are copied from another store.
-pub fn new_secrets(path: &Path, log: LogId) -> Result<Box<dyn Envelopes>, OpenError> {
-    Ok(Box::new(SqliteEnvelopes::open_at(&path.into(), log)?))
+/// Creates the file for sealed secrets that are copied from another store, beside the file of their log.
+pub fn new_secrets(log_file: &Path, log: LogId) -> Result<Box<dyn Envelopes>, OpenError> {
+    let path = log_file.with_file_name("vault.sqlite");
+    Ok(Box::new(SqliteEnvelopes::open_at(&path.as_path().into(), log)?))
 }
 
 /// Why a log was not copied into a file.

@@ -88,7 +88,7 @@ pub fn copy_log(
                 let copied = into_file(&sources, file, &mut progress)?;
                 for CopiedLog { id, .. } in &copied {
                     let mut secrets = PostgresEnvelopes::open(&database, *id, Lead::default())?;
-                    let mut sealed = new_secrets(&file.with_file_name("vault.sqlite"), *id)?;
+                    let mut sealed = new_secrets(file, *id)?;
                     copy_envelopes(&mut secrets, &mut *sealed).map_err(CopyIntoError::from)?;
                     let packs = ArchiveInDatabase::of(PostgresPacks::open(&database, *id, Lead::default())?);
                     packs.exchange(&file.with_file_name("packs")).map_err(CopyIntoError::Packs)?;

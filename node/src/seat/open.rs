@@ -15,7 +15,8 @@ use ensue_store::rotation::check_master_key;
 use ensue_store::state_folder::{Data, OutsideHead, StateFolder, StateFolderError};
 use ensue_store::vault::SealedVault;
 
-use crate::backend::{Backend, Folder, PackArchive, storage};
+use crate::backend::postgres::InDatabase;
+use crate::backend::{Backend, Folder, PackArchive, StorageError, in_folder};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::seat::standby::Standby;
@@ -61,6 +62,19 @@ pub fn open_after(config: &Config, clock: &dyn Clock, standby: &Arc<Standby>) ->
     let data = Folder::open(&config.data)?;
     let backend = storage(config, &data, clock, standby)?;
     open_if(config, clock, (data, backend), compare_with_outside)
+}
+
+/// Opens the storage that the settings name: the data directory, or a database beside it.
+pub(crate) fn storage(
+    config: &Config,
+    folder: &Folder,
+    clock: &dyn Clock,
+    standby: &Arc<Standby>,
+) -> Result<Arc<dyn Backend>, StorageError> {
+    Ok(match &config.database {
+        Some(address) => Arc::new(InDatabase::open(address.reveal(), folder, clock, standby.clone())?),
+        None => in_folder(folder),
+    })
 }
 
 /// Opens a data directory whose storage may be in another place.

@@ -28,7 +28,7 @@ impl Standby {
         standby
     }
 
-    /// Ends the wait. A node that does not wait goes on.
+    /// Ends the wait. A node that does not wait continues.
     pub fn give_up(&self) {
         self.has_given_up.store(true, Ordering::Relaxed);
     }
@@ -38,7 +38,7 @@ impl Standby {
         self.has_given_up.load(Ordering::Relaxed)
     }
 
-    /// Returns true if the node had to wait when it was told not to.
+    /// Returns true if the node ended without its log because its wait was ended.
     pub fn has_ended_the_wait(&self) -> bool {
         self.has_ended_the_wait.load(Ordering::Relaxed)
     }
@@ -48,7 +48,7 @@ impl Standby {
         self.waits_for.subscribe()
     }
 
-    /// Notes what the node waits for. Returns whether it goes on.
+    /// Notes what the node waits for. Returns whether it continues to wait.
     pub(crate) fn wait(&self, waits_for: WaitsFor<'_>) -> Waiting {
         let text = match waits_for {
             WaitsFor::Leader(name) => format!("another node leads the log: {name}"),
