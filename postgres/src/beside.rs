@@ -118,7 +118,7 @@ impl PostgresEnvelopes {
     }
 }
 
-fn failed(error: DatabaseError) -> VaultError {
+fn failed(error: &DatabaseError) -> VaultError {
     VaultError::Store(error.to_string())
 }
 
@@ -130,24 +130,24 @@ impl Envelopes for PostgresEnvelopes {
         let versions: Vec<i64> = envelopes.iter().map(|(name, _)| i64::from(name.version)).collect();
         let seals: Vec<&[u8]> = envelopes.iter().map(|(_, sealed)| sealed.as_slice()).collect();
         let epoch = self.0.lead.epoch();
-        self.0.write(&sql, &[&epoch, &purposes, &names, &versions, &seals]).map_err(failed)
+        self.0.write(&sql, &[&epoch, &purposes, &names, &versions, &seals]).map_err(|error| failed(&error))
     }
 
     fn get(&mut self, EnvelopeName { purpose, name, version }: &EnvelopeName) -> Result<Option<Vec<u8>>, VaultError> {
         let sql = format!("SELECT sealed FROM {}.secrets WHERE purpose = $1 AND name = $2 AND version = $3", self.0.schema);
-        let rows = self.0.run(&sql, &[&purpose.as_bytes(), &name.as_bytes(), &i64::from(*version)]).map_err(failed)?;
+        let rows = self.0.run(&sql, &[&purpose.as_bytes(), &name.as_bytes(), &i64::from(*version)]).map_err(|error| failed(&error))?;
         Ok(rows.first().map(|row| row.get(0)))
     }
 
     fn remove(&mut self, EnvelopeName { purpose, name, version }: &EnvelopeName) -> Result<(), VaultError> {
         let sql = format!("SELECT {}.remove_secret($1, $2, $3, $4)", self.0.schema);
         let epoch = self.0.lead.epoch();
-        self.0.write(&sql, &[&epoch, &purpose.as_bytes(), &name.as_bytes(), &i64::from(*version)]).map_err(failed)
+        self.0.write(&sql, &[&epoch, &purpose.as_bytes(), &name.as_bytes(), &i64::from(*version)]).map_err(|error| failed(&error))
     }
 
     fn list(&mut self, purpose: &str) -> Result<Vec<Envelope>, VaultError> {
         let sql = format!("SELECT purpose, name, version, sealed FROM {}.secrets WHERE purpose = $1 ORDER BY name, version", self.0.schema);
-        self.0.run(&sql, &[&purpose.as_bytes()]).map_err(failed)?.iter().map(envelope).collect()
+        self.0.run(&sql, &[&purpose.as_bytes()]).map_err(|error| failed(&error))?.iter().map(envelope).collect()
     }
 
     fn after(&mut self, EnvelopeName { purpose, name, version }: &EnvelopeName, most: usize) -> Result<Vec<Envelope>, VaultError> {
@@ -157,13 +157,14 @@ impl Envelopes for PostgresEnvelopes {
             self.0.schema
         );
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let rows = self.0.run(&sql, &[&purpose.as_bytes(), &name.as_bytes(), &i64::from(*version), &most]).map_err(failed)?;
+        let rows =
+            self.0.run(&sql, &[&purpose.as_bytes(), &name.as_bytes(), &i64::from(*version), &most]).map_err(|error| failed(&error))?;
         rows.iter().map(envelope).collect()
     }
 
     fn heads(&mut self) -> Result<Vec<Vec<u8>>, VaultError> {
         let sql = format!("SELECT DISTINCT substr(sealed, 1, {ENVELOPE_HEAD_BYTES}) FROM {}.secrets", self.0.schema);
-        Ok(self.0.run(&sql, &[]).map_err(failed)?.iter().map(|row| row.get(0)).collect())
+        Ok(self.0.run(&sql, &[]).map_err(|error| failed(&error))?.iter().map(|row| row.get(0)).collect())
     }
 
     /// The server removes replaced rows itself, when it vacuums the table; its write-ahead log and its backups are its
