@@ -69,6 +69,7 @@ pub mod settings;
 mod shapes;
 mod sizes;
 mod sse;
+pub mod standby;
 mod stopping;
 mod streams;
 mod tags;

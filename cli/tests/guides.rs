@@ -9,6 +9,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::database_server;
 use crate::support::issuer::{Issuer, Mood};
 use crate::support::page::{Step, blocks};
 use crate::support::skipped::{has_program, not_installed};
@@ -364,6 +365,20 @@ async fn backup_guide_works() {
     let page = include_str!("../../docs/guides/back-up-and-restore.md");
     let test = "backup_guide_works";
     followed(test, &[], page, Done { files: 0, commands: 16, outputs: 0 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_guide_works() {
+    if database_server::is_missing() {
+        return;
+    }
+    let server = database_server::Server::shared();
+    let address = server.address(&server.new_database());
+    let page = include_str!("../../docs/guides/move-to-postgresql.md").replace("postgres://ensue@db.example.test/ensue", &address);
+    let mut newcomer = Newcomer::new(&page);
+    let done = newcomer.follow(&page).await;
+    assert_eq!(done, Done { files: 1, commands: 13, outputs: 0 }, "the page is read otherwise");
+    assert!(newcomer.printed.contains("intact") && newcomer.place.path().join("back/vault.sqlite").exists(), "{}", newcomer.printed);
 }
 
 #[tokio::test(flavor = "multi_thread")]

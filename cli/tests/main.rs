@@ -14,6 +14,10 @@ mod conditions;
 mod connections;
 mod control;
 mod cron;
+#[allow(dead_code, reason = "the tests of the log on PostgreSQL use the rest of it")]
+#[path = "../../postgres/tests/server.rs"]
+mod database_server;
+mod databases;
 mod dead_letters;
 mod declared;
 mod deputies;

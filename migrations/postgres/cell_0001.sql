@@ -55,15 +55,18 @@ BEGIN
     IF now_beats IS DISTINCT FROM seen_beats THEN outcome := 'alive'; RETURN; END IF;
   END IF;
   UPDATE logs l SET epoch = l.epoch + 1, leader = me WHERE l.number = log RETURNING l.epoch INTO now_epoch;
+  -- The node before is forgotten. If it still lives, its next beat brings it back.
+  DELETE FROM nodes n WHERE n.id = now_leader AND n.id <> me;
   outcome := 'led';
 END
 $fn$;
 
--- Releases a log, so that the next node need not wait until the lease is over.
+-- Releases a log, so that the next node need not wait until the lease is over, and forgets a node that leads no other one.
 CREATE FUNCTION ensue.release(log int, me uuid, e bigint) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = ensue, pg_temp SET lock_timeout = '2s'
 AS $fn$
-  UPDATE logs SET leader = NULL WHERE number = log AND leader = me AND epoch = e
+  UPDATE logs SET leader = NULL WHERE number = log AND leader = me AND epoch = e;
+  DELETE FROM nodes WHERE id = me AND NOT EXISTS (SELECT 1 FROM logs WHERE leader = me)
 $fn$;
 
 INSERT INTO ensue.cell (only_row, format) VALUES (0, 1);

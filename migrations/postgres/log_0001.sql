@@ -51,6 +51,24 @@ CREATE TABLE {schema}.seen (
 CREATE INDEX seen_by_prefix ON {schema}.seen (scope, prefix);
 CREATE INDEX seen_by_age ON {schema}.seen (until);
 
+-- The sealed secrets. The other columns of a row are bound to its value, so a moved or renamed row is detected.
+CREATE TABLE {schema}.secrets (
+  purpose bytea  NOT NULL,
+  name    bytea  NOT NULL,
+  version bigint NOT NULL,
+  sealed  bytea  NOT NULL,
+  PRIMARY KEY (purpose, name, version)
+);
+
+-- The files of the packs that are or were installed, so that a node on another machine has them.
+CREATE TABLE {schema}.pack_files (
+  pack       bytea   NOT NULL,           -- 32 bytes, the digest of the pack
+  path       bytea   NOT NULL,
+  is_program boolean NOT NULL,
+  content    bytea   NOT NULL,
+  PRIMARY KEY (pack, path)
+);
+
 -- Makes the parts of `records` up to the one with a position, and one more.
 CREATE FUNCTION {schema}.make_parts(up_to bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '2s'
@@ -181,5 +199,45 @@ BEGIN
     END LOOP;
   END IF;
   RETURN gone;
+END
+$fn$;
+
+-- Writes sealed secrets, all of them or none. Returns false, and writes nothing, if another node leads the log by now.
+CREATE FUNCTION {schema}.put_secrets(e bigint, purposes bytea[], names bytea[], versions bigint[], seals bytea[]) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '2s'
+AS $fn$
+BEGIN
+  PERFORM 1 FROM ensue.logs l WHERE l.number = {number} AND l.epoch = e FOR NO KEY UPDATE;
+  IF NOT FOUND THEN RETURN false; END IF;
+  INSERT INTO secrets (purpose, name, version, sealed)
+    SELECT n.purpose, n.name, n.version, n.sealed FROM unnest(purposes, names, versions, seals) AS n(purpose, name, version, sealed)
+    ON CONFLICT (purpose, name, version) DO UPDATE SET sealed = excluded.sealed;
+  RETURN true;
+END
+$fn$;
+
+-- Removes a sealed secret. Returns false, and removes nothing, if another node leads the log by now.
+CREATE FUNCTION {schema}.remove_secret(e bigint, old_purpose bytea, old_name bytea, old_version bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '2s'
+AS $fn$
+BEGIN
+  PERFORM 1 FROM ensue.logs l WHERE l.number = {number} AND l.epoch = e FOR NO KEY UPDATE;
+  IF NOT FOUND THEN RETURN false; END IF;
+  DELETE FROM secrets s WHERE s.purpose = old_purpose AND s.name = old_name AND s.version = old_version;
+  RETURN true;
+END
+$fn$;
+
+-- Writes the files of a pack. Files that are there stay: their digest says what they are.
+CREATE FUNCTION {schema}.put_pack(e bigint, new_pack bytea, paths bytea[], programs boolean[], contents bytea[]) RETURNS boolean
+LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '2s'
+AS $fn$
+BEGIN
+  PERFORM 1 FROM ensue.logs l WHERE l.number = {number} AND l.epoch = e FOR NO KEY UPDATE;
+  IF NOT FOUND THEN RETURN false; END IF;
+  INSERT INTO pack_files (pack, path, is_program, content)
+    SELECT new_pack, n.path, n.is_program, n.content FROM unnest(paths, programs, contents) AS n(path, is_program, content)
+    ON CONFLICT (pack, path) DO NOTHING;
+  RETURN true;
 END
 $fn$;

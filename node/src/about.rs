@@ -30,6 +30,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::access::TokenTable;
+use crate::backend::Backend;
 use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
 use crate::config::ActionSettings;
@@ -66,6 +67,8 @@ pub(crate) struct AboutNode {
     pub started_at: Timestamp,
     /// The log that the node writes to.
     pub log: LogId,
+    /// The storage of that log.
+    pub backend: Arc<dyn Backend>,
     /// The epoch under which the node writes.
     pub epoch: Epoch,
     /// The number of attempts that may run at once, in all queues together.
@@ -263,6 +266,9 @@ impl Node for AboutNode {
         let memory = memory_finding(held_bytes(), self.memory.max_bytes());
         let fullness = if self.is_full() { Fullness::Full } else { Fullness::HasRoom };
         let mut findings = vec![space(self.free_bytes(), self.min_free_bytes, fullness), memory, self.log_finding()];
+        if let Some(asked) = self.backend.health() {
+            findings.extend(crate::database_health::findings(asked, self.clock.now()));
+        }
         findings.push(kept_finding("outputs", "the output of attempts", self.kept.outputs_used()));
         findings.push(kept_finding("artifacts", "the artifacts of attempts", self.kept.artifacts_used()));
         findings.extend([self.views_finding(), self.retention_finding(), self.snapshot_finding()]);

@@ -1,17 +1,23 @@
-//! Traits for the storage of logs, secrets, read models, outputs and artifacts. The implementation is in one file:
-//! `backend/sqlite.rs`.
+//! Traits for the storage of logs, secrets, read models, outputs and artifacts. The implementations are in
+//! `backend/sqlite.rs`, a data directory, and `backend/postgres.rs`, a database beside one.
 //!
 //! The node uses these traits, and the writer and reader traits of `ensue-engine` and `ensue-views`. A batch costs
 //! one call through them.
 
+pub mod postgres;
 pub mod sqlite;
 
 use std::any::Any;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, LogId};
 use ensue_engine::ports::{Blobs, Log, LogError, LogReader, OutputError, Outputs};
+use ensue_engine::record::Position;
+use ensue_packs::PackSource;
+use ensue_postgres::{DatabaseError, Health, LeadWatch};
 use ensue_store::blobs::BlobLimits;
 use ensue_store::master_key::MasterKeys;
 use ensue_store::outputs::{Now, OutputLimits};
@@ -19,32 +25,127 @@ use ensue_store::retention::{Round, Step};
 use ensue_store::vault::SealedVault;
 use ensue_views::retention::RetainedViews;
 use ensue_views::{ViewError, ViewReader};
+use thiserror::Error;
 
-pub use sqlite::{CopiedLog, FillError, Folder, FolderError, Format, LogSource, OpenError, filled, in_folder, insert_rate, sources_in};
+pub use sqlite::{
+    CopiedLog, FillError, Folder, FolderError, Format, LogSource, OpenError, Places, filled, in_folder, insert_rate, new_secrets,
+    secrets_in, sources_in,
+};
+
+/// Why a storage cannot be opened.
+#[derive(Debug, Error, Explain)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// A file of the data directory cannot be opened.
+    #[error(transparent)]
+    #[explain(transparent)]
+    File(#[from] OpenError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    #[explain(transparent)]
+    Database(#[from] DatabaseError),
+    /// The data directory belongs to another log than the database.
+    #[error(
+        "the data directory belongs to log {directory}, but {at} has {}",
+        .found.map_or_else(|| "no log".to_owned(), |found| format!("log {found}"))
+    )]
+    #[explain(
+        slug = "log-elsewhere",
+        fault = Conflict,
+        hint = "name the database of that log, or another data directory with --data; `ensue log copy --from DIR --to postgres://…` copies a log"
+    )]
+    OtherLog {
+        /// The server and the database.
+        at: String,
+        /// The log that the directory belongs to.
+        directory: LogId,
+        /// The log in the database.
+        found: Option<LogId>,
+    },
+    /// The log of the data directory is in a database.
+    #[error("the log {log} of this data directory is in a database")]
+    #[explain(
+        slug = "log-elsewhere",
+        fault = Conflict,
+        hint = "name the database with --database; to go back to a data directory, `ensue log copy --from postgres://… --to NEW-DIR`"
+    )]
+    InDatabase {
+        /// The log.
+        log: LogId,
+    },
+    /// The log of the directory became longer after it was copied into the database.
+    #[error("the log in the data directory ends at position {local}, but its copy in {at} ends at position {found}")]
+    #[explain(
+        slug = "log-elsewhere",
+        fault = Conflict,
+        hint = "copy the log again into an empty database: `ensue log copy --from DIR --to postgres://…`"
+    )]
+    Newer {
+        /// The server and the database.
+        at: String,
+        /// The newest position in the directory.
+        local: Position,
+        /// The newest position in the database.
+        found: Position,
+    },
+    /// A file of the data directory cannot be used.
+    #[error("the file {} cannot be used: {why}", .path.display())]
+    #[explain(slug = "data-unusable", fault = World)]
+    Note {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        why: String,
+    },
+}
 
 /// The storage of a log, its secrets, its read models, and the outputs and artifacts of its attempts.
 pub trait Backend: Send + Sync {
     /// Returns the existing logs; empty if the log is still to be created.
-    fn logs(&self) -> Result<Vec<LogId>, OpenError>;
+    fn logs(&self) -> Result<Vec<LogId>, StorageError>;
     /// Returns the existing log, or `None` if it is still to be created. Fails if a log is missing that must have
     /// existed.
-    fn log(&self) -> Result<Option<LogId>, OpenError>;
+    fn log(&self) -> Result<Option<LogId>, StorageError>;
     /// Returns true if there are stored secrets, which require a key.
     fn has_secrets(&self) -> bool;
-    /// Opens the log for writing, under a new epoch. Creates it if it does not exist.
-    fn writer(&self, log: LogId) -> Result<Box<dyn Log>, OpenError>;
+    /// Returns true if other machines can use the storage: then the files of this one may be out of date.
+    fn is_shared(&self) -> bool {
+        false
+    }
+    /// Opens the log for writing, under a new epoch. If another node leads it, waits for its end. Creates it if it does not exist.
+    fn writer(&self, log: LogId) -> Result<Box<dyn Log>, StorageError>;
+    /// Returns the watch that says whether another node leads the log by now; `None` if no other one can.
+    fn lead_watch(&self) -> Option<LeadWatch> {
+        None
+    }
+    /// Asks the database of the storage about its safety; `None` if the storage has none.
+    fn health(&self) -> Option<Result<Health, DatabaseError>> {
+        None
+    }
     /// Opens the log for reading.
-    fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, OpenError>;
+    fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, StorageError>;
     /// Opens the secrets, which are encrypted with these keys.
-    fn vault(&self, log: LogId, masters: MasterKeys) -> Result<Arc<dyn SealedVault>, OpenError>;
+    fn vault(&self, log: LogId, masters: MasterKeys) -> Result<Arc<dyn SealedVault>, StorageError>;
+    /// Opens the files of packs that other machines need; `None` if the copies in the data directory are all there is.
+    fn pack_archive(&self, _log: LogId) -> Result<Option<Arc<dyn PackArchive>>, StorageError> {
+        Ok(None)
+    }
     /// Opens the read models. Creates them if they do not exist.
-    fn views(&self, log: LogId) -> Result<Box<dyn Views>, OpenError>;
+    fn views(&self, log: LogId) -> Result<Box<dyn Views>, StorageError>;
     /// Opens a second set of read models next to the live ones, which it replaces once it has caught up.
-    fn views_beside(&self, log: LogId) -> Result<Box<dyn Views>, OpenError>;
+    fn views_beside(&self, log: LogId) -> Result<Box<dyn Views>, StorageError>;
     /// Opens the outputs of attempts. Creates their store if it does not exist.
     fn outputs(&self, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>>;
     /// Opens the artifacts of attempts. Creates their store if it does not exist.
     fn blobs(&self, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>>;
+}
+
+/// The files of the packs that are or were installed, where other machines find them.
+pub trait PackArchive: Send + Sync {
+    /// Keeps the files of a pack.
+    fn keep(&self, source: &PackSource) -> Result<(), String>;
+    /// Writes the packs that a folder of copies lacks into it, and keeps those that only the folder has.
+    fn exchange(&self, copies: &Path) -> Result<(), String>;
 }
 
 /// A store from which the housekeeper removes old items.
@@ -89,7 +190,7 @@ pub trait Views: RetainedViews {
 pub type Look = Box<dyn FnOnce() -> Result<(), ViewError> + Send>;
 
 /// Opens read models next to the live ones.
-pub type OpenBeside = Box<dyn Fn() -> Result<Box<dyn Views>, OpenError> + Send + Sync>;
+pub type OpenBeside = Box<dyn Fn() -> Result<Box<dyn Views>, StorageError> + Send + Sync>;
 
 /// Returns a function that opens readers of a log.
 pub fn readers_of(backend: Arc<dyn Backend>, log: LogId) -> impl Fn() -> Result<Box<dyn LogReader>, LogError> + Send + Sync {

@@ -26,6 +26,7 @@ use ensue_packs::{BuildError, Checked, CopyError, Diagnostic, FileMode, Manifest
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::backend::PackArchive;
 use crate::clock::Clock;
 use crate::config::AcceptedPermissions;
 use crate::plain_body::body_at;
@@ -51,6 +52,9 @@ pub enum CatalogError {
     /// The copy of a pack cannot be written.
     #[error(transparent)]
     Unwritten(#[from] CopyError),
+    /// The files of a pack cannot be kept for other machines.
+    #[error("the files of a pack cannot be written to the database: {0}")]
+    Archive(String),
     /// The manifest of a pack is not in the log.
     #[error(
         "the manifest of pack `{pack}` cannot be read: {why}; `ensue log verify` shows the damage: restore the data directory's log from a backup"
@@ -111,6 +115,8 @@ pub(crate) enum WithFileError {
 pub struct NodeCatalogs {
     /// The folder of copies in the data directory.
     copies: PathBuf,
+    /// Where other machines find them.
+    archive: Option<Arc<dyn PackArchive>>,
     current: ArcSwap<Catalog>,
     /// Executions use the catalog that they began with, however many newer ones there are.
     built: Mutex<Recent<CatalogRevision, Arc<Catalog>>>,
@@ -145,6 +151,7 @@ impl NodeCatalogs {
         let revision = installed.revision();
         let catalogs = Self {
             copies,
+            archive: None,
             current: ArcSwap::default(),
             built: Mutex::new(Recent::new(BUILT_MAX)),
             installed: Mutex::new(installed),
@@ -155,6 +162,12 @@ impl NodeCatalogs {
         catalogs.keep(current.clone());
         catalogs.current.store(current);
         Ok(catalogs)
+    }
+
+    /// Lets new copies be kept for other machines as well.
+    #[must_use]
+    pub(crate) fn archived_in(self, archive: Option<Arc<dyn PackArchive>>) -> Self {
+        Self { archive, ..self }
     }
 
     /// Returns the catalog that judges new events.
@@ -228,6 +241,9 @@ impl NodeCatalogs {
             let is_same = installed.is_some_and(|installed| installed.digest == pack.digest && *installed.config == manifest.config);
             if !is_same {
                 copies.write(&pack.source)?;
+                if let Some(archive) = &self.archive {
+                    archive.keep(&pack.source).map_err(CatalogError::Archive)?;
+                }
                 changes.push(PackChange::Install {
                     name: pack.name.clone(),
                     version: pack.version,

@@ -4,6 +4,7 @@
 
 mod actions;
 mod connections;
+mod database;
 mod declared;
 mod key_providers;
 mod login;
@@ -39,6 +40,7 @@ use thiserror::Error;
 
 use actions::WrittenActions;
 use connections::WrittenConnection;
+pub use database::{DatabaseAddress, DatabaseAddressError};
 pub use declared::{DeclaredGrant, DeclaredRights, DeclaredSubject};
 use login::{WrittenInquiries, WrittenLogin};
 use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
@@ -106,6 +108,8 @@ pub struct Config {
     pub silent_per_address: usize,
     /// The data directory.
     pub data: PathBuf,
+    /// The database that has the log; if not set, the data directory has it.
+    pub database: Option<DatabaseAddress>,
     /// The folder of packs.
     pub packs: PathBuf,
     /// When the folder of packs is read.
@@ -272,6 +276,14 @@ pub enum ConfigError {
         /// The reason.
         why: CollectorError,
     },
+    /// A variable is not the address of a database. It may contain a password, so it is not shown.
+    #[error("{name} {why}")]
+    Database {
+        /// The variable.
+        name: String,
+        /// The reason.
+        why: DatabaseAddressError,
+    },
     /// Two variables set the first admin's token.
     #[error("ENSUE_ADMIN_TOKEN and ENSUE_ADMIN_TOKEN_FILE are both set")]
     #[explain(hint = "unset one of them, or set it to the empty string")]
@@ -297,6 +309,7 @@ struct Written {
     page: Option<bool>,
     limits: WrittenLimits,
     data: Option<PathBuf>,
+    database: Option<String>,
     packs_dir: Option<PathBuf>,
     workers: Option<u32>,
     queues: BTreeMap<WorkerQueueName, WrittenQueue>,
@@ -378,6 +391,7 @@ impl Config {
             connections_per_address: Limits::default().connections_per_address,
             silent_per_address: Limits::default().silent_per_address,
             data,
+            database: None,
             packs: PathBuf::from("packs"),
             reread: Reread::AtStart,
             master_key: None,
@@ -520,6 +534,9 @@ impl Config {
             })
         })?;
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
+        if let Some(address) = written.database {
+            self.database = Some(address.parse().map_err(|why| malformed(format!("`database` {why}")))?);
+        }
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
         let rights = written.access.read(written.tiers).map_err(malformed)?;
         (self.scope_labels, self.accepted_permissions, self.tiers) = (rights.labels, rights.packs, rights.tiers);
@@ -592,6 +609,10 @@ impl Config {
                 self.cors_origins = network::origins(&listed(value)).map_err(|_| wrong(ORIGINS_FORM))?;
             }
             "ENSUE_DATA" => self.data = PathBuf::from(value),
+            "ENSUE_DATABASE" => {
+                let database = value.parse().map_err(|why| ConfigError::Database { name: name.to_owned(), why });
+                self.database = Some(database?);
+            }
             "ENSUE_PACKS_DIR" => self.packs = PathBuf::from(value),
             "ENSUE_WORKERS" => self.workers = Some(value.parse().map_err(|_| wrong("a whole number"))?),
             "ENSUE_LEASE" => self.lease = lease(value).ok_or_else(|| wrong(LEASE_FORM))?,

@@ -33,11 +33,12 @@ use ensue_views::{Projector, ViewError};
 use thiserror::Error;
 
 use crate::access::Profile;
-use crate::backend::{Backend, Folder, OpenError, in_folder};
+use crate::backend::{Backend, Folder, OpenError};
 use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
 use crate::master_key::left_over;
-use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state_folder};
+use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state_folder, storage};
+use crate::seat::standby::Standby;
 use crate::start_error::{StartError, machine};
 use crate::tokens::{TokenRefusal, asked_as, check_name, check_token, new_token};
 
@@ -189,7 +190,7 @@ pub enum Against {
 /// says fails only after its records were found intact.
 pub fn verify_directory(config: &Config, against: Against, mut step: impl FnMut(Position, Position)) -> Result<Verified, OfflineError> {
     let data = Folder::open(&config.data).map_err(StartError::from)?;
-    let backend = in_folder(&data);
+    let backend = storage(config, &data, &SystemClock::default(), &Arc::new(Standby::impatient())).map_err(StartError::from)?;
     let id = backend.logs().map_err(StartError::from)?.first().copied();
     let id = id.ok_or_else(|| machine("opening the log", &format!("there is no log in {}", data.path().display())))?;
     let reader = backend.reader(id).map_err(StartError::from)?;
@@ -207,7 +208,7 @@ pub fn verify_directory(config: &Config, against: Against, mut step: impl FnMut(
 /// the end of the log.
 pub fn chains_at(config: &Config, positions: &[Position]) -> Result<Vec<Option<Chain>>, OfflineError> {
     let data = Folder::open(&config.data).map_err(StartError::from)?;
-    let backend = in_folder(&data);
+    let backend = storage(config, &data, &SystemClock::default(), &Arc::new(Standby::impatient())).map_err(StartError::from)?;
     let id = backend.logs().map_err(StartError::from)?.first().copied();
     let id = id.ok_or_else(|| machine("opening the log", &format!("there is no log in {}", data.path().display())))?;
     let reader = backend.reader(id).map_err(StartError::from)?;

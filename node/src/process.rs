@@ -23,7 +23,7 @@ use ensue_engine::record::Actor;
 use ensue_executor::Executor;
 use ensue_login::Issuers;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::certificates::{Certificates, NamingAuthorities};
 use crate::clock::{Clock, SystemClock};
@@ -46,7 +46,8 @@ use crate::renewals::Renewals;
 use crate::seat::Around;
 use crate::seat::follow::Following;
 use crate::seat::lead::{Leading, LogOver};
-use crate::seat::open::open;
+use crate::seat::open::{Opened, open_after};
+use crate::seat::standby::Standby;
 use crate::seat::stores::Stores;
 use crate::seat::work::{Working, egress};
 use crate::sequencer::{Asking, SequencerError, SequencerHandle, sequencer};
@@ -70,10 +71,20 @@ const HTTP_WORKERS_MAX: u32 = 64;
 /// The share of the node's memory for which there is one such attempt, in bytes.
 const MEMORY_OF_HTTP_WORKER: u64 = 4 * 1024 * 1024;
 
+/// How often a node looks whether it still leads its log.
+const LEAD_LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// Why a node ended without being asked to.
 #[derive(Clone, Debug, Error)]
 #[error(transparent)]
 pub struct NodeFailure(#[from] SequencerError);
+
+impl NodeFailure {
+    /// Returns true if another node leads the log.
+    pub fn is_deposed(&self) -> bool {
+        matches!(self.0, SequencerError::Deposed(_))
+    }
+}
 
 /// A running node.
 pub struct Node {
@@ -116,10 +127,16 @@ impl Node {
 
     /// Starts a node whose log is wrapped by `over`. For measurements: a production node writes to the log directly.
     pub async fn start_over(config: Config, over: LogOver) -> Result<Self, StartError> {
+        Self::start_after(config, over, Arc::new(Standby::default())).await
+    }
+
+    /// Starts a node as [`start_over`](Self::start_over) does. While another node leads its log, it waits, and tells
+    /// `standby` what for.
+    pub async fn start_after(config: Config, over: LogOver, standby: Arc<Standby>) -> Result<Self, StartError> {
         // An earlier start in the same process may have installed it already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut taken_over = None;
-        let started = start(config, over, &mut taken_over).await;
+        let started = start(config, over, standby, &mut taken_over).await;
         if let (Err(_), Some(executor)) = (&started, taken_over) {
             // Dropping the executor with its task would kill a program that an earlier node left running.
             executor.stop(Duration::ZERO).await;
@@ -152,8 +169,25 @@ impl Node {
         self.certificates.take()
     }
 
-    /// Completes when the log has failed: the node accepts no further input and must be restarted.
+    /// Completes when the log has failed, or another node leads it: the node accepts no further input and must be
+    /// restarted.
     pub async fn failed(&self) -> NodeFailure {
+        tokio::select! {
+            failure = self.log_failed() => failure,
+            failure = self.lead_lost() => failure,
+        }
+    }
+
+    /// Completes when another node leads the log.
+    async fn lead_lost(&self) -> NodeFailure {
+        let Some(watch) = &self.leading.watch else { return std::future::pending().await };
+        while !watch.is_lost() {
+            tokio::time::sleep(LEAD_LOOK_EVERY).await;
+        }
+        SequencerError::Deposed("its lease was over".to_owned()).into()
+    }
+
+    async fn log_failed(&self) -> NodeFailure {
         let mut failed = self.leading.failed.clone();
         loop {
             if let Some(error) = failed.borrow_and_update().clone() {
@@ -168,11 +202,14 @@ impl Node {
 
 /// Runs the stages of a start. From `taken_over` on, the executor owns the programs that an earlier node left
 /// running.
-async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>) -> Result<Node, StartError> {
+async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over: &mut Option<Executor>) -> Result<Node, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let certificates = Certificates::open(&config.tls, config.login.certificates.as_ref().map(|settings| &*settings.ca))?;
     let packs = LookedFor::begin(&config)?;
-    let opened = open(&config, &*clock)?;
+    let opened = match config.database {
+        None => open_after(&config, &*clock, &standby)?,
+        Some(_) => wait_and_open(&config, &clock, standby).await?,
+    };
     let settings = settings(&config);
     let caps = Caps { open_work: settings.open_work_max, workers: settings.workers_in_all() };
     let around = Around { clock, settings, queues: memory::queues(config.memory_bytes, caps) };
@@ -227,6 +264,43 @@ async fn start(config: Config, over: LogOver, taken_over: &mut Option<Executor>)
         housekeeper,
         certificates,
     })
+}
+
+/// Opens the log on a thread of its own, because that may wait for another node's end. Answers callers meanwhile.
+async fn wait_and_open(config: &Config, clock: &Arc<dyn Clock>, standby: Arc<Standby>) -> Result<Opened, StartError> {
+    let (settings, clock, mut waits_for) = (config.clone(), clock.clone(), standby.waits_for());
+    let mut opening = tokio::task::spawn_blocking(move || open_after(&settings, &*clock, &standby));
+    let opened = tokio::select! {
+        opened = &mut opening => opened,
+        Ok(_) = async { waits_for.wait_for(Option::is_some).await.map(drop) } => {
+            let answering = answer_meanwhile(config, waits_for.clone()).await?;
+            let opened = opening.await;
+            if let Some(answering) = answering {
+                // The address is free once the task is gone.
+                answering.abort();
+                let _ = answering.await;
+            }
+            opened
+        }
+    };
+    opened.unwrap_or_else(|error| Err(machine("opening the log", &error)))
+}
+
+/// Listens, and answers that the node waits for its log. A node that serves TLS does not listen before it has the log.
+async fn answer_meanwhile(
+    config: &Config,
+    waits_for: watch::Receiver<Option<String>>,
+) -> Result<Option<tokio::task::JoinHandle<()>>, StartError> {
+    if config.tls.is_set() {
+        return Ok(None);
+    }
+    let listening = tokio::net::TcpListener::bind(config.listen).await;
+    let listener = listening.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
+    Ok(Some(tokio::spawn(async move {
+        if let Err(error) = ensue_api::standby::serve(listener, waits_for).await {
+            tracing::warn!(%error, "the node cannot answer while it waits for its log");
+        }
+    })))
 }
 
 impl Edges {

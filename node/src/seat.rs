@@ -9,6 +9,7 @@ pub(crate) mod follow;
 pub(crate) mod lead;
 pub mod open;
 mod space;
+pub mod standby;
 pub(crate) mod stores;
 mod telemetry;
 pub(crate) mod work;

@@ -7,7 +7,7 @@ use ensue_store::master_key::MasterKeyError;
 use ensue_store::state_folder::StateFolderError;
 use thiserror::Error;
 
-use crate::backend::{FolderError, OpenError};
+use crate::backend::{FolderError, StorageError};
 use crate::catalogs::CatalogError;
 use crate::certificates::TlsError;
 use crate::config::ConfigError;
@@ -21,10 +21,10 @@ pub enum StartError {
     #[error(transparent)]
     #[explain(transparent)]
     DataDir(#[from] FolderError),
-    /// A file of the directory cannot be opened.
+    /// The storage cannot be opened.
     #[error(transparent)]
     #[explain(transparent)]
-    File(#[from] OpenError),
+    Storage(#[from] StorageError),
     /// The state folder cannot be used.
     #[error(transparent)]
     #[explain(transparent)]
@@ -72,6 +72,10 @@ pub enum StartError {
         hint = "keep a copy; `ensue log verify --data DIR` reports where it differs; if you restored a backup, run `ensue restore accept --data DIR`"
     )]
     Chain(String),
+    /// The packs in the database and their copies in the data directory cannot be exchanged.
+    #[error("the packs of the database cannot be copied to and from the data directory: {0}")]
+    #[explain(slug = "catalog-unbuildable")]
+    PackArchive(String),
     /// The log failed while the start wrote to it.
     #[error("the log failed while the node started: {0}")]
     #[explain(

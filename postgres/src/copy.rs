@@ -4,11 +4,13 @@ use std::time::Instant;
 
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::LogId;
+use ensue_engine::ports::{Log as _, VaultError};
 use ensue_store::transfer::{Source, TransferError, transfer};
 use ensue_store::verify::{Verified, VerifyError, verify};
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::beside::{Lead, PostgresEnvelopes, PostgresPacks};
 use crate::database::{Database, STATEMENT_TIMEOUT};
 use crate::error::DatabaseError;
 use crate::lease::Node;
@@ -29,6 +31,14 @@ pub enum CopyIntoError {
     #[error(transparent)]
     #[explain(transparent)]
     Transfer(#[from] TransferError),
+    /// The secrets were not copied.
+    #[error(transparent)]
+    #[explain(transparent)]
+    Secrets(#[from] VaultError),
+    /// The packs were not copied.
+    #[error("the packs were not copied: {0}")]
+    #[explain(slug = "catalog-unbuildable", fault = World, hint = "copy the log again once the reason is gone: the next copy replaces this one")]
+    Packs(String),
     /// The copy differs from its source.
     #[error(transparent)]
     #[explain(transparent)]
@@ -37,14 +47,23 @@ pub enum CopyIntoError {
 
 impl Database {
     /// Copies a log that nobody writes to. What an interrupted copy left is removed first. `progress` receives the number of
-    /// records that are copied, and then of those that are verified.
-    pub fn copy_from(&self, log: LogId, from: &dyn Source, mut progress: impl FnMut(CopyStep, u64)) -> Result<Verified, CopyIntoError> {
+    /// records that are copied, and then of those that are verified. `beside` copies the secrets and the packs.
+    pub fn copy_from(
+        &self,
+        log: LogId,
+        from: &dyn Source,
+        mut progress: impl FnMut(CopyStep, u64),
+        beside: impl FnOnce(PostgresEnvelopes, PostgresPacks) -> Result<(), CopyIntoError>,
+    ) -> Result<Verified, CopyIntoError> {
         let head = from.head().map_err(TransferError::Read)?;
         let mut target = self.begin_copy(log)?;
         transfer(from, &mut target, |done| progress(CopyStep::Copying, done))?;
         let session = self.connect(Purpose::Read, "copy")?;
         let reader = PostgresLogReader::of(self, session, log, target.number());
         let verified = verify(&reader, Some(head), |at| progress(CopyStep::Verifying, at.0))?;
+        let lead = Lead::default();
+        lead.note(target.epoch());
+        beside(PostgresEnvelopes::open(self, log, lead.clone())?, PostgresPacks::open(self, log, lead)?)?;
         self.finish_copy(log)?;
         Ok(verified)
     }

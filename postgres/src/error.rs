@@ -104,6 +104,29 @@ pub enum DatabaseError {
         /// How long a node must be silent before its lease is over.
         seconds: u64,
     },
+    /// Another node took the log over.
+    #[error("another node leads log {log} by now, so this one changed nothing")]
+    #[explain(slug = "log-led-elsewhere", fault = Conflict, hint = "start this node again: it waits until the other one is gone")]
+    NotLeading {
+        /// The log.
+        log: LogId,
+    },
+    /// The caller stopped waiting for the log.
+    #[error("the node was stopped while it waited for log {log}")]
+    #[explain(slug = "log-led-elsewhere", fault = Conflict)]
+    GaveUp {
+        /// The log.
+        log: LogId,
+    },
+    /// There are logs of several installations.
+    #[error("{at} has {count} logs, and a node uses the only one of its database")]
+    #[explain(slug = "several-logs", fault = Conflict, hint = "give each installation a database of its own; `ensue log copy` copies a log into one")]
+    Several {
+        /// The server and the database.
+        at: String,
+        /// How many there are.
+        count: usize,
+    },
     /// A statement failed.
     #[error("{at} failed: {why}")]
     #[explain(slug = "database-failed", fault = Unavailable, hint = "read the log of the database server")]

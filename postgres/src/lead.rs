@@ -16,7 +16,10 @@ use crate::log::{Led, PostgresLog};
 use crate::session::{Purpose, Session};
 
 /// How often a waiting node looks at the beats of the leader.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How often a waiting node tries to reach a database that it cannot reach.
+const REACH_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a take-over is tried if other nodes try at the same moment.
 const TRIES_MAX: usize = 5;
@@ -30,31 +33,70 @@ pub enum IfLed {
     Fail,
 }
 
+/// What a node waits for that wants to lead a log.
+#[derive(Clone, Copy, Debug)]
+pub enum WaitsFor<'w> {
+    /// The end of the lease of the node with this name.
+    Leader(&'w str),
+    /// The database, which cannot be reached.
+    Database(&'w DatabaseError),
+}
+
+/// Whether a node continues to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// It waits.
+    GoOn,
+    /// It gives up.
+    GiveUp,
+}
+
 impl Database {
     /// Opens the log for writing, under a new epoch. The log is created if necessary.
     pub fn lead(&self, log: LogId, node: &Node, if_led: IfLed) -> Result<PostgresLog, DatabaseError> {
-        let mut session = self.connect(Purpose::Write, &format!("{}/{log}", node.name))?;
-        let row = match self.find(&mut session, log)? {
-            Some(row) => row,
-            None => self.create(&mut session, log, "open")?,
+        let begin = Instant::now();
+        self.lead_after(log, node, &mut |waits_for| match (waits_for, if_led) {
+            (WaitsFor::Leader(_), IfLed::WaitFor(most)) if begin.elapsed() < most => Waiting::GoOn,
+            (WaitsFor::Leader(_) | WaitsFor::Database(_), IfLed::WaitFor(_) | IfLed::Fail) => Waiting::GiveUp,
+        })
+    }
+
+    /// Opens the log for writing once no other node leads it. `wait` is called again and again until then.
+    pub fn lead_after(&self, log: LogId, node: &Node, wait: &mut dyn FnMut(WaitsFor<'_>) -> Waiting) -> Result<PostgresLog, DatabaseError> {
+        let mut observed = Observed::default();
+        let taken = loop {
+            let failure = match self.take(log, node, &mut observed, wait) {
+                Err(error @ (DatabaseError::Unavailable(..) | DatabaseError::Failed { .. })) => error,
+                taken => break taken?,
+            };
+            // The state of the leader is unknown meanwhile, and the leader cannot beat either.
+            observed.interrupted();
+            if wait(WaitsFor::Database(&failure)) == Waiting::GiveUp {
+                return Err(failure);
+            }
+            thread::sleep(REACH_EVERY);
         };
-        // A node beats before it leads, so that it can be observed from the beginning.
-        beat(&mut session, node).map_err(|meaning| self.failed(&meaning))?;
-        let epoch = self.take(&mut session, log, row, node, if_led)?;
-        let beating = Beating::start(self.clone(), node.clone()).map_err(|error| DatabaseError::Failed {
+        let Taken { session, number, epoch } = taken;
+        let beating = Beating::start(self.clone(), node.clone(), (number, epoch)).map_err(|error| DatabaseError::Failed {
             at: self.shown().to_owned(),
             why: format!("the thread of the lease cannot be started: {error}"),
         })?;
-        let number = self.row(&mut session, log)?.map(|row| row.number);
-        let number = number.ok_or_else(|| DatabaseError::NoLog { at: self.shown().to_owned(), log })?;
         PostgresLog::of(self.clone(), Led { session, id: log, number, epoch, node: node.clone(), beating: Some(beating) })
     }
 
     /// Waits until no other node leads the log, and takes it.
-    fn take(&self, session: &mut Session, log: LogId, first: LogRow, node: &Node, if_led: IfLed) -> Result<Epoch, DatabaseError> {
-        let begin = Instant::now();
-        let mut row = first;
-        let mut observed = Observed::default();
+    fn take(
+        &self,
+        log: LogId,
+        node: &Node,
+        observed: &mut Observed,
+        wait: &mut dyn FnMut(WaitsFor<'_>) -> Waiting,
+    ) -> Result<Taken, DatabaseError> {
+        let mut session = self.connect(Purpose::Write, &format!("{}/{log}", node.name))?;
+        let mut row = match self.find(&mut session, log)? {
+            Some(row) => row,
+            None => self.create(&mut session, log, "open")?,
+        };
         let mut watched = (row.leader, row.epoch);
         let mut tries = 0;
         loop {
@@ -63,7 +105,7 @@ impl Database {
             }
             let leader = row.leader.filter(|leader| *leader != node.id);
             let known = match leader {
-                Some(leader) => self.node(session, leader)?,
+                Some(leader) => self.node(&mut session, leader)?,
                 None => None,
             };
             let is_over = match &known {
@@ -73,17 +115,21 @@ impl Database {
             };
             if is_over {
                 tries += 1;
-                match self.try_lead(session, &row, node, known.as_ref().map(|(_, beats)| *beats))? {
-                    Some(epoch) => return Ok(epoch),
+                // A node beats before it leads, so that it can be observed from the beginning.
+                beat(&mut session, node).map_err(|meaning| self.failed(&meaning))?;
+                match self.try_lead(&mut session, &row, node, known.as_ref().map(|(_, beats)| *beats))? {
+                    Some(epoch) => return Ok(Taken { number: row.number, session, epoch }),
                     None if tries >= TRIES_MAX => return Err(led(log, known)),
                     None => {}
                 }
-            } else if matches!(if_led, IfLed::Fail) || matches!(if_led, IfLed::WaitFor(most) if begin.elapsed() >= most) {
-                return Err(led(log, known));
             } else {
+                let name = known.as_ref().map_or("another node", |(name, _)| name);
+                if wait(WaitsFor::Leader(name)) == Waiting::GiveUp {
+                    return Err(led(log, known));
+                }
                 thread::sleep(LOOK_EVERY);
             }
-            row = self.row(session, log)?.ok_or_else(|| DatabaseError::NoLog { at: self.shown().to_owned(), log })?;
+            row = self.row(&mut session, log)?.ok_or_else(|| DatabaseError::NoLog { at: self.shown().to_owned(), log })?;
             if (row.leader, row.epoch) != watched {
                 watched = (row.leader, row.epoch);
                 observed.interrupted();
@@ -107,6 +153,13 @@ impl Database {
         let rows = rows.map_err(|meaning| self.failed(&meaning))?;
         Ok(rows.first().map(|row| (row.get(0), row.get(1))))
     }
+}
+
+/// A log that was taken.
+struct Taken {
+    session: Session,
+    number: i32,
+    epoch: Epoch,
 }
 
 fn led(log: LogId, known: Option<(String, i64)>) -> DatabaseError {

@@ -3,6 +3,8 @@
 //! No clocks are compared: a lease is over for an observer who has read the same count of beats for some time of the
 //! observer's own monotonic clock.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -65,35 +67,59 @@ pub(crate) fn release(session: &mut Session, number: i32, node: Uuid, epoch: Epo
     session.query("SELECT ensue.release($1, $2, $3)", &[&number, &node, &epoch.0.cast_signed()], deadline).map(|_| ())
 }
 
+/// Whether a log is still led by the node that was given it; a clone watches the same one.
+#[derive(Clone, Debug, Default)]
+pub struct LeadWatch(Arc<AtomicBool>);
+
+impl LeadWatch {
+    /// Returns true once another node leads the log.
+    pub fn is_lost(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The thread that beats for a node. It ends when this is dropped.
 pub(crate) struct Beating {
     /// The thread hears that this is gone. It is not waited for, because it may wait for a database that is gone.
     _stop: SyncSender<()>,
+    pub(crate) watch: LeadWatch,
 }
 
 impl Beating {
-    /// Starts the thread.
-    pub(crate) fn start(database: Database, node: Node) -> std::io::Result<Self> {
+    /// Starts the thread, which also looks whether the node still leads the log with this number under this epoch.
+    pub(crate) fn start(database: Database, node: Node, (number, epoch): (i32, Epoch)) -> std::io::Result<Self> {
         let (stop, stopped) = mpsc::sync_channel::<()>(0);
+        let watch = LeadWatch::default();
+        let noted = watch.clone();
         thread::Builder::new().name("postgres-lease".to_owned()).spawn(move || {
             let mut session: Option<Session> = None;
             loop {
                 if session.as_ref().is_none_or(Session::is_closed) {
                     session = database.connect(Purpose::Beat, &format!("{}/lease", node.name)).ok();
                 }
-                if let Some(open) = session.as_mut()
-                    && let Err(why) = beat(open, &node)
-                {
-                    tracing::warn!(why = %why, "the node could not renew its lease");
-                    session = None;
+                if let Some(open) = session.as_mut() {
+                    match beat(open, &node).and_then(|()| epoch_of(open, number)) {
+                        Ok(now) => noted.0.store(now != epoch, Ordering::Relaxed),
+                        Err(why) => {
+                            tracing::warn!(why = %why, "the node could not renew its lease");
+                            session = None;
+                        }
+                    }
                 }
                 if !matches!(stopped.recv_timeout(BEAT_EVERY), Err(RecvTimeoutError::Timeout)) {
                     break;
                 }
             }
         })?;
-        Ok(Self { _stop: stop })
+        Ok(Self { _stop: stop, watch })
     }
+}
+
+/// Returns the newest epoch of a log.
+fn epoch_of(session: &mut Session, number: i32) -> Result<Epoch, Meaning> {
+    let rows = session.query("SELECT epoch FROM ensue.logs WHERE number = $1", &[&number], Instant::now() + STATEMENT_TIMEOUT)?;
+    let row = rows.first().ok_or_else(|| Meaning::Refused("the row of the log is gone".to_owned()))?;
+    Ok(Epoch(row.get::<_, i64>(0).unsigned_abs()))
 }
 
 #[cfg(test)]

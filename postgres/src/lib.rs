@@ -1,17 +1,20 @@
 //! The log on PostgreSQL.
 //!
 //! Read in this order: [`Database`] is a database by its address, with the checks of its server; `schema` creates the
-//! tables and functions, which are in `migrations/postgres`; `lease` and `lead` give a log to one node at a time; [`PostgresLog`]
-//! appends with one call of a function, and settles unknown outcomes; [`PostgresLogReader`] reads. `session`, `io` and
-//! `classify` are the connection below them.
+//! tables and functions, which are in `migrations/postgres`; `lease` and `lead` give a log to one node at a time;
+//! [`PostgresLog`] appends with one call of a function, and settles unknown outcomes; [`PostgresLogReader`] reads;
+//! [`PostgresEnvelopes`] and [`PostgresPacks`] are the secrets and packs beside the log. `session`, `io` and `classify`
+//! are the connection below them.
 //!
 //! [The decisions](../../docs/decisions/postgres-append.md) have the reasons.
 
+mod beside;
 mod check;
 mod classify;
 mod copy;
 mod database;
 mod error;
+mod health;
 mod io;
 mod lead;
 mod lease;
@@ -21,10 +24,12 @@ mod schema;
 mod session;
 mod wire;
 
+pub use beside::{Lead, PostgresEnvelopes, PostgresPacks, StoredFile};
 pub use copy::{CopyIntoError, CopyStep};
 pub use database::Database;
 pub use error::DatabaseError;
-pub use lead::IfLed;
-pub use lease::{LEASE, Node, Observed};
+pub use health::{Health, Standbys};
+pub use lead::{IfLed, Waiting, WaitsFor};
+pub use lease::{LEASE, LeadWatch, Node, Observed};
 pub use log::{APPEND_PATIENCE, PostgresLog};
 pub use reader::PostgresLogReader;

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::classify::Meaning;
 use crate::database::{Database, STATEMENT_TIMEOUT};
 use crate::error::DatabaseError;
-use crate::lease::{Beating, Node, release};
+use crate::lease::{Beating, LeadWatch, Node, release};
 use crate::reader::PostgresLogReader;
 use crate::schema::schema_of;
 use crate::session::{Purpose, Session};
@@ -67,7 +67,8 @@ pub struct PostgresLog {
     now: Timestamp,
     /// The first position for which there may be no part.
     parts_end: u64,
-    _beating: Option<Beating>,
+    /// Absent for the target of a copy, which nobody else may lead.
+    beating: Option<Beating>,
 }
 
 /// When keys are removed.
@@ -142,7 +143,7 @@ impl PostgresLog {
             statements: Statements::of(number),
             now: Timestamp::from_micros(i64::MIN),
             parts_end: 0,
-            _beating: beating,
+            beating,
         };
         let failed = |why: String| DatabaseError::Failed { at: log.database.shown().to_owned(), why };
         let head = log.head().map_err(|error| failed(error.to_string()))?;
@@ -201,6 +202,11 @@ impl PostgresLog {
                 Err(_) => thread::sleep(PAUSE_MIN),
             }
         }
+    }
+
+    /// Returns the watch that says whether another node leads the log by now.
+    pub fn lead_watch(&self) -> LeadWatch {
+        self.beating.as_ref().map(|beating| beating.watch.clone()).unwrap_or_default()
     }
 
     /// Returns the number of the log in its database.
@@ -433,10 +439,12 @@ impl Log for PostgresLog {
 impl Drop for PostgresLog {
     /// Releases the log, so that the next node need not wait. If that fails, the lease runs out.
     fn drop(&mut self) {
-        let mut slot = self.session.borrow_mut();
-        if let Some(session) = slot.as_mut() {
-            let _ = release(session, self.number, self.node.id, self.epoch);
+        // The thread must not beat again after the node is forgotten.
+        if self.beating.take().is_none() {
+            return;
         }
+        // An idle node has no connection.
+        let _ = self.with_session(|session| release(session, self.number, self.node.id, self.epoch));
     }
 }
 

@@ -141,7 +141,10 @@ mod tests {
     fn functions_of_the_migrations_are_found() {
         let names = |text: &str| functions(text).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names(&CELL.concat()), ["beat", "lead", "release"]);
-        assert_eq!(names(&with_names(&LOG.concat(), 7)), ["make_parts", "append", "settle", "forget"]);
+        assert_eq!(
+            names(&with_names(&LOG.concat(), 7)),
+            ["make_parts", "append", "settle", "forget", "put_secrets", "remove_secret", "put_pack"]
+        );
     }
 
     #[test]

@@ -7,7 +7,8 @@ use ensue_store::memory::MemoryLog;
 use ensue_store::verify::{VerifyError, verify};
 use ensue_test_support::records::{LOG, Writer, event, event_id, read_all, reseal};
 
-use crate::server::{Server, is_missing, node};
+use crate::nodes::node;
+use crate::server::{Server, is_missing};
 
 #[test]
 fn records_and_chain_are_those_of_every_other_log() {

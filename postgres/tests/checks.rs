@@ -6,7 +6,8 @@ use ensue_engine::explain::Explain;
 use ensue_postgres::{Database, DatabaseError, IfLed};
 use ensue_test_support::records::{LOG, Writer};
 
-use crate::server::{Server, is_missing, node};
+use crate::nodes::node;
+use crate::server::{Server, is_missing};
 
 fn refusal(address: &str) -> DatabaseError {
     Database::at(address).unwrap().prepare().unwrap_err()

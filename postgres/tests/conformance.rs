@@ -6,7 +6,8 @@ use ensue_engine::ids::LogId;
 use ensue_engine::ports::Log;
 use ensue_postgres::{Database, IfLed};
 
-use crate::server::{Server, node};
+use crate::nodes::node;
+use crate::server::Server;
 
 /// Runs each case on PostgreSQL, each time empty.
 macro_rules! on_every_log {

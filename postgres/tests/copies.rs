@@ -12,7 +12,8 @@ use ensue_store::verify::verify;
 use ensue_test_support::records::{DAY, LOG, Writer, dedupe_key, event, read_all, seen_at};
 use tempfile::TempDir;
 
-use crate::server::{Server, is_missing, node};
+use crate::nodes::node;
+use crate::server::{Server, is_missing};
 
 /// Writes a log of three epochs with batches of several sizes and keys. Returns its folder and its head.
 fn sqlite_log() -> (TempDir, Head) {
@@ -42,7 +43,7 @@ fn copied_log_has_the_same_records_chain_epochs_and_keys() {
     }
     let (folder, head) = sqlite_log();
     let (_, database) = Server::shared().database();
-    let verified = database.copy_from(LOG, &open(&folder), |_, _| ()).unwrap();
+    let verified = database.copy_from(LOG, &open(&folder), |_, _| (), |_, _| Ok(())).unwrap();
     assert_eq!(verified.head, head);
     let copy = PostgresLogReader::open(&database, LOG).unwrap();
     assert_eq!(read_all(&copy), read_all(&open(&folder)));
@@ -74,7 +75,7 @@ fn existing_log_is_not_overwritten() {
     let (folder, _) = sqlite_log();
     let (_, database) = Server::shared().database();
     drop(database.lead(LOG, &node(1), IfLed::Fail).unwrap());
-    let error = database.copy_from(LOG, &open(&folder), |_, _| ()).unwrap_err();
+    let error = database.copy_from(LOG, &open(&folder), |_, _| (), |_, _| Ok(())).unwrap_err();
     assert!(matches!(error, CopyIntoError::Database(DatabaseError::Exists { .. })), "{error}");
     assert_eq!(error.slug(), "copy-target-not-empty");
 }
@@ -128,8 +129,8 @@ fn interrupted_copy_cannot_be_opened_and_is_replaced() {
     }
     let (folder, head) = sqlite_log();
     let (_, database) = Server::shared().database();
-    assert!(database.copy_from(LOG, &Damaged(open(&folder)), |_, _| ()).is_err());
+    assert!(database.copy_from(LOG, &Damaged(open(&folder)), |_, _| (), |_, _| Ok(())).is_err());
     let Err(error) = database.lead(LOG, &node(1), IfLed::Fail) else { panic!("half a log was opened") };
     assert_eq!(error.slug(), "log-copy-unfinished");
-    assert_eq!(database.copy_from(LOG, &open(&folder), |_, _| ()).unwrap().head, head);
+    assert_eq!(database.copy_from(LOG, &open(&folder), |_, _| (), |_, _| Ok(())).unwrap().head, head);
 }

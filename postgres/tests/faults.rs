@@ -12,8 +12,9 @@ use ensue_postgres::{Database, IfLed, PostgresLog};
 use ensue_store::verify::verify;
 use ensue_test_support::records::{DAY, LOG, Writer, dedupe_key, event, read_all, seen_at};
 
+use crate::nodes::node;
 use crate::proxy::{Fault, Proxy, Way};
-use crate::server::{Server, is_missing, node};
+use crate::server::{Server, is_missing};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -8,7 +8,8 @@ use ensue_engine::record::{Epoch, Position};
 use ensue_postgres::{Database, DatabaseError, IfLed, LEASE};
 use ensue_test_support::records::{LOG, Writer};
 
-use crate::server::{Server, is_missing, node};
+use crate::nodes::node;
+use crate::server::{Server, is_missing};
 
 const LONG: IfLed = IfLed::WaitFor(Duration::from_secs(60));
 

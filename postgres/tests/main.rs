@@ -10,5 +10,7 @@ mod conformance;
 mod copies;
 mod faults;
 mod leases;
+mod nodes;
 mod proxy;
+mod secrets;
 mod server;

@@ -10,9 +10,6 @@ use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ensue_postgres::{Database, Node};
-use uuid::Uuid;
-
 /// How long a server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -136,10 +133,18 @@ impl Server {
     }
 
     fn on(folder: PathBuf) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = Self { child: Mutex::new(Self::spawn(&folder, port)), folder, port };
-        server.wait();
-        server
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut child = Self::spawn(&folder, port);
+            // Another process may have taken the port meanwhile. Then the server ends at once.
+            thread::sleep(Duration::from_millis(200));
+            if child.try_wait().unwrap().is_none() {
+                let server = Self { child: Mutex::new(child), folder, port };
+                server.wait();
+                return server;
+            }
+        }
+        panic!("the server does not start: {}", fs::read_to_string(folder.join("log")).unwrap());
     }
 
     fn spawn(folder: &Path, port: u16) -> Child {
@@ -246,14 +251,6 @@ impl Server {
         format!("postgres://ensue@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Opens a new database with the tables of Ensue.
-    pub(crate) fn database(&self) -> (String, Database) {
-        let name = self.new_database();
-        let database = Database::at(&self.address(&name)).unwrap();
-        database.prepare().unwrap();
-        (name, database)
-    }
-
     /// Starts a server on a copy of another one's data, after `change` was made to the copy.
     pub(crate) fn start_copy(of: &Self, change: impl FnOnce(&Path)) -> Self {
         let folder = new_folder();
@@ -271,9 +268,4 @@ impl Drop for Server {
         let _ = child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
-}
-
-/// Returns a node.
-pub(crate) fn node(number: u128) -> Node {
-    Node { id: Uuid::from_u128(number), name: format!("node-{number}") }
 }

@@ -72,8 +72,9 @@ pub fn copy(from: &DataDir, to: &Path, format: Format, progress: CopyProgress<'_
     copied
 }
 
-/// Creates a directory that has only a log, at `to`, which must be empty or missing. `write` creates the file of the log at the
-/// path that it is given; the file gets to its place last. If `write` fails, nothing is left.
+/// Creates a directory with a log, at `to`, which must be empty or missing. `write` creates the file of the log at the path that
+/// it is given, and may create other files of a data directory beside it; the log gets to its place last. If `write` fails,
+/// nothing is left.
 pub fn new_log_in<T, E: From<CopyError>>(to: &Path, write: impl FnOnce(&Path) -> Result<T, E>) -> Result<T, E> {
     demand_empty(to)?;
     let is_new = !to.exists();
@@ -93,6 +94,11 @@ fn write_log<T, E: From<CopyError>>(to: &DataDir, write: impl FnOnce(&Path) -> R
     sync::make_folder(&unfinished_folder).map_err(failed)?;
     let unfinished = unfinished_folder.join("log.sqlite");
     let written = write(&unfinished)?;
+    for entry in fs::read_dir(&unfinished_folder).map_err(failed)? {
+        let beside = entry.map_err(failed)?.path();
+        let Some(name) = beside.file_name().filter(|_| beside != unfinished) else { continue };
+        fs::rename(&beside, to.path().join(name)).map_err(failed)?;
+    }
     fs::rename(&unfinished, to.log()).and_then(|()| fs::remove_dir_all(&unfinished_folder)).map_err(failed)?;
     sync::sync_folder(to.path()).map_err(failed)?;
     Ok(written)

@@ -85,6 +85,11 @@ impl DataDir {
         self.path.join("log.sqlite")
     }
 
+    /// The id of the log that the directory belongs to, if that log is in a database.
+    pub fn log_elsewhere(&self) -> PathBuf {
+        self.path.join("log-elsewhere")
+    }
+
     /// The sealed secrets.
     pub fn vault(&self) -> PathBuf {
         self.path.join("vault.sqlite")

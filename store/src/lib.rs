@@ -2,7 +2,7 @@
 //!
 //! Read in this order: [`sqlite`] and [`memory`] each hold one implementation of every port; [`batch`], [`row`],
 //! [`contents`] and [`found`] are what logs in databases have in common; [`encode`] compresses bodies; [`settled`] looks up commits
-//! with an unknown outcome; [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets; [`outputs`] keeps
+//! with an unknown outcome; [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets, which [`stored_vault`] keeps in a table; [`outputs`] keeps
 //! the output of attempts, and [`blobs`] their artifacts, both as long as [`retention`] allows; [`data_dir`] and
 //! [`state_folder`] are the places on disk, and [`copy`] copies the first; [`transfer`] copies a log to another store; [`checkpoints`] are saved states.
 //!
@@ -27,6 +27,7 @@ mod space;
 pub mod spare;
 pub mod sqlite;
 pub mod state_folder;
+pub mod stored_vault;
 pub mod sync;
 pub mod transfer;
 pub mod vault;

@@ -92,7 +92,7 @@ pub(crate) fn parent(path: &Path) -> &Path {
 }
 
 /// Replaces the file at `path` with `content`, completely or not at all, readable by the owner only.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = parent(path);
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");

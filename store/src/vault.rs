@@ -165,10 +165,6 @@ impl Sealer {
         Self { masters: RwLock::new(masters.into()), log }
     }
 
-    pub(crate) fn log(&self) -> LogId {
-        self.log
-    }
-
     fn masters(&self) -> MasterKeys {
         self.masters.read().unwrap_or_else(PoisonError::into_inner).clone()
     }

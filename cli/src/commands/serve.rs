@@ -3,12 +3,14 @@
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ensue_engine::explain::Explain;
-use ensue_node::config::Reread;
-use ensue_node::{CertificateNews, Certificates, Config, LogOver, Node, PacksNews, PageServing};
+use ensue_node::config::{DatabaseAddress, Reread};
+use ensue_node::{CertificateNews, Certificates, Config, LogOver, Node, PacksNews, PageServing, Standby};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Asking;
@@ -36,6 +38,10 @@ pub(crate) struct Serve {
     /// The data directory. It is created if it does not exist [default: ./ensue-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The PostgreSQL database that has the log, instead of the data directory: `postgres://USER@HOST/DATABASE`. While
+    /// another node leads the log, this one waits.
+    #[arg(long, value_name = "URL")]
+    database: Option<DatabaseAddress>,
     /// The folder of packs [default: ./packs].
     #[arg(long, value_name = "DIR")]
     packs: Option<PathBuf>,
@@ -104,6 +110,7 @@ impl Serve {
         }
         config.listen = self.listen.unwrap_or(config.listen);
         config.data = self.data.unwrap_or(config.data);
+        config.database = self.database.or(config.database);
         config.packs = self.packs.unwrap_or(config.packs);
         config.master_key = self.master_key.or(config.master_key);
         config.tls.cert = self.tls_cert.or(config.tls.cert);
@@ -150,7 +157,26 @@ async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Out
     let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| stopped("Ctrl-C", error))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| stopped("SIGTERM", error))?;
     let hangup = config.tls.is_set().then(|| signal(SignalKind::hangup())).transpose().map_err(|error| stopped("SIGHUP", error))?;
-    let mut node = Node::start_over(config, over(slow_disk)).await.map_err(|error| Failure::explained(&error))?;
+    let standby = Arc::new(Standby::default());
+    let mut waits_for = standby.waits_for();
+    let mut node = {
+        let mut starting = pin!(Node::start_after(config, over(slow_disk), standby.clone()));
+        loop {
+            tokio::select! {
+                started = &mut starting => match started {
+                    // A person ended the wait, which is no failure.
+                    Err(_) if standby.has_ended_the_wait() => return Ok(()),
+                    started => break started.map_err(|error| Failure::explained(&error))?,
+                },
+                _ = interrupt.recv() => standby.give_up(),
+                _ = terminate.recv() => standby.give_up(),
+                Ok(()) = waits_for.changed() => match &*waits_for.borrow_and_update() {
+                    Some(what) => voice.inform(&format!("waiting: {what}; this node takes over when that ends")),
+                    None => voice.inform(&"the log is free, and this node takes it over"),
+                },
+            }
+        }
+    };
     for warning in node.warnings() {
         voice.warn(&warning);
     }
@@ -168,16 +194,26 @@ async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Out
         voice.inform(&"this is the first start: the token on standard output is an admin token, and is not shown again");
         voice.show_token(&String::from_utf8_lossy(token.reveal()));
     }
+    // A signal that came while the node started ends it now.
+    let is_to_stop = async {
+        if !standby.has_given_up() {
+            std::future::pending::<()>().await;
+        }
+    };
     let packs_news = node.packs_news();
     let certificates = node.certificates().zip(hangup);
     tokio::select! {
+        () = is_to_stop => {}
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
         () = tell_news(packs_news, voice) => {}
         () = tell_of_certificates(certificates, voice) => {}
         failure = node.failed() => {
             node.leave().await;
-            let hint = "start the node again; if it fails in the same way, run `ensue log verify --data DIR` to check the log";
+            let hint = match failure.is_deposed() {
+                true => "start the node again: it waits until the other one is gone",
+                false => "start the node again; if it fails in the same way, run `ensue log verify --data DIR` to check the log",
+            };
             return Err(Failure::with(Exit::Internal, failure.to_string()).hint(hint));
         }
     }

@@ -1,5 +1,5 @@
 //! The backend in a data directory: the log, the secrets and the read models in SQLite files, the outputs and
-//! artifacts in folders. No other file of the node names a concrete store.
+//! artifacts in folders. Beside `postgres.rs`, no other file of the node names a concrete store.
 
 use std::any::Any;
 use std::io;
@@ -15,13 +15,15 @@ use ensue_store::retention::{Round, Step};
 use ensue_store::settled::Settled;
 use ensue_store::sqlite::Place;
 use ensue_store::sqlite::log::{SqliteLog, SqliteLogReader, logs_at};
-use ensue_store::sqlite::vault::SqliteVault;
+use ensue_store::sqlite::vault::{SqliteEnvelopes, SqliteVault};
 use ensue_store::sqlite::views::SqliteViews;
+use ensue_store::stored_vault::Envelopes;
 use ensue_store::transfer::{Source, TransferError, transfer};
 use ensue_store::vault::SealedVault;
 use ensue_views::{ViewError, ViewReader};
 
-use super::{Backend, Expiring, KeptBlobs, KeptOutputs, Look, Views};
+use super::postgres::noted;
+use super::{Backend, Expiring, KeptBlobs, KeptOutputs, Look, StorageError, Views};
 
 /// The data directory of a node, held exclusively by this process.
 pub use ensue_store::data_dir::DataDir as Folder;
@@ -47,6 +49,21 @@ pub fn sources_in(folder: &Folder) -> Result<Vec<LogSource>, OpenError> {
     let place = Places::of(folder).log;
     let open = |log: LogId| Ok((log, Box::new(SqliteLogReader::open_at(&place, log)?) as Box<dyn Source>));
     logs_at(&place)?.into_iter().map(open).collect()
+}
+
+/// Opens the sealed secrets of a data directory that no node uses; `None` if it has none.
+pub fn secrets_in(folder: &Folder, log: LogId) -> Result<Option<Box<dyn Envelopes>>, OpenError> {
+    let place = Places::of(folder).vault;
+    if !(place.files.exists)(&place.path) {
+        return Ok(None);
+    }
+    Ok(Some(Box::new(SqliteEnvelopes::open_at(&place, log)?)))
+}
+
+/// Creates the file for sealed secrets that are copied from another store, beside the file of their log.
+pub fn new_secrets(log_file: &Path, log: LogId) -> Result<Box<dyn Envelopes>, OpenError> {
+    let path = log_file.with_file_name("vault.sqlite");
+    Ok(Box::new(SqliteEnvelopes::open_at(&path.as_path().into(), log)?))
 }
 
 /// Why a log was not copied into a file.
@@ -79,6 +96,8 @@ pub struct Places {
     pub outputs: PathBuf,
     /// The folder of the artifacts.
     pub blobs: PathBuf,
+    /// The note of a log in a database, if the directory belongs to one.
+    pub note: PathBuf,
 }
 
 impl Places {
@@ -86,7 +105,7 @@ impl Places {
     pub fn of(folder: &Folder) -> Self {
         let place = |path: PathBuf| path.as_path().into();
         let (log, vault, views) = (place(folder.log()), place(folder.vault()), place(folder.views()));
-        Self { log, vault, views, outputs: folder.outputs(), blobs: folder.blobs() }
+        Self { log, vault, views, outputs: folder.outputs(), blobs: folder.blobs(), note: folder.log_elsewhere() }
     }
 
     fn views_beside(&self) -> Place {
@@ -95,17 +114,20 @@ impl Places {
 }
 
 impl Backend for Places {
-    fn logs(&self) -> Result<Vec<LogId>, OpenError> {
-        logs_at(&self.log)
+    fn logs(&self) -> Result<Vec<LogId>, StorageError> {
+        Ok(logs_at(&self.log)?)
     }
 
-    fn log(&self) -> Result<Option<LogId>, OpenError> {
+    fn log(&self) -> Result<Option<LogId>, StorageError> {
+        if let Some(log) = noted(&self.note)? {
+            return Err(StorageError::InDatabase { log });
+        }
         let known = self.logs()?.first().copied();
         let is_there = |place: &Place| (place.files.exists)(&place.path);
         if known.is_none() && is_there(&self.log) && is_there(&self.vault) {
             // The vault is created after the log, so a log must have existed.
             let why = "it contains no log, but the vault next to it belongs to one".to_owned();
-            return Err(OpenError::Damaged { path: self.log.path.clone(), why });
+            return Err(OpenError::Damaged { path: self.log.path.clone(), why }.into());
         }
         Ok(known)
     }
@@ -114,23 +136,23 @@ impl Backend for Places {
         (self.vault.files.exists)(&self.vault.path)
     }
 
-    fn writer(&self, log: LogId) -> Result<Box<dyn Log>, OpenError> {
+    fn writer(&self, log: LogId) -> Result<Box<dyn Log>, StorageError> {
         Ok(Box::new(Settled::of(SqliteLog::open_at(self.log.clone(), log)?)))
     }
 
-    fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, OpenError> {
+    fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, StorageError> {
         Ok(Box::new(SqliteLogReader::open_at(&self.log, log)?))
     }
 
-    fn vault(&self, log: LogId, masters: MasterKeys) -> Result<Arc<dyn SealedVault>, OpenError> {
+    fn vault(&self, log: LogId, masters: MasterKeys) -> Result<Arc<dyn SealedVault>, StorageError> {
         Ok(Arc::new(SqliteVault::open_at(&self.vault, log, masters)?))
     }
 
-    fn views(&self, log: LogId) -> Result<Box<dyn Views>, OpenError> {
+    fn views(&self, log: LogId) -> Result<Box<dyn Views>, StorageError> {
         Ok(Box::new(SqliteViews::open_at(&self.views, log)?))
     }
 
-    fn views_beside(&self, log: LogId) -> Result<Box<dyn Views>, OpenError> {
+    fn views_beside(&self, log: LogId) -> Result<Box<dyn Views>, StorageError> {
         Ok(Box::new(SqliteViews::open_at(&Places::views_beside(self), log)?))
     }
 

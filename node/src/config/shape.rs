@@ -109,6 +109,11 @@ static SETTINGS: Shape = Shape {
         optional("page", Kind::Boolean, "Whether the node serves the page to browsers, under `/ui/`. Default: true."),
         optional("limits", Kind::Fields(&LIMITS), "Limits for a single IP address."),
         optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. Default: `./ensue-data`."),
+        optional(
+            "database",
+            Kind::Text(Form::Any),
+            "The address of a PostgreSQL database that has the log: `postgres://USER@HOST/DATABASE`. Default: the data directory has it.",
+        ),
         optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. Default: `./packs`."),
         optional(
             "workers",
@@ -848,6 +853,7 @@ inquiries: { links: false }
 page: false
 limits: { connections_per_address: 50, silent_per_address: 64 }
 data: ./data
+database: postgres://ensue@db.example.test/ensue
 packs_dir: ./packs
 workers: 8
 queues: { default: { rate: { limit: 50, per: 1s } }, heavy: { workers: 2 } }

@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// Variables that the node reads as settings, except for keys.
-const SETTINGS: [&str; 32] = [
+const SETTINGS: [&str; 33] = [
     "ENSUE_ACTIONS_AT_STOP",
     "ENSUE_ACTIONS_ISOLATION",
     "ENSUE_ACTIONS_READABLE",
@@ -15,6 +15,7 @@ const SETTINGS: [&str; 32] = [
     "ENSUE_ADMIN_TOKEN_FILE",
     "ENSUE_CORS_ORIGINS",
     "ENSUE_DATA",
+    "ENSUE_DATABASE",
     "ENSUE_EGRESS_ALLOW",
     "ENSUE_HOSTS",
     "ENSUE_LEASE",

@@ -4,17 +4,20 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ensue_engine::ids::LogId;
+use ensue_engine::ports::VaultError;
 use ensue_engine::record::Head;
 use ensue_executor::programs::count_left;
-use ensue_postgres::{CopyStep, Database, PostgresLogReader};
+use ensue_postgres::{CopyIntoError, CopyStep, Database, Lead, PostgresEnvelopes, PostgresLogReader, PostgresPacks};
 pub use ensue_store::copy::CopyStage;
 use ensue_store::copy::{copy, new_log_in};
+use ensue_store::stored_vault::copy_envelopes;
 use ensue_store::transfer::{Source, TransferError};
 use ensue_store::verify::verify;
 
 use super::OfflineError;
 pub use crate::backend::Format;
-use crate::backend::{CopiedLog, FillError, Folder, LogSource, filled, sources_in};
+use crate::backend::postgres::ArchiveInDatabase;
+use crate::backend::{CopiedLog, FillError, Folder, LogSource, PackArchive as _, filled, new_secrets, secrets_in, sources_in};
 use crate::start_error::{StartError, machine};
 
 /// Where a log is stored.
@@ -22,7 +25,7 @@ use crate::start_error::{StartError, machine};
 pub enum Location {
     /// A data directory on this machine: the log, together with everything that it refers to.
     Directory(PathBuf),
-    /// The address of a PostgreSQL database: the log alone.
+    /// The address of a PostgreSQL database: the log, the sealed secrets and the packs.
     Database(String),
 }
 
@@ -41,8 +44,8 @@ impl FromStr for Location {
     }
 }
 
-/// Copies the log of a stopped node, and between two directories also what it refers to, to a location that does not have
-/// it. Verifies the copy, and returns the copied logs. `progress` receives the stage, the number of records that are done
+/// Copies the log of a stopped node with its secrets and packs, and between two directories also its outputs and artifacts, to
+/// a location that does not have it. Verifies the copy, and returns the copied logs. `progress` receives the stage, the number of records that are done
 /// in it, and their total number.
 pub fn copy_log(
     from: &Location,
@@ -58,12 +61,40 @@ pub fn copy_log(
         (Location::Directory(_) | Location::Database(_), _) if format != Format::Current => Err(OfflineError::FormatOfDatabase),
         (Location::Directory(from), Location::Database(to)) => {
             let from = stopped(from)?;
-            into_database(sources_in(&from)?, to, &mut progress)
+            let beside = |log: LogId, mut secrets: PostgresEnvelopes, packs: PostgresPacks| {
+                if let Some(mut sealed) = secrets_in(&from, log).map_err(|error| VaultError::Store(error.to_string()))? {
+                    copy_envelopes(&mut *sealed, &mut secrets)?;
+                }
+                ArchiveInDatabase::of(packs).exchange(&from.packs()).map_err(CopyIntoError::Packs)
+            };
+            into_database(sources_in(&from)?, to, beside, &mut progress)
         }
-        (Location::Database(from), Location::Database(to)) => into_database(sources_of(from)?, to, &mut progress),
+        (Location::Database(from), Location::Database(to)) => {
+            let database = Database::at(from)?;
+            let beside = |log: LogId, mut secrets: PostgresEnvelopes, mut packs: PostgresPacks| {
+                copy_envelopes(&mut PostgresEnvelopes::open(&database, log, Lead::default())?, &mut secrets)?;
+                let mut archived = PostgresPacks::open(&database, log, Lead::default())?;
+                for pack in archived.packs()? {
+                    packs.put(&pack, &archived.files(&pack)?)?;
+                }
+                Ok(())
+            };
+            into_database(sources_of(&database)?, to, beside, &mut progress)
+        }
         (Location::Database(from), Location::Directory(to)) => {
-            let sources = sources_of(from)?;
-            new_log_in(to, |file| into_file(&sources, file, &mut progress))
+            let database = Database::at(from)?;
+            let sources = sources_of(&database)?;
+            new_log_in(to, |file| {
+                let copied = into_file(&sources, file, &mut progress)?;
+                for CopiedLog { id, .. } in &copied {
+                    let mut secrets = PostgresEnvelopes::open(&database, *id, Lead::default())?;
+                    let mut sealed = new_secrets(file, *id)?;
+                    copy_envelopes(&mut secrets, &mut *sealed).map_err(CopyIntoError::from)?;
+                    let packs = ArchiveInDatabase::of(PostgresPacks::open(&database, *id, Lead::default())?);
+                    packs.exchange(&file.with_file_name("packs")).map_err(CopyIntoError::Packs)?;
+                }
+                Ok(copied)
+            })
         }
     }
 }
@@ -78,24 +109,29 @@ fn stopped(data: &Path) -> Result<Folder, OfflineError> {
     Ok(folder)
 }
 
-fn sources_of(address: &str) -> Result<Vec<LogSource>, OfflineError> {
-    let database = Database::at(address)?;
-    let open = |log: LogId| Ok((log, Box::new(PostgresLogReader::open(&database, log)?) as Box<dyn Source>));
+fn sources_of(database: &Database) -> Result<Vec<LogSource>, OfflineError> {
+    let open = |log: LogId| Ok((log, Box::new(PostgresLogReader::open(database, log)?) as Box<dyn Source>));
     database.logs_to_copy()?.into_iter().map(open).collect()
 }
 
-fn into_database(from: Vec<LogSource>, to: &str, progress: &mut dyn FnMut(CopyStage, u64, u64)) -> Result<Vec<CopiedLog>, OfflineError> {
+fn into_database(
+    from: Vec<LogSource>,
+    to: &str,
+    mut beside: impl FnMut(LogId, PostgresEnvelopes, PostgresPacks) -> Result<(), CopyIntoError>,
+    progress: &mut dyn FnMut(CopyStage, u64, u64),
+) -> Result<Vec<CopiedLog>, OfflineError> {
     let database = Database::at(to)?;
     let mut copied = Vec::new();
     for (id, source) in from {
         let end = head(&*source)?.position.0;
-        let verified = database.copy_from(id, &*source, |step, done| {
+        let steps = |step, done| {
             let stage = match step {
                 CopyStep::Copying => CopyStage::Copying,
                 CopyStep::Verifying => CopyStage::Verifying,
             };
             progress(stage, done, end);
-        })?;
+        };
+        let verified = database.copy_from(id, &*source, steps, |secrets, packs| beside(id, secrets, packs))?;
         copied.push(CopiedLog { id, verified });
     }
     Ok(copied)

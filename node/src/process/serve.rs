@@ -153,6 +153,7 @@ fn about(
         release: RELEASE,
         started_at: around.clock.now(),
         log: stores.log,
+        backend: stores.backend.clone(),
         epoch: leading.epoch,
         workers: around.settings.workers_in_all(),
         sequencer: handle.clone(),

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use ensue_engine::command::Settings;
 use ensue_engine::ports::Log;
 use ensue_engine::record::Epoch;
+use ensue_postgres::LeadWatch;
 use tokio::sync::watch;
 
 use super::Around;
@@ -40,6 +41,8 @@ pub(crate) struct Leading {
     pub(crate) failed: watch::Receiver<Option<SequencerError>>,
     /// Whether the sequencer has failed.
     pub(crate) is_failed: Arc<AtomicBool>,
+    /// The watch that says whether another node leads the log by now; `None` if no other one can.
+    pub(crate) watch: Option<LeadWatch>,
     /// The task that saves snapshots of the state.
     pub(crate) snapshots: JoinHandle<SnapshotWriter>,
     /// Why the state could not be saved.
@@ -75,6 +78,7 @@ impl Leading {
             sensors: Some(working.sensors.clone()),
             followers: vec![following.views.follower.0.clone(), following.telemetry.follower.clone()],
         };
+        let watch = opened.backend.lead_watch();
         let (epoch, is_first_start) = (opened.log.epoch(), opened.head.position.0 == 0);
         let parts = SequencerParts {
             log: over(opened.log),
@@ -92,7 +96,7 @@ impl Leading {
         };
         let thread = unstarted.start(parts).map_err(|why| machine("starting the sequencer", &why))?;
         let (thread, failed, is_failed) = watched(thread)?;
-        Ok(Self { epoch, is_first_start, thread, failed, is_failed, snapshots, snapshot_trouble, outside, data: opened.data })
+        Ok(Self { epoch, is_first_start, thread, failed, is_failed, watch, snapshots, snapshot_trouble, outside, data: opened.data })
     }
 
     /// Ends the sequencer of a start that failed. Returns the failure of the log, if the log has failed, because a

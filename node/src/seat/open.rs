@@ -15,9 +15,11 @@ use ensue_store::rotation::check_master_key;
 use ensue_store::state_folder::{Data, OutsideHead, StateFolder, StateFolderError};
 use ensue_store::vault::SealedVault;
 
-use crate::backend::{Backend, Folder, in_folder};
+use crate::backend::postgres::InDatabase;
+use crate::backend::{Backend, Folder, PackArchive, StorageError, in_folder};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::seat::standby::Standby;
 use crate::snapshots;
 use crate::start_error::{StartError, machine};
 
@@ -41,15 +43,38 @@ pub struct Opened {
     pub vault: Arc<dyn SealedVault>,
     /// The file of the master key that they are sealed under.
     pub master_key: MasterKeyFile,
+    /// The files of packs that other machines need.
+    pub packs: Option<Arc<dyn PackArchive>>,
     /// The snapshots of the state.
     pub checkpoints: Checkpoints,
     /// The position of the newest snapshot; 0 if there is none.
     pub saved_at: Position,
 }
 
-/// Opens the data directory that the settings name. Creates the parts that do not exist yet.
+/// Opens the data directory that the settings name. Creates the parts that do not exist yet. Fails if another node
+/// leads its log.
 pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
-    open_on(config, clock, in_folder)
+    open_after(config, clock, &Arc::new(Standby::impatient()))
+}
+
+/// Opens the data directory that the settings name, once no other node leads its log.
+pub fn open_after(config: &Config, clock: &dyn Clock, standby: &Arc<Standby>) -> Result<Opened, StartError> {
+    let data = Folder::open(&config.data)?;
+    let backend = storage(config, &data, clock, standby)?;
+    open_if(config, clock, (data, backend), compare_with_outside)
+}
+
+/// Opens the storage that the settings name: the data directory, or a database beside it.
+pub(crate) fn storage(
+    config: &Config,
+    folder: &Folder,
+    clock: &dyn Clock,
+    standby: &Arc<Standby>,
+) -> Result<Arc<dyn Backend>, StorageError> {
+    Ok(match &config.database {
+        Some(address) => Arc::new(InDatabase::open(address.reveal(), folder, clock, standby.clone())?),
+        None => in_folder(folder),
+    })
 }
 
 /// Opens a data directory whose storage may be in another place.
@@ -62,7 +87,7 @@ pub fn open_on(config: &Config, clock: &dyn Clock, storage: impl FnOnce(&Folder)
 /// Opens a data directory without comparing it with the head that is stored outside it: a restored backup is older.
 pub fn open_restored(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
     let data = Folder::open(&config.data)?;
-    let backend = in_folder(&data);
+    let backend = storage(config, &data, clock, &Arc::new(Standby::impatient()))?;
     open_if(config, clock, (data, backend), |_, _, _| Ok(()))
 }
 
@@ -86,7 +111,21 @@ fn open_if(
         check_master_key(&file, &masters, &vault.named_keys()?)?;
     }
     let log = backend.writer(id)?;
+    // A node that led the log while this one waited may have replaced the master key.
+    let (file, masters, stored) = match stored {
+        Some(_) if backend.is_shared() => {
+            let (file, masters) = master_keys(config.master_key.clone(), &folder, Data::Existing)?;
+            let vault = backend.vault(id, masters.clone())?;
+            check_master_key(&file, &masters, &vault.named_keys()?)?;
+            (file, masters, Some(vault))
+        }
+        stored => (file, masters, stored),
+    };
     let vault = stored.map_or_else(|| backend.vault(id, masters), Ok)?;
+    let packs = backend.pack_archive(id)?;
+    if let Some(packs) = &packs {
+        packs.exchange(&data.packs()).map_err(StartError::PackArchive)?;
+    }
     let outside = folder.outside_head()?;
     let reader = log.reader()?;
     let head = reader.head()?;
@@ -103,7 +142,7 @@ fn open_if(
     let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
     let (engine, saved_at) = fold(id, &*reader, head, &checkpoints)?;
     let state = folder.path().to_owned();
-    Ok(Opened { data, backend, log, engine, head, outside, state, vault, master_key: file, checkpoints, saved_at })
+    Ok(Opened { data, backend, log, engine, head, outside, state, vault, master_key: file, packs, checkpoints, saved_at })
 }
 
 /// Returns the folder in which a log stores files outside its data directory.

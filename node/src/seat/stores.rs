@@ -10,7 +10,7 @@ use ensue_store::vault::SealedVault;
 use super::Around;
 use super::open::Opened;
 use crate::access::TokenTable;
-use crate::backend::readers_of;
+use crate::backend::{Backend, readers_of};
 use crate::bodies::BodyCache;
 use crate::catalogs::NodeCatalogs;
 use crate::edge::Edge;
@@ -27,6 +27,8 @@ use crate::vars::VarTable;
 pub(crate) struct Stores {
     /// The log's id.
     pub(crate) log: LogId,
+    /// The storage of the log.
+    pub(crate) backend: Arc<dyn Backend>,
     /// The readers of the log.
     pub(crate) readers: Arc<LogReaders>,
     /// The keys.
@@ -61,7 +63,8 @@ impl Stores {
         let keys = Arc::new(KeyRing::open_vault(opened.vault.clone(), engine.access(), around.clock.clone())?);
         let vars = Arc::new(VarTable::new(engine.vars().clone()));
         let tokens = Arc::new(TokenTable::open_vault(opened.vault.clone(), engine, around.clock.clone())?);
-        let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), engine.packs().clone(), opened.log.reader()?)?);
+        let catalogs = NodeCatalogs::open(opened.data.packs(), engine.packs().clone(), opened.log.reader()?)?;
+        let catalogs = Arc::new(catalogs.archived_in(opened.packs.clone()));
         let edge =
             Arc::new(Edge { log, catalogs: catalogs.clone(), keys: keys.clone(), clock: around.clock.clone(), senders: Arc::default() });
         let bodies = Arc::new(BodyCache::new(around.queues.of(QueueName::BodyBytes).clone()));
@@ -69,7 +72,8 @@ impl Stores {
         let changes = RecentChanges::after(opened.head.position);
         let deliveries = Arc::new(KeptDeliveries::open(opened.data.deliveries()));
         let (vault, master_key) = (opened.vault.clone(), opened.master_key.clone());
-        Ok(Self { log, readers, keys, vault, master_key, vars, tokens, catalogs, edge, bodies, ends, changes, deliveries })
+        let backend = opened.backend.clone();
+        Ok(Self { log, backend, readers, keys, vault, master_key, vars, tokens, catalogs, edge, bodies, ends, changes, deliveries })
     }
 
     /// Returns the rotation of the master key, which this sequencer records.

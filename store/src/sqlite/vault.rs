@@ -1,21 +1,16 @@
-//! A vault in a SQLite file: one row per envelope.
+//! The envelopes of a vault in a SQLite file: one row per envelope.
 //!
-//! [`crate::vault`] defines the sealed content and what it is bound to.
+//! [`crate::stored_vault`] says what is written when.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ensue_engine::access::keys::MasterKeyId;
-use ensue_engine::ids::{IdentityId, LogId, TokenId};
-use ensue_engine::names::KeyRef;
-use ensue_engine::ports::{SealedKind, Secret, Vault, VaultError};
+use ensue_engine::ids::LogId;
+use ensue_engine::ports::VaultError;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{OpenError, PageSize, Place, Schema, open_to_write};
-use crate::master_key::{MasterKey, MasterKeys};
-use crate::vault::{
-    KEY_ID_BYTES, Place as VaultPlace, Purpose, REWRAPPED_AT_ONCE, Rotation, SealedVault, Sealer, Step, named_key, token_hash,
-};
+use crate::master_key::MasterKeys;
+use crate::stored_vault::{ENVELOPE_HEAD_BYTES, Envelope, EnvelopeName, Envelopes, StoredVault};
 
 pub(super) const SCHEMA: Schema = Schema {
     name: "vault",
@@ -25,13 +20,16 @@ pub(super) const SCHEMA: Schema = Schema {
 };
 
 /// A vault in a SQLite file.
-pub struct SqliteVault {
-    sealer: Sealer,
+pub type SqliteVault = StoredVault<SqliteEnvelopes>;
+
+/// The envelopes of one log in a SQLite file.
+pub struct SqliteEnvelopes {
+    log: LogId,
     path: PathBuf,
-    connection: Mutex<Connection>,
+    connection: Connection,
 }
 
-impl SqliteVault {
+impl StoredVault<SqliteEnvelopes> {
     /// Opens the vault of a log in the file at `path`, creating it if necessary.
     pub fn open(path: &Path, log: LogId, masters: impl Into<MasterKeys>) -> Result<Self, OpenError> {
         Self::open_at(&path.into(), log, masters)
@@ -39,83 +37,18 @@ impl SqliteVault {
 
     /// Opens a vault as [`open`](Self::open) does, through the caller's file system.
     pub fn open_at(place: &Place, log: LogId, masters: impl Into<MasterKeys>) -> Result<Self, OpenError> {
+        Ok(Self::of(log, masters, SqliteEnvelopes::open_at(place, log)?))
+    }
+}
+
+impl SqliteEnvelopes {
+    /// Opens the envelopes without a key, creating their file if necessary.
+    pub fn open_at(place: &Place, log: LogId) -> Result<Self, OpenError> {
         let connection = open_to_write(place, &SCHEMA)?;
         let path = place.path.as_path();
         // Destroyed values must not be found in the file's free pages.
         connection.pragma_update_and_check(None, "secure_delete", true, |_| Ok(())).map_err(|error| OpenError::of(path, &error))?;
-        Ok(Self { sealer: Sealer::new(masters, log), path: path.to_owned(), connection: Mutex::new(connection) })
-    }
-
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn put(&self, purpose: &Purpose, value: &[u8]) -> Result<(), VaultError> {
-        // Sealed under the lock, so that no value is sealed under the master key before while a rotation begins.
-        let connection = self.connection();
-        let sealed = self.sealer.seal(purpose, value)?;
-        self.insert(&connection, purpose, &sealed)
-    }
-
-    fn insert(&self, connection: &Connection, purpose: &Purpose, sealed: &[u8]) -> Result<(), VaultError> {
-        connection
-            .execute(
-                "INSERT INTO secrets (log, purpose, name, version, sealed) VALUES (?1, ?2, ?3, ?4, ?5) \
-                 ON CONFLICT DO UPDATE SET sealed = excluded.sealed",
-                params![self.sealer.log().0.as_bytes(), purpose.as_str(), purpose.name(), purpose.version(), sealed],
-            )
-            .map(|_| ())
-            .map_err(|error| self.failed(&error))
-    }
-
-    fn destroy_of(&self, purpose: &Purpose) -> Result<(), VaultError> {
-        self.connection()
-            .execute(
-                "DELETE FROM secrets WHERE log = ?1 AND purpose = ?2 AND name = ?3 AND version = ?4",
-                params![self.sealer.log().0.as_bytes(), purpose.as_str(), purpose.name(), purpose.version()],
-            )
-            .map(|_| ())
-            .map_err(|error| self.failed(&error))
-    }
-
-    /// Lists the envelopes of one purpose. A row that this release would not write is an error and is not
-    /// skipped.
-    fn list_of(&self, purpose: &str) -> Result<Vec<(Purpose, Vec<u8>)>, VaultError> {
-        let connection = self.connection();
-        let rows = || -> rusqlite::Result<Vec<(String, i64, Vec<u8>)>> {
-            connection
-                .prepare("SELECT name, version, sealed FROM secrets WHERE log = ?1 AND purpose = ?2 ORDER BY name, version")?
-                .query_map(params![self.sealer.log().0.as_bytes(), purpose], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-                .collect()
-        };
-        let parse = |(name, version, sealed): (String, i64, Vec<u8>)| match Purpose::parse(purpose, &name, version) {
-            Some(purpose) => Ok((purpose, sealed)),
-            None => Err(VaultError::Integrity(format!("{purpose} {name}"))),
-        };
-        rows().map_err(|error| self.failed(&error))?.into_iter().map(parse).collect()
-    }
-
-    /// Returns the next envelopes after a place, in their order.
-    fn next_envelopes(&self, connection: &Connection, after: Option<&VaultPlace>) -> Result<Vec<(Purpose, Vec<u8>)>, VaultError> {
-        type Row = (String, String, i64, Vec<u8>);
-        let (purpose, name, version) =
-            after.map_or(("", String::new(), 0), |VaultPlace(purpose)| (purpose.as_str(), purpose.name(), i64::from(purpose.version())));
-        let rows = || -> rusqlite::Result<Vec<Row>> {
-            connection
-                .prepare_cached(
-                    "SELECT purpose, name, version, sealed FROM secrets WHERE log = ?1 AND (purpose, name, version) > (?2, ?3, ?4) \
-                     ORDER BY purpose, name, version LIMIT ?5",
-                )?
-                .query_map(params![self.sealer.log().0.as_bytes(), purpose, name, version, REWRAPPED_AT_ONCE as i64], |row| {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })?
-                .collect()
-        };
-        let parse = |(purpose, name, version, sealed): Row| {
-            let parsed = Purpose::parse(&purpose, &name, version);
-            parsed.map(|parsed| (parsed, sealed)).ok_or_else(|| VaultError::Integrity(format!("{purpose} {name}")))
-        };
-        rows().map_err(|error| self.failed(&error))?.into_iter().map(parse).collect()
+        Ok(Self { log, path: path.to_owned(), connection })
     }
 
     fn failed(&self, error: &rusqlite::Error) -> VaultError {
@@ -123,164 +56,78 @@ impl SqliteVault {
     }
 }
 
-impl Vault for SqliteVault {
-    fn put_key(&self, key: &KeyRef, version: u32, value: &Secret) -> Result<(), VaultError> {
-        self.put(&Purpose::Key(key.clone(), version), value.reveal())
-    }
-
-    fn open_key(&self, key: &KeyRef, version: u32) -> Result<Option<Secret>, VaultError> {
-        let purpose = Purpose::Key(key.clone(), version);
-        let sealed: Option<Vec<u8>> = self
-            .connection()
-            .query_row(
-                "SELECT sealed FROM secrets WHERE log = ?1 AND purpose = ?2 AND name = ?3 AND version = ?4",
-                params![self.sealer.log().0.as_bytes(), purpose.as_str(), purpose.name(), version],
-                |row| row.get(0),
-            )
-            .optional()
-            .map_err(|error| self.failed(&error))?;
-        sealed.map(|sealed| self.sealer.open(&purpose, &sealed)).transpose()
-    }
-
-    fn key_versions(&self) -> Result<Vec<(KeyRef, u32)>, VaultError> {
-        let mut versions = Vec::new();
-        for (purpose, _) in self.list_of("key")? {
-            match purpose {
-                Purpose::Key(key, version) => versions.push((key, version)),
-                Purpose::Token(_) | Purpose::Profile(_) | Purpose::Sealed(..) => {}
-            }
-        }
-        Ok(versions)
-    }
-
-    fn destroy_key(&self, key: &KeyRef, version: u32) -> Result<(), VaultError> {
-        self.destroy_of(&Purpose::Key(key.clone(), version))
-    }
-
-    fn put_token(&self, token: TokenId, hash: [u8; 32]) -> Result<(), VaultError> {
-        self.put(&Purpose::Token(token), &hash)
-    }
-
-    fn tokens(&self) -> Result<Vec<(TokenId, [u8; 32])>, VaultError> {
-        let mut tokens = Vec::new();
-        for (purpose, sealed) in self.list_of("token")? {
-            match purpose {
-                Purpose::Token(token) => tokens.push((token, token_hash(&self.sealer, token, &sealed)?)),
-                Purpose::Key(..) | Purpose::Profile(_) | Purpose::Sealed(..) => {}
-            }
-        }
-        Ok(tokens)
-    }
-
-    fn destroy_token(&self, token: TokenId) -> Result<(), VaultError> {
-        self.destroy_of(&Purpose::Token(token))
-    }
-
-    fn put_profile(&self, identity: IdentityId, profile: &Secret) -> Result<(), VaultError> {
-        self.put(&Purpose::Profile(identity), profile.reveal())
-    }
-
-    fn profiles(&self) -> Result<Vec<(IdentityId, Secret)>, VaultError> {
-        let mut profiles = Vec::new();
-        for (purpose, sealed) in self.list_of("profile")? {
-            match purpose {
-                Purpose::Profile(identity) => profiles.push((identity, self.sealer.open(&purpose, &sealed)?)),
-                Purpose::Key(..) | Purpose::Token(_) | Purpose::Sealed(..) => {}
-            }
-        }
-        Ok(profiles)
-    }
-
-    fn destroy_profile(&self, identity: IdentityId) -> Result<(), VaultError> {
-        self.destroy_of(&Purpose::Profile(identity))
-    }
-
-    fn put_all(&self, kind: SealedKind, values: &[(String, Secret)]) -> Result<(), VaultError> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction().map_err(|error| self.failed(&error))?;
-        for (name, value) in values {
-            let purpose = Purpose::Sealed(kind, name.clone());
-            let sealed = self.sealer.seal(&purpose, value.reveal())?;
-            self.insert(&transaction, &purpose, &sealed)?;
-        }
-        transaction.commit().map_err(|error| self.failed(&error))
-    }
-
-    fn list(&self, kind: SealedKind) -> Result<Vec<(String, Secret)>, VaultError> {
-        let open = |(purpose, sealed): (Purpose, Vec<u8>)| Ok((purpose.name(), self.sealer.open(&purpose, &sealed)?));
-        self.list_of(kind.as_str())?.into_iter().map(open).collect()
-    }
-
-    fn destroy(&self, kind: SealedKind, name: &str) -> Result<(), VaultError> {
-        self.destroy_of(&Purpose::Sealed(kind, name.to_owned()))
-    }
-}
-
-impl SealedVault for SqliteVault {
-    fn named_keys(&self) -> Result<Vec<MasterKeyId>, VaultError> {
-        let connection = self.connection();
-        let ids = || -> rusqlite::Result<Vec<Vec<u8>>> {
-            connection
-                .prepare("SELECT DISTINCT substr(sealed, 1, ?2) FROM secrets WHERE log = ?1")?
-                .query_map(params![self.sealer.log().0.as_bytes(), (KEY_ID_BYTES + 1) as i64], |row| row.get(0))?
-                .collect()
-        };
-        let mut ids: Vec<MasterKeyId> = ids().map_err(|error| self.failed(&error))?.iter().filter_map(|head| named_key(head)).collect();
-        ids.sort();
-        ids.dedup();
-        Ok(ids)
-    }
-
-    fn check(&self) -> Result<(), VaultError> {
-        let mut after = None;
-        loop {
-            let envelopes = self.next_envelopes(&self.connection(), after.as_ref())?;
-            for (purpose, sealed) in &envelopes {
-                self.sealer.open(purpose, sealed)?;
-            }
-            let Some((last, _)) = envelopes.into_iter().next_back() else { return Ok(()) };
-            after = Some(VaultPlace(last));
-        }
-    }
-
-    fn rotation(&self) -> Option<Rotation> {
-        self.sealer.rotation()
-    }
-
-    fn begin_rotation(&self, next: MasterKey) -> Rotation {
-        let _held = self.connection();
-        self.sealer.begin_rotation(next)
-    }
-
-    fn rewrap(&self, after: Option<&VaultPlace>) -> Result<Option<Step>, VaultError> {
-        let mut connection = self.connection();
-        let envelopes = self.next_envelopes(&connection, after)?;
-        let mut rewrapped = Vec::with_capacity(envelopes.len());
-        for (purpose, sealed) in &envelopes {
-            rewrapped.extend(self.sealer.rewrapped(purpose, sealed)?.map(|sealed| (purpose, sealed)));
-        }
-        let mut replace = || -> rusqlite::Result<()> {
-            let transaction = connection.transaction()?;
-            for (purpose, sealed) in &rewrapped {
+impl Envelopes for SqliteEnvelopes {
+    fn put(&mut self, envelopes: &[(EnvelopeName, Vec<u8>)]) -> Result<(), VaultError> {
+        let log = *self.log.0.as_bytes();
+        let mut put = || -> rusqlite::Result<()> {
+            let transaction = self.connection.transaction()?;
+            for (EnvelopeName { purpose, name, version }, sealed) in envelopes {
                 transaction
-                    .prepare_cached("UPDATE secrets SET sealed = ?5 WHERE log = ?1 AND purpose = ?2 AND name = ?3 AND version = ?4")?
-                    .execute(params![self.sealer.log().0.as_bytes(), purpose.as_str(), purpose.name(), purpose.version(), sealed])?;
+                    .prepare_cached(
+                        "INSERT INTO secrets (log, purpose, name, version, sealed) VALUES (?1, ?2, ?3, ?4, ?5) \
+                         ON CONFLICT DO UPDATE SET sealed = excluded.sealed",
+                    )?
+                    .execute(params![log, purpose, name, version, sealed])?;
             }
             transaction.commit()
         };
-        if !rewrapped.is_empty() {
-            replace().map_err(|error| self.failed(&error))?;
-        }
-        let rewrapped = rewrapped.len();
-        Ok(envelopes.into_iter().next_back().map(|(last, _)| Step { last: VaultPlace(last), rewrapped }))
+        put().map_err(|error| self.failed(&error))
     }
 
-    fn end_rotation(&self) -> Result<(), VaultError> {
-        let connection = self.connection();
-        // The envelopes of the key before must not be found in the write-ahead log.
-        let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        emptied.map_err(|error| self.failed(&error))?;
-        self.sealer.end_rotation();
-        Ok(())
+    fn get(&mut self, EnvelopeName { purpose, name, version }: &EnvelopeName) -> Result<Option<Vec<u8>>, VaultError> {
+        const SQL: &str = "SELECT sealed FROM secrets WHERE log = ?1 AND purpose = ?2 AND name = ?3 AND version = ?4";
+        let found = self.connection.query_row(SQL, params![self.log.0.as_bytes(), purpose, name, version], |row| row.get(0));
+        found.optional().map_err(|error| self.failed(&error))
     }
+
+    fn remove(&mut self, EnvelopeName { purpose, name, version }: &EnvelopeName) -> Result<(), VaultError> {
+        const SQL: &str = "DELETE FROM secrets WHERE log = ?1 AND purpose = ?2 AND name = ?3 AND version = ?4";
+        let removed = self.connection.execute(SQL, params![self.log.0.as_bytes(), purpose, name, version]);
+        removed.map(|_| ()).map_err(|error| self.failed(&error))
+    }
+
+    fn list(&mut self, purpose: &str) -> Result<Vec<Envelope>, VaultError> {
+        let rows = || -> rusqlite::Result<Vec<Envelope>> {
+            self.connection
+                .prepare("SELECT purpose, name, version, sealed FROM secrets WHERE log = ?1 AND purpose = ?2 ORDER BY name, version")?
+                .query_map(params![self.log.0.as_bytes(), purpose], envelope)?
+                .collect()
+        };
+        rows().map_err(|error| self.failed(&error))
+    }
+
+    fn after(&mut self, EnvelopeName { purpose, name, version }: &EnvelopeName, most: usize) -> Result<Vec<Envelope>, VaultError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let rows = || -> rusqlite::Result<Vec<Envelope>> {
+            self.connection
+                .prepare_cached(
+                    "SELECT purpose, name, version, sealed FROM secrets WHERE log = ?1 AND (purpose, name, version) > (?2, ?3, ?4) \
+                     ORDER BY purpose, name, version LIMIT ?5",
+                )?
+                .query_map(params![self.log.0.as_bytes(), purpose, name, version, most], envelope)?
+                .collect()
+        };
+        rows().map_err(|error| self.failed(&error))
+    }
+
+    fn heads(&mut self) -> Result<Vec<Vec<u8>>, VaultError> {
+        let bytes = i64::try_from(ENVELOPE_HEAD_BYTES).unwrap_or(i64::MAX);
+        let heads = || -> rusqlite::Result<Vec<Vec<u8>>> {
+            self.connection
+                .prepare("SELECT DISTINCT substr(sealed, 1, ?2) FROM secrets WHERE log = ?1")?
+                .query_map(params![self.log.0.as_bytes(), bytes], |row| row.get(0))?
+                .collect()
+        };
+        heads().map_err(|error| self.failed(&error))
+    }
+
+    fn forget_replaced(&mut self) -> Result<(), VaultError> {
+        // The envelopes of the key before must not be found in the write-ahead log.
+        let emptied = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        emptied.map_err(|error| self.failed(&error))
+    }
+}
+
+fn envelope(row: &rusqlite::Row<'_>) -> rusqlite::Result<Envelope> {
+    Ok(Envelope { purpose: row.get(0)?, name: row.get(1)?, version: row.get(2)?, sealed: row.get(3)? })
 }

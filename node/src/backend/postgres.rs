@@ -1,0 +1,222 @@
+//! The backend on PostgreSQL: the log, the secrets and the files of packs in the database; the read models, outputs and
+//! artifacts in the data directory.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use ensue_engine::ids::{Id, LogId};
+use ensue_engine::ports::{Log, LogError, LogReader};
+use ensue_engine::record::Digest;
+use ensue_packs::{FileMode, NewCopies, PackFile, PackSource};
+use ensue_postgres::{
+    Database, DatabaseError, Health, Lead, LeadWatch, Node, PostgresEnvelopes, PostgresLogReader, PostgresPacks, StoredFile,
+};
+use ensue_store::blobs::BlobLimits;
+use ensue_store::master_key::MasterKeys;
+use ensue_store::outputs::{Now, OutputLimits};
+use ensue_store::stored_vault::StoredVault;
+use ensue_store::sync;
+use ensue_store::vault::SealedVault;
+use uuid::Uuid;
+
+use super::{Backend, Folder, KeptBlobs, KeptOutputs, PackArchive, Places, StorageError, Views};
+use crate::clock::Clock;
+use crate::seat::standby::Standby;
+
+/// The storage of a log in a database, with what is local in a data directory.
+pub struct InDatabase {
+    database: Database,
+    local: Places,
+    /// The note in the directory of the log that it belongs to.
+    note: PathBuf,
+    node: Node,
+    lead: Lead,
+    watch: Mutex<Option<LeadWatch>>,
+    standby: Arc<Standby>,
+}
+
+impl InDatabase {
+    /// Opens the database at an address. It is checked, and its common tables are created.
+    pub fn open(address: &str, folder: &Folder, clock: &dyn Clock, standby: Arc<Standby>) -> Result<Self, StorageError> {
+        let database = Database::at(address)?;
+        database.prepare()?;
+        let machine = rustix::system::uname();
+        let name = format!("{} (process {})", machine.nodename().to_string_lossy(), std::process::id());
+        // A new one at each start: a copy of the data directory must not be taken for the same node.
+        let moment = clock.moment();
+        let id = Uuid::from_bytes(*Id::root(moment.time, moment.entropy).as_bytes());
+        let (local, note) = (Places::of(folder), folder.log_elsewhere());
+        let (lead, watch) = (Lead::default(), Mutex::default());
+        Ok(Self { database, local, note, node: Node { id, name }, lead, watch, standby })
+    }
+
+    /// Fails if the data directory belongs to another log than the database.
+    fn demand_same(&self, found: Option<LogId>) -> Result<(), StorageError> {
+        let noted = noted(&self.note)?;
+        let local = self.local.logs()?.first().copied();
+        match [noted, local].into_iter().flatten().find(|known| Some(*known) != found) {
+            Some(directory) => Err(StorageError::OtherLog { at: self.database.shown().to_owned(), directory, found }),
+            None if noted.is_some() => Ok(()),
+            None => local.map_or(Ok(()), |log| self.demand_copied(log)),
+        }
+    }
+
+    /// Fails if the log in the directory became longer after it was copied into the database.
+    fn demand_copied(&self, log: LogId) -> Result<(), StorageError> {
+        let unreadable = |error: LogError| StorageError::Note { path: self.local.log.path.clone(), why: error.to_string() };
+        let head = |reader: Box<dyn LogReader>| reader.head().map(|head| head.position).map_err(unreadable);
+        let (local, found) = (head(self.local.reader(log)?)?, head(self.reader(log)?)?);
+        if local > found {
+            return Err(StorageError::Newer { at: self.database.shown().to_owned(), local, found });
+        }
+        Ok(())
+    }
+}
+
+/// Reads the note of the log that a data directory belongs to, if that log is in a database.
+pub(super) fn noted(note: &Path) -> Result<Option<LogId>, StorageError> {
+    match std::fs::read_to_string(note) {
+        Ok(text) => match text.trim().parse() {
+            Ok(id) => Ok(Some(LogId(id))),
+            Err(_) => Err(StorageError::Note { path: note.to_owned(), why: "it does not have the id of a log".to_owned() }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StorageError::Note { path: note.to_owned(), why: error.to_string() }),
+    }
+}
+
+impl Backend for InDatabase {
+    fn logs(&self) -> Result<Vec<LogId>, StorageError> {
+        Ok(self.database.logs()?)
+    }
+
+    fn log(&self) -> Result<Option<LogId>, StorageError> {
+        let logs = self.logs()?;
+        if logs.len() > 1 {
+            return Err(DatabaseError::Several { at: self.database.shown().to_owned(), count: logs.len() }.into());
+        }
+        let found = logs.first().copied();
+        self.demand_same(found)?;
+        Ok(found)
+    }
+
+    fn has_secrets(&self) -> bool {
+        // A log has a master key from its first start on. If the database does not answer, no key may be created.
+        self.database.logs().map_or(true, |logs| !logs.is_empty())
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn writer(&self, log: LogId) -> Result<Box<dyn Log>, StorageError> {
+        let led = self.database.lead_after(log, &self.node, &mut |waits_for| self.standby.wait(waits_for));
+        self.standby.has_begun();
+        let led = led?;
+        self.lead.note(led.epoch());
+        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(led.lead_watch());
+        sync::replace(&self.note, format!("{log}\n").as_bytes())
+            .map_err(|error| StorageError::Note { path: self.note.clone(), why: error.to_string() })?;
+        Ok(Box::new(led))
+    }
+
+    fn lead_watch(&self) -> Option<LeadWatch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn health(&self) -> Option<Result<Health, DatabaseError>> {
+        Some(self.database.health())
+    }
+
+    fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, StorageError> {
+        Ok(Box::new(PostgresLogReader::open(&self.database, log)?))
+    }
+
+    fn vault(&self, log: LogId, masters: MasterKeys) -> Result<Arc<dyn SealedVault>, StorageError> {
+        Ok(Arc::new(StoredVault::of(log, masters, PostgresEnvelopes::open(&self.database, log, self.lead.clone())?)))
+    }
+
+    fn pack_archive(&self, log: LogId) -> Result<Option<Arc<dyn PackArchive>>, StorageError> {
+        Ok(Some(Arc::new(ArchiveInDatabase::of(PostgresPacks::open(&self.database, log, self.lead.clone())?))))
+    }
+
+    fn views(&self, log: LogId) -> Result<Box<dyn Views>, StorageError> {
+        self.local.views(log)
+    }
+
+    fn views_beside(&self, log: LogId) -> Result<Box<dyn Views>, StorageError> {
+        Backend::views_beside(&self.local, log)
+    }
+
+    fn outputs(&self, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
+        self.local.outputs(limits, now)
+    }
+
+    fn blobs(&self, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>> {
+        self.local.blobs(limits, now)
+    }
+}
+
+/// The files of packs in a database.
+pub(crate) struct ArchiveInDatabase(Mutex<PostgresPacks>);
+
+impl ArchiveInDatabase {
+    pub(crate) fn of(packs: PostgresPacks) -> Self {
+        Self(Mutex::new(packs))
+    }
+}
+
+impl PackArchive for ArchiveInDatabase {
+    fn keep(&self, source: &PackSource) -> Result<(), String> {
+        let mut packs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        packs.put(&source.digest(), &stored(source)).map_err(|error| error.to_string())
+    }
+
+    fn exchange(&self, copies: &Path) -> Result<(), String> {
+        let mut packs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let archived: BTreeSet<Digest> = packs.packs().map_err(|error| error.to_string())?.into_iter().collect();
+        let local = copied(copies);
+        let mut new = NewCopies::in_folder(copies);
+        for digest in archived.iter().filter(|digest| !local.contains(digest)) {
+            let files = packs.files(digest).map_err(|error| error.to_string())?;
+            let source = unstored(&files);
+            if source.digest() != *digest {
+                return Err(format!("the files of the pack {digest} in the database are not those that were written"));
+            }
+            new.write(&source).map_err(|error| error.to_string())?;
+        }
+        new.keep().map_err(|error| error.to_string())?;
+        for digest in local.iter().filter(|digest| !archived.contains(digest)) {
+            // A damaged copy is reported when it is used.
+            let Ok(source) = PackSource::read_copy(copies, *digest) else { continue };
+            packs.put(digest, &stored(&source)).map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// Lists the copies of packs in a folder.
+fn copied(copies: &Path) -> BTreeSet<Digest> {
+    let entries = std::fs::read_dir(copies).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn stored(source: &PackSource) -> Vec<StoredFile> {
+    let file = |(path, file): (&String, &PackFile)| StoredFile {
+        path: path.clone(),
+        is_program: file.mode == FileMode::Executable,
+        content: file.bytes.to_vec(),
+    };
+    source.files.iter().map(file).collect()
+}
+
+fn unstored(files: &[StoredFile]) -> PackSource {
+    let file = |file: &StoredFile| {
+        let mode = if file.is_program { FileMode::Executable } else { FileMode::Plain };
+        (file.path.clone(), PackFile { bytes: Bytes::copy_from_slice(&file.content), mode })
+    };
+    PackSource { origin: "the database".to_owned(), files: files.iter().map(file).collect() }
+}

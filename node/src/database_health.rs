@@ -1,0 +1,79 @@
+//! What `ensue doctor` says about the database that has the log.
+
+use ensue_api::ports::Finding;
+use ensue_engine::explain::Explain;
+use ensue_engine::time::Timestamp;
+use ensue_postgres::{DatabaseError, Health, Standbys};
+
+use crate::machine::{bad, good, note};
+
+/// How far the clocks of the node and of the database may be apart, in seconds.
+const CLOCKS_APART_MAX: i64 = 10;
+
+/// Returns the findings about a database that was asked at a time of the node's clock.
+pub(crate) fn findings(asked: Result<Health, DatabaseError>, now: Timestamp) -> Vec<Finding> {
+    match asked {
+        Ok(health) => vec![standbys(&health), clocks(health.clock_micros, now)],
+        Err(error) => vec![bad("database", error.to_string(), &error.hint().unwrap_or_default())],
+    }
+}
+
+fn standbys(Health { version, standbys, .. }: &Health) -> Finding {
+    const HINT: &str = "set `synchronous_standby_names` on the primary, and promote only a synchronous standby";
+    match standbys {
+        Standbys::Connected(count) if *count > 0 => {
+            good("database", &format!("PostgreSQL {version}; synchronous standbys have each commit: {count} connected"))
+        }
+        Standbys::Connected(_) => {
+            bad("database", "no synchronous standby is connected: commits wait for one".to_owned(), "start the standby of the database")
+        }
+        Standbys::Hidden => note(
+            "database",
+            "it waits for synchronous standbys, and the role of the node may not see whether one is connected",
+            "run `GRANT pg_monitor TO` the role of the node",
+        ),
+        Standbys::None => note(
+            "database",
+            &format!("PostgreSQL {version} without a synchronous standby: if its disk is lost, acknowledged events are lost"),
+            HINT,
+        ),
+    }
+}
+
+fn clocks(database_micros: i64, now: Timestamp) -> Finding {
+    let apart = (database_micros - now.micros()).abs() / 1_000_000;
+    if apart > CLOCKS_APART_MAX {
+        let message = format!("the clocks of this machine and of the database are {apart} s apart");
+        return note("database clock", &message, "let both machines follow a time server");
+    }
+    good("database clock", "the clocks of this machine and of the database agree")
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_api::ports::FindingVerdict::{Bad, Good, Warning};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+
+    #[test]
+    fn missing_standbys_and_clocks_that_are_apart_are_reported() {
+        let verdicts = |standbys, seconds: i64| {
+            let health = Health { version: "15.18".to_owned(), standbys, clock_micros: NOW.micros() + seconds * 1_000_000 };
+            findings(Ok(health), NOW).iter().map(|finding| finding.verdict).collect::<Vec<_>>()
+        };
+        assert_eq!(verdicts(Standbys::Connected(1), 0), [Good, Good]);
+        assert_eq!(verdicts(Standbys::Connected(0), -10), [Bad, Good]);
+        assert_eq!(verdicts(Standbys::Hidden, 11), [Warning, Warning]);
+        assert_eq!(verdicts(Standbys::None, -11), [Warning, Warning]);
+    }
+
+    #[test]
+    fn database_that_is_not_reached_is_bad() {
+        let error = DatabaseError::Unavailable("the database `ensue` on db".to_owned(), "no answer".to_owned());
+        let found = findings(Err(error), NOW);
+        assert_eq!((found.len(), found[0].verdict), (1, Bad));
+        assert!(found[0].message.contains("cannot be reached"), "{found:?}");
+    }
+}

@@ -1,0 +1,50 @@
+//! What a running node asks its database about its safety, for `ensue doctor`.
+
+use std::time::Instant;
+
+use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::error::DatabaseError;
+use crate::session::Purpose;
+
+/// What a database says about its safety.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The version of the server, as people write it.
+    pub version: String,
+    /// The servers that have each commit before it is acknowledged.
+    pub standbys: Standbys,
+    /// The time of the server, in microseconds since 1970.
+    pub clock_micros: i64,
+}
+
+/// The synchronous standbys of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standbys {
+    /// It waits for none.
+    None,
+    /// It waits for some, and the role of the node may not see them.
+    Hidden,
+    /// It waits for some, and so many are connected.
+    Connected(i64),
+}
+
+impl Database {
+    /// Asks the server. Fails if it cannot be reached, or is no longer fit to hold a log.
+    pub fn health(&self) -> Result<Health, DatabaseError> {
+        const SQL: &str = "SELECT current_setting('server_version'), current_setting('synchronous_standby_names') <> '', \
+             pg_has_role('pg_monitor', 'USAGE'), \
+             (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum')), \
+             (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+        let mut session = self.connect(Purpose::Read, "doctor")?;
+        let rows = session.query(SQL, &[], Instant::now() + STATEMENT_TIMEOUT).map_err(|meaning| self.failed(&meaning))?;
+        let row = rows
+            .first()
+            .ok_or_else(|| DatabaseError::Failed { at: self.shown().to_owned(), why: "the server says nothing about itself".to_owned() })?;
+        let standbys = match (row.get::<_, bool>(1), row.get::<_, bool>(2)) {
+            (false, _) => Standbys::None,
+            (true, false) => Standbys::Hidden,
+            (true, true) => Standbys::Connected(row.get(3)),
+        };
+        Ok(Health { version: row.get(0), standbys, clock_micros: row.get(4) })
+    }
+}
