@@ -168,9 +168,7 @@ impl Peers {
     /// Creates the peers of a world.
     pub(crate) fn new(seed: u64, ground: Arc<Ground>) -> Arc<Self> {
         let mut random = Random::new(seed ^ APART);
-        // A few of these worlds do not come to rest yet, so they are simulated only on request.
-        let are_asked_for = std::env::var_os("ENSUE_SIM_PEERS").is_some();
-        let habits = (are_asked_for && random.chance(0.5)).then(|| Habits::draw(&mut random));
+        let habits = random.chance(0.5).then(|| Habits::draw(&mut random));
         ground.tell("peers", format!("{habits:?}"));
         let inner = Inner {
             random,
