@@ -45,6 +45,7 @@ impl Pair {
 
     /// Starts the second node, which waits until the first one is gone, and returns its thread once it waits.
     async fn start_second(&self) -> Second {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let url = format!("http://{}", self.second.address());
         let place = self.second.clone();
         let starting = std::thread::spawn(move || (place.try_start(), Instant::now()));

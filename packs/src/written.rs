@@ -33,7 +33,7 @@ use ensue_engine::names::{PackName, is_name};
 use ensue_engine::record::Digest;
 use ensue_expression::nearest;
 
-pub(crate) use action::{ACTION, Action, Body, Environment, Run, Secrecy, Url};
+pub(crate) use action::{ACTION, Action, Body, Environment, Http, Run, Secrecy, Url};
 pub(crate) use concurrency::Concurrency;
 pub(crate) use fake::{ANSWER, ENCODINGS, FAKE, ROUTE};
 pub(crate) use flow::Stage;
@@ -41,7 +41,7 @@ pub(crate) use inquiry::{Inquiry, Notify, Remind};
 pub(crate) use labels::Label;
 pub(crate) use mail::{Mail, MailServer};
 pub(crate) use manifest::{Manifest, PACK};
-pub(crate) use pulled::{After, Cursor, File as FileWatch, Http, Poll, PollAction, PollAsked, Process, Pulled, Reading};
+pub(crate) use pulled::{After, Cursor, File as FileWatch, Poll, PollAction, PollAsked, Process, Pulled, Reading};
 pub(crate) use repeat::Repeat;
 pub(crate) use retry::Retry;
 pub(crate) use rule::{RULE, Rule, Task as RuleTask};

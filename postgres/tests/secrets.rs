@@ -44,7 +44,7 @@ fn secret_is_opened_on_another_connection_and_gone_once_it_is_destroyed() {
     }
     let (_, database) = Server::shared().database();
     let (_log, lead) = led(&database, 1);
-    let one = vault(&database, lead.clone(), master(1));
+    let one = vault(&database, lead, master(1));
     one.put_key(&key(), 1, &Secret::new(b"first".to_vec())).unwrap();
     one.put_key(&key(), 2, &Secret::new(b"second".to_vec())).unwrap();
     one.put_key(&key(), 2, &Secret::new(b"replaced".to_vec())).unwrap();

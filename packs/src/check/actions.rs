@@ -165,7 +165,8 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             };
             Some(Run::Shell(ShellScript { script: script?, env: env? }))
         }
-        written::Run::Http { url, connection, method, headers, query, body } => {
+        written::Run::Http(http) => {
+            let written::Http { url, connection, method, headers, query, body } = &**http;
             let (connection, address) = connections::used(checking, connection.as_ref(), action.parameters.as_ref(), file, report)?;
             let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
             let target = url::compiled(url, (address, &taker), (plain, &with_keys), file, report);

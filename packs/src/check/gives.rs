@@ -18,7 +18,7 @@ use crate::yaml::{Content, Node};
 /// Returns the names with which `output` reads what a runner returns, each with its type.
 pub(super) fn raw_fields(run: &Run) -> Vec<(&'static str, ValueType)> {
     match run {
-        Run::Http { .. } => vec![("status", ValueType::integer()), ("headers", ValueType::object()), ("body", ValueType::json())],
+        Run::Http(_) => vec![("status", ValueType::integer()), ("headers", ValueType::object()), ("body", ValueType::json())],
         Run::Process { .. } | Run::Shell { .. } => vec![("stdout", ValueType::text()), ("exit_code", ValueType::integer())],
         Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => Vec::new(),
     }
@@ -40,7 +40,7 @@ impl Gives {
     /// Returns the fixed form of an action's result; `None` if it has none.
     pub(super) fn of(run: &Run) -> Option<Self> {
         match run {
-            Run::Http { .. } => Some(Self {
+            Run::Http(_) => Some(Self {
                 runner: "http",
                 form: "{ status, headers, body }",
                 fields: raw_fields(run),

@@ -271,10 +271,10 @@ fn polled_action(
     // An action with errors has been reported.
     let body = body?;
     let unfit = match &body.run {
-        Run::Process { .. } | Run::Shell { .. } | Run::Http { .. } if body.has_token => {
+        Run::Process { .. } | Run::Shell { .. } | Run::Http(_) if body.has_token => {
             Some("it has `token`, which only the program of an execution gets")
         }
-        Run::Process { .. } | Run::Shell { .. } | Run::Http { .. } => None,
+        Run::Process { .. } | Run::Shell { .. } | Run::Http(_) => None,
         Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => {
             Some("a poll runs actions with `process`, `shell` or `http`")
         }

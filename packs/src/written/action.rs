@@ -335,11 +335,21 @@ pub(crate) struct Action {
 pub(crate) enum Run {
     Process { command: Vec<Spanned<String>>, input: Option<Node>, env: Vec<Entry>, files: Vec<Entry> },
     Shell { script: Node, env: Environment },
-    Http { url: Url, connection: Option<Node>, method: Option<Node>, headers: Option<Node>, query: Option<Node>, body: Body },
+    Http(Box<Http>),
     Mail(Box<Mail>),
     Emit { trigger: Spanned<String>, payload: Option<Node>, dedupe: Option<Node> },
     Workflow(Workflow),
     Builtin { which: Builtin, at: std::ops::Range<usize> },
+}
+
+/// A request.
+pub(crate) struct Http {
+    pub(crate) url: Url,
+    pub(crate) connection: Option<Node>,
+    pub(crate) method: Option<Node>,
+    pub(crate) headers: Option<Node>,
+    pub(crate) query: Option<Node>,
+    pub(crate) body: Body,
 }
 
 /// The URL of a request.
@@ -363,7 +373,7 @@ impl Run {
     pub(crate) fn is_harmless(&self) -> bool {
         match self {
             Self::Builtin { which, .. } => which.is_harmless(),
-            Self::Process { .. } | Self::Shell { .. } | Self::Http { .. } | Self::Mail(_) | Self::Emit { .. } | Self::Workflow(_) => false,
+            Self::Process { .. } | Self::Shell { .. } | Self::Http(_) | Self::Mail(_) | Self::Emit { .. } | Self::Workflow(_) => false,
         }
     }
 }
@@ -405,7 +415,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     }
     let output_at = fields.key_of("output");
     let output = fields.take("output").map(|entry| entry.value);
-    if output.is_some() && !matches!(run, None | Some(Run::Process { .. } | Run::Shell { .. } | Run::Http { .. })) {
+    if output.is_some() && !matches!(run, None | Some(Run::Process { .. } | Run::Shell { .. } | Run::Http(_))) {
         report
             .error(
                 Code::FieldOutOfPlace,
@@ -443,7 +453,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let run = run?;
     let limit = timeout.filter(|_| matches!(run, Run::Workflow(_)));
     let timeout = timeout.unwrap_or(match run {
-        Run::Http { .. } => HTTP_TIMEOUT_DEFAULT,
+        Run::Http(_) => HTTP_TIMEOUT_DEFAULT,
         Run::Process { .. } | Run::Shell { .. } | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => {
             TIMEOUT_DEFAULT
         }
@@ -476,7 +486,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
 /// Takes the name of a queue; `None` if it is not valid.
 fn read_queue(fields: &mut Fields<'_>, run: Option<&Run>, report: &mut Report) -> Option<WorkerQueueName> {
     let Some(written) = fields.text("queue", report) else {
-        return Some(if let Some(Run::Http { .. } | Run::Mail(_)) = run { HTTP_QUEUE.clone() } else { DEFAULT_QUEUE.clone() });
+        return Some(if let Some(Run::Http(_) | Run::Mail(_)) = run { HTTP_QUEUE.clone() } else { DEFAULT_QUEUE.clone() });
     };
     let name = written.value.parse().ok();
     if name.is_none() {
@@ -520,7 +530,7 @@ fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run>
     match runner.key.value.as_str() {
         "process" => read_process(runner.value, file, report),
         "shell" => read_shell(runner.value, file, report),
-        "http" => read_http(runner.value, file, report),
+        "http" => read_http(runner.value, file, report).map(|http| Run::Http(Box::new(http))),
         "mail" => read_mail(runner.value, file, report).map(|mail| Run::Mail(Box::new(mail))),
         "emit" => read_emit(runner.value, file, report),
         "workflow" => workflow::read(runner.key.span, runner.value, file, report).map(Run::Workflow),
@@ -565,7 +575,7 @@ fn read_shell(node: Node, file: &SourceText, report: &mut Report) -> Option<Run>
     Some(Run::Shell { script, env })
 }
 
-pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {
+pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Http> {
     let mut fields = Fields::open(node, &HTTP, file, report)?;
     let url = fields.take_required("url", report);
     let is_connected = fields.has("connection");
@@ -598,7 +608,7 @@ pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> O
         (None, None) => form.map_or(Body::None, Body::Form),
     };
     let url = url.and_then(|url| read_url(url.value, file, report));
-    Some(Run::Http { url: url?, connection, method, headers, query, body })
+    Some(Http { url: url?, connection, method, headers, query, body })
 }
 
 fn read_url(node: Node, file: &SourceText, report: &mut Report) -> Option<Url> {

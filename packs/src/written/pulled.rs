@@ -11,7 +11,7 @@ use ensue_engine::catalog::{
 };
 use ensue_engine::schedule::plan::When;
 
-use super::action::{self, Body, Run, Url};
+use super::action::{self, Http};
 use super::schedule;
 use super::timing::read_some_time;
 use crate::diagnostics::{Code, Report};
@@ -269,7 +269,7 @@ pub(crate) struct Poll {
 
 /// What returns the pages of a poll.
 pub(crate) enum PollAsked {
-    Http(Http),
+    Http(Box<Http>),
     Action(PollAction),
 }
 
@@ -277,16 +277,6 @@ pub(crate) enum PollAsked {
 pub(crate) struct PollAction {
     pub(crate) action: Spanned<String>,
     pub(crate) with: Option<Node>,
-}
-
-/// The request of a poll.
-pub(crate) struct Http {
-    pub(crate) url: Url,
-    pub(crate) connection: Option<Node>,
-    pub(crate) method: Option<Node>,
-    pub(crate) headers: Option<Node>,
-    pub(crate) query: Option<Node>,
-    pub(crate) body: Body,
 }
 
 pub(crate) struct Cursor {
@@ -429,18 +419,11 @@ fn read_asked(fields: &mut Fields<'_>, report: &mut Report) -> Option<PollAsked>
                 .hint("for example `http: { url: https://example.test/items }`");
             return None;
         };
-        return read_http(entry.value, file, report).map(PollAsked::Http);
+        return action::read_http(entry.value, file, report).map(|http| PollAsked::Http(Box::new(http)));
     }
     let with = fields.take("with").map(|entry| entry.value);
     let action = fields.text("action", report)?;
     Some(PollAsked::Action(PollAction { action, with }))
-}
-
-fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Http> {
-    match action::read_http(node, file, report)? {
-        Run::Http { url, connection, method, headers, query, body } => Some(Http { url, connection, method, headers, query, body }),
-        Run::Process { .. } | Run::Shell { .. } | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => None,
-    }
 }
 
 fn read_count(name: &str, otherwise: u32, fields: &mut Fields<'_>, report: &mut Report) -> Option<u32> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{
-    AfterFile, Emit, EmitKey, Field, Fields, FileChange, FileContent, FileSource, FileStart, FirstPoll, HttpBody, HttpRequest, OnPoison,
-    PoisonLimit, PollSource, PollTimes, Presence, ProcessSource, Reading, Restart, Schema, Type,
+    AfterFile, Asked, Emit, EmitKey, Field, Fields, FileChange, FileContent, FileSource, FileStart, FirstPoll, HttpBody, HttpRequest,
+    OnPoison, PoisonLimit, PollSource, PollTimes, Presence, ProcessSource, Reading, Restart, Schema, Type,
 };
 use ensue_engine::record::Digest;
 use ensue_expression::{Expression, Roots, Template};
@@ -61,14 +61,14 @@ fn file(content: FileContent) -> Source {
 fn poll() -> Source {
     Source::Poll(Arc::new(PollSource {
         times: PollTimes::Every(Duration::from_secs(60)),
-        http: HttpRequest {
+        asked: Asked::Http(Arc::new(HttpRequest {
             connection: None,
             url: template(&json!("http://a.example/")),
             method: template(&json!("GET")),
             headers: template(&json!({})),
             query: template(&json!({})),
             body: HttpBody::None,
-        },
+        })),
         items: None,
         next_page: None,
         pages_max: 1,

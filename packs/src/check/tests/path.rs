@@ -79,7 +79,7 @@ fn of_action<'a>(world: &World<'a>, action: &ActionRef) -> Leads<'a> {
         Run::Builtin { which: Builtin::Noop | Builtin::Echo | Builtin::Emit | Builtin::SetVar, .. }
         | Run::Process { .. }
         | Run::Shell { .. }
-        | Run::Http { .. }
+        | Run::Http(_)
         | Run::Mail(_)
         | Run::Emit { .. } => Leads::Action(written),
     }
