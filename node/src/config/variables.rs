@@ -170,6 +170,7 @@ mod tests {
                 "ENSUE_LISTEN" => "127.0.0.1:1",
                 "ENSUE_MEMORY" => "134217728",
                 "ENSUE_CORS_ORIGINS" => "https://app.example.test",
+                "ENSUE_DATABASE" => "postgres://ensue@db.example.test/ensue",
                 "ENSUE_TRUSTED_PROXIES" => "10.0.0.0/8",
                 "ENSUE_LIMITS_CONNECTIONS_PER_ADDRESS" | "ENSUE_LIMITS_SILENT_PER_ADDRESS" | "ENSUE_MIN_FREE" | "ENSUE_WORKERS" => "7",
                 "ENSUE_RATE_LIMITS_ANONYMOUS" | "ENSUE_RATE_LIMITS_HOOKS" | "ENSUE_RATE_LIMITS_READS" | "ENSUE_RATE_LIMITS_WRITES" => {
