@@ -96,7 +96,7 @@ pub(super) static POLL: Shape = Shape {
         ),
         optional(
             "action",
-            Kind::Text(Form::Any),
+            Kind::Text(Form::Ref),
             "The action to run instead of a request: one of the pack, with `process`, `shell` or `http`. Its runs are not in the log.",
         ),
         optional(
