@@ -21,6 +21,7 @@
 //!
 //! Nothing here decides what an attempt's end means: the core does.
 
+pub mod absent;
 mod adoption;
 mod attempt;
 pub mod begun;

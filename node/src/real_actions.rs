@@ -11,16 +11,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{Catalog, Catalogs, Run};
-use ensue_engine::command::{Answer, Ask, Command, ObservedEvent, ReportOutcome};
+use ensue_engine::command::{Answer, Ask, Command, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::names::{KeyRef, VarName};
 use ensue_engine::ports::{Committed, Reply, Secret, Submit, SubmitError};
-use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest, Position};
+use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::vars::reads::VarReads;
+use ensue_executor::absent::{NoAccess, NoTriggers};
 use ensue_executor::begun::{Begun, Opener};
 use ensue_executor::connections::Connections;
-use ensue_executor::ports::{Bodies, BodyError, Emission, EmissionError, KeyError, KeyUser, Keys, Observe, PackFiles, ProgramAccess, Vars};
+use ensue_executor::ports::{Bodies, BodyError, KeyError, KeyUser, Keys, PackFiles, Vars};
 use ensue_executor::programs::DirectPrograms;
 use ensue_executor::{Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings, SystemClock};
 use ensue_rehearsal::Stuck;
@@ -31,8 +32,8 @@ use ensue_store::outputs::MemoryOutputs;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
 
 /// The name of the worker in the file of begun attempts.
 const WORKER: &str = "test";
@@ -85,6 +86,7 @@ impl<'r> RealActions<'r> {
             catalogs: Arc::new(OneCatalog(Arc::clone(case.catalog))),
             bodies: bodies.clone(),
             keys: Arc::new(CaseKeys(case.keys)),
+            // No program runs, so none gets a token.
             access: Arc::new(NoAccess),
             links: None,
             vars: Arc::new(NoVars),
@@ -94,7 +96,7 @@ impl<'r> RealActions<'r> {
             web: Arc::new(Destinations::new(EgressPolicy::allowing(vec![allowed]), clock.clone())),
             connections: Arc::new(Connections::none(clock.clone())),
             spans: None,
-            observe: Arc::new(NoEmissions),
+            observe: Arc::new(NoTriggers),
             packs: Arc::new(OneFolder(case.folder.to_owned())),
             clock,
             begun,
@@ -197,33 +199,12 @@ impl Keys for CaseKeys {
     }
 }
 
-/// No program runs, so none gets a token.
-struct NoAccess;
-
-impl ProgramAccess for NoAccess {
-    fn token(&self, _: AttemptOf) -> Secret {
-        Secret::new(Vec::new())
-    }
-
-    fn url(&self) -> watch::Receiver<Option<Arc<str>>> {
-        watch::Sender::new(None).subscribe()
-    }
-}
-
 /// The vars of a case are in its own log. The request of an action that reads one fails, and says that it has no value.
 struct NoVars;
 
 impl Vars for NoVars {
     fn read_by(&self, _: &VarReads) -> Vec<(VarName, BodyHandle)> {
         Vec::new()
-    }
-}
-
-struct NoEmissions;
-
-impl Observe for NoEmissions {
-    fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
-        Err(EmissionError::NoTrigger(emission.trigger))
     }
 }
 

@@ -13,23 +13,24 @@ use ensue_connectors::world::{self, ActionAnswer, ActionOrder, Lines};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError};
 use ensue_engine::access::principal::Principal;
 use ensue_engine::catalog::{Action, Catalog, Catalogs};
-use ensue_engine::command::{Answer, Ask, Command, ObservedEvent, Report, ReportOutcome, Said};
+use ensue_engine::command::{Answer, Ask, Command, Report, ReportOutcome, Said};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::ports::{
-    BlobError, BlobPart, Blobs, Committed, NewBlob, OutputError, OutputPart, OutputState, OutputStream, Outputs, Reply, Secret, Submit,
+    BlobError, BlobPart, Blobs, Committed, NewBlob, OutputError, OutputPart, OutputState, OutputStream, Outputs, Reply, Submit,
 };
-use ensue_engine::record::{Actor, AttemptOf, BodyHandle, CatalogRevision, Digest, Position};
+use ensue_engine::record::{Actor, BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::rules::judge::complete;
 use ensue_expression::Document;
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{kind_of, source_error};
+use crate::absent::{NoAccess, NoTriggers};
 use crate::begun::Begun;
 use crate::clock::Clock;
 use crate::connections::Connections;
-use crate::ports::{Bodies, BodyError, Emission, EmissionError, ExecutorPorts, Keys, Observe, PackFiles, ProgramAccess, Vars, listed};
+use crate::ports::{Bodies, BodyError, ExecutorPorts, Keys, PackFiles, Vars, listed};
 use crate::programs::Programs;
 use crate::render::Renderer;
 use crate::settings::{AtStop, ExecutorSettings};
@@ -146,6 +147,7 @@ impl SensorActions {
             catalogs: Arc::new(CatalogsOfRuns(Arc::clone(&runs))),
             bodies: Arc::new(BodiesOfRuns { runs: Arc::clone(&runs), others: ports.bodies }),
             keys: ports.keys,
+            // An action with `token` cannot be polled.
             access: Arc::new(NoAccess),
             links: None,
             vars: ports.vars,
@@ -155,7 +157,7 @@ impl SensorActions {
             web: ports.web,
             connections: ports.connections,
             spans: None,
-            observe: Arc::new(NoEmissions),
+            observe: Arc::new(NoTriggers),
             packs: ports.packs,
             clock: ports.clock,
             begun: ports.begun,
@@ -394,27 +396,5 @@ impl Blobs for NoBlobs {
 
     fn read(&self, _: &Digest, _: u64, _: usize) -> Result<Option<BlobPart>, BlobError> {
         Ok(None)
-    }
-}
-
-/// Takes no events.
-struct NoEmissions;
-
-impl Observe for NoEmissions {
-    fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
-        Err(EmissionError::NoTrigger(emission.trigger))
-    }
-}
-
-/// An action with `token` cannot be polled, so no program gets one.
-struct NoAccess;
-
-impl ProgramAccess for NoAccess {
-    fn token(&self, _: AttemptOf) -> Secret {
-        Secret::new(Vec::new())
-    }
-
-    fn url(&self) -> watch::Receiver<Option<Arc<str>>> {
-        watch::Sender::new(None).subscribe()
     }
 }

@@ -18,6 +18,7 @@ use ensue_engine::names::ActionRef;
 use ensue_engine::ports::{Secret, SubmitError};
 use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::time::Timestamp;
+use ensue_executor::absent::NoTriggers;
 use ensue_executor::begun::{Begun, Opener, Previous};
 use ensue_executor::connections::Connections;
 use ensue_executor::ports::{Observe, ProgramAccess};
@@ -31,9 +32,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 pub(crate) use self::ports::refused;
-use self::ports::{
-    CURSOR, Hand, HandClock, KeptBlobs, KeptBodies, KeptOutputs, NoTriggers, OneCatalog, OneVar, PackFolder, ScriptedSubmit, TwoKeys,
-};
+use self::ports::{CURSOR, Hand, HandClock, KeptBlobs, KeptBodies, KeptOutputs, OneCatalog, OneVar, PackFolder, ScriptedSubmit, TwoKeys};
 
 pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(600);

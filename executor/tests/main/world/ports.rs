@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{Catalog, Catalogs};
-use ensue_engine::command::{Answer, Ask, Command, ObservedEvent, Refusal};
+use ensue_engine::command::{Answer, Ask, Command, Refusal};
 use ensue_engine::ids::AttemptId;
 use ensue_engine::names::{KeyRef, VarName};
 use ensue_engine::ports::{
@@ -21,7 +21,7 @@ use ensue_engine::ports::{
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::vars::reads::VarReads;
 use ensue_executor::Clock;
-use ensue_executor::ports::{Bodies, BodyError, Emission, EmissionError, KeyError, KeyUser, Keys, Observe, PackFiles, Vars};
+use ensue_executor::ports::{Bodies, BodyError, KeyError, KeyUser, Keys, PackFiles, Vars};
 use tokio::sync::{mpsc, watch};
 
 use super::{SECRET, attempt};
@@ -107,15 +107,6 @@ impl Vars for OneVar {
         };
         let value = BodyHandle { digest: Digest::of(CURSOR.as_bytes()), bytes: CURSOR.len() as u64, at: Position(5) };
         is_read.then_some((name, value)).into_iter().collect()
-    }
-}
-
-/// Knows no trigger.
-pub(super) struct NoTriggers;
-
-impl Observe for NoTriggers {
-    fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
-        Err(EmissionError::NoTrigger(emission.trigger))
     }
 }
 
