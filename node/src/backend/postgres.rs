@@ -178,7 +178,7 @@ impl PackArchive for ArchiveInDatabase {
     fn exchange(&self, copies: &Path) -> Result<(), String> {
         let mut packs = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let archived: BTreeSet<Digest> = packs.packs().map_err(|error| error.to_string())?.into_iter().collect();
-        let local = copied(copies);
+        let local = copied(copies).map_err(|error| format!("the folder {} cannot be listed: {error}", copies.display()))?;
         let mut new = NewCopies::in_folder(copies);
         for digest in archived.iter().filter(|digest| !local.contains(digest)) {
             let files = packs.files(digest).map_err(|error| error.to_string())?;
@@ -190,18 +190,28 @@ impl PackArchive for ArchiveInDatabase {
         }
         new.keep().map_err(|error| error.to_string())?;
         for digest in local.iter().filter(|digest| !archived.contains(digest)) {
-            // A damaged copy is reported when it is used.
-            let Ok(source) = PackSource::read_copy(copies, *digest) else { continue };
-            packs.put(digest, &stored(&source)).map_err(|error| error.to_string())?;
+            match PackSource::read_copy(copies, *digest) {
+                Ok(source) => packs.put(digest, &stored(&source)).map_err(|error| error.to_string())?,
+                // The log may no longer need it. If it does, its first use fails.
+                Err(error) => tracing::warn!(%digest, %error, "a damaged copy of a pack is not in the database"),
+            }
         }
         Ok(())
     }
 }
 
-/// Lists the copies of packs in a folder.
-fn copied(copies: &Path) -> BTreeSet<Digest> {
-    let entries = std::fs::read_dir(copies).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+/// Lists the copies of packs in a folder, which may be missing.
+fn copied(copies: &Path) -> io::Result<BTreeSet<Digest>> {
+    let entries = match std::fs::read_dir(copies) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        entries => entries?,
+    };
+    let mut found = BTreeSet::new();
+    for entry in entries {
+        // What has another name is no copy.
+        found.extend(entry?.file_name().to_str().and_then(|name| name.parse::<Digest>().ok()));
+    }
+    Ok(found)
 }
 
 fn stored(source: &PackSource) -> Vec<StoredFile> {
@@ -219,4 +229,22 @@ fn unstored(files: &[StoredFile]) -> PackSource {
         (file.path.clone(), PackFile { bytes: Bytes::copy_from_slice(&file.content), mode })
     };
     PackSource { origin: "the database".to_owned(), files: files.iter().map(file).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folder_of_copies_may_be_missing_but_not_unreadable() {
+        let folder = tempfile::tempdir().unwrap();
+        let digest = Digest::of(b"pack");
+        assert!(copied(&folder.path().join("missing")).unwrap().is_empty());
+        std::fs::create_dir(folder.path().join(digest.to_string())).unwrap();
+        std::fs::create_dir(folder.path().join("new")).unwrap();
+        assert_eq!(copied(folder.path()).unwrap(), BTreeSet::from([digest]));
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(copied(&file).is_err());
+    }
 }
