@@ -138,8 +138,8 @@ pub struct WebAnswer {
 
 /// Runs the actions that polls name.
 pub trait Actions: Send + Sync {
-    /// Runs an action once, outside of the log: there is no execution, and no retry. If the future is dropped, the
-    /// action is ended.
+    /// Runs an action once, without an execution in the log and without retries. If the future is dropped, the
+    /// action is stopped.
     ///
     /// # Errors
     /// If the parameters cannot be rendered or do not fit, or the action fails.

@@ -91,7 +91,7 @@ impl Tables {
             let connected = self.database.connect(Purpose::Write, &format!("{}/beside", self.log));
             self.session = Some(connected.map_err(|error| Meaning::Again(error.to_string()))?);
         }
-        let Some(session) = self.session.as_mut() else { return Err(Meaning::Again("there is no connection".to_owned())) };
+        let Some(session) = self.session.as_mut() else { return Err(Meaning::Again("not connected".to_owned())) };
         let done = session.commit(sql, parameters, Instant::now() + STATEMENT_TIMEOUT);
         if matches!(done, Err(Meaning::Unknown(_) | Meaning::NotPrimary(_))) {
             self.session = None;

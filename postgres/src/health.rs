@@ -1,4 +1,4 @@
-//! What a running node asks its database about its safety, for `ensue doctor`.
+//! The safety of the database that holds the log, for `ensue doctor`.
 
 use std::time::Instant;
 
@@ -6,7 +6,7 @@ use crate::database::{Database, STATEMENT_TIMEOUT};
 use crate::error::DatabaseError;
 use crate::session::Purpose;
 
-/// What a database says about its safety.
+/// The safety of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Health {
     /// The version of the server, as people write it.
@@ -29,7 +29,7 @@ pub enum Standbys {
 }
 
 impl Database {
-    /// Asks the server. Fails if it cannot be reached, or is no longer fit to hold a log.
+    /// Queries the server. Fails if it is unreachable, or no longer meets the requirements of a log.
     pub fn health(&self) -> Result<Health, DatabaseError> {
         const SQL: &str = "SELECT current_setting('server_version'), current_setting('synchronous_standby_names') <> '', \
              pg_has_role('pg_monitor', 'USAGE'), \

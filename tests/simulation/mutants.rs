@@ -99,7 +99,7 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("pack runs what it may not", "a rule or a step of a pack runs an action that the pack may not run"),
     mutant("step runs as the caller", "a step runs on the rights of the caller, and not on those of its pack"),
     mutant("one start too many in a while", "a queue starts one more attempt than its rate allows"),
-    mutant("settled before the commit", "a peer is told that messages are settled before their events are on disk"),
+    mutant("settled before the commit", "messages are settled at their peer before their events are on disk"),
     mutant("cursor one batch behind", "a commit stores the cursor of the batch before"),
     mutant("refused message forgotten", "a message that cannot be read leaves no dead letter"),
     mutant("message without its key", "a message of a queue has no dedupe key"),

@@ -126,9 +126,9 @@ fn is_same(one: &Path, other: &Path) -> bool {
 /// Whether the settings have the public address of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DeclaredUrl {
-    /// They do, or there is no file with settings.
+    /// The settings have it, or there is no settings file.
     SetOrUnknown,
-    /// There is a file, and it does not.
+    /// There is a settings file without it.
     Missing,
 }
 

@@ -164,7 +164,7 @@ async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Out
         loop {
             tokio::select! {
                 started = &mut starting => match started {
-                    // A person ended the wait, which is no failure.
+                    // A signal ended the wait. That is not a failure.
                     Err(_) if standby.has_ended_the_wait() => return Ok(()),
                     started => break started.map_err(|error| Failure::explained(&error))?,
                 },

@@ -44,9 +44,9 @@ impl FromStr for Location {
     }
 }
 
-/// Copies the log of a stopped node with its secrets and packs, and between two directories also its outputs and artifacts, to
-/// a location that does not have it. Verifies the copy, and returns the copied logs. `progress` receives the stage, the number of records that are done
-/// in it, and their total number.
+/// Copies the log of a stopped node with its secrets and packs to a location that does not have it. Between two
+/// directories, outputs and artifacts are copied too. Verifies the copy, and returns the copied logs. `progress` receives
+/// the stage, the number of records that are done in it, and their total number.
 pub fn copy_log(
     from: &Location,
     to: &Location,
