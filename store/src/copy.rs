@@ -95,9 +95,14 @@ fn write_log<T, E: From<CopyError>>(to: &DataDir, write: impl FnOnce(&Path) -> R
     let unfinished = unfinished_folder.join("log.sqlite");
     let written = write(&unfinished)?;
     for entry in fs::read_dir(&unfinished_folder).map_err(failed)? {
-        let beside = entry.map_err(failed)?.path();
-        let Some(name) = beside.file_name().filter(|_| beside != unfinished) else { continue };
-        fs::rename(&beside, to.path().join(name)).map_err(failed)?;
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        match name.as_encoded_bytes() {
+            b"log.sqlite" | b"log.sqlite-shm" => {}
+            b"log.sqlite-wal" if entry.metadata().map_err(failed)?.len() == 0 => {}
+            b"log.sqlite-wal" => return Err(failed(io::Error::other("the copied log is not complete in its file")).into()),
+            _ => fs::rename(entry.path(), to.path().join(name)).map_err(failed)?,
+        }
     }
     fs::rename(&unfinished, to.log()).and_then(|()| fs::remove_dir_all(&unfinished_folder)).map_err(failed)?;
     sync::sync_folder(to.path()).map_err(failed)?;
