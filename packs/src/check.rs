@@ -105,7 +105,7 @@ impl GoodPack {
 /// Checks packs against each other, with the operator's configuration of each. Include the library packs in
 /// `packs`; otherwise nothing can refer to them.
 pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked {
-    let mut checking = CheckingAll::read(packs, &library::digests());
+    let mut checking = CheckingAll::read(packs, library::digests());
     let settings = checking.complete_settings(config);
     let outcomes = checking.check(&settings);
     checked(packs, config, checking, &settings, outcomes)
@@ -123,7 +123,7 @@ pub struct Tested {
 /// Checks packs as [`check`] does, and returns the cases of their tests, each with everything needed to run
 /// it. A required setting that the operator has not set is not an error here: the cases say what is set.
 pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested {
-    let mut checking = CheckingAll::read(packs, &library::digests());
+    let mut checking = CheckingAll::read(packs, library::digests());
     let settings = checking.complete_settings_untold(config);
     // An operator's settings on a machine must not change the outcome of a pack's own tests.
     let defaults = checking.complete_settings_untold(&BTreeMap::new());
@@ -160,7 +160,7 @@ pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested
 /// that ship with Ensue are not reported on.
 pub fn lint(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked {
     let shipped = library::digests();
-    let mut checking = CheckingAll::read(packs, &shipped);
+    let mut checking = CheckingAll::read(packs, shipped);
     let settings = checking.complete_settings(config);
     let outcomes = checking.check(&settings);
     let definitions: Vec<Definitions<'_>> = checking
@@ -300,7 +300,7 @@ struct Outcome {
 struct Candidate {
     /// The name that the pack declares, even if it is not checked further.
     name: Option<PackName>,
-    pack: Option<written::Pack>,
+    pack: Option<Arc<written::Pack>>,
     report: Report,
     /// The diagnostics of its tests, which do not prevent its installation.
     tests: Report,
@@ -343,7 +343,7 @@ impl CheckingAll {
         let mut packs = Vec::new();
         for source in sources {
             let (mut report, mut tests) = (Report::default(), Report::default());
-            let read = written::read(source, &mut report, &mut tests);
+            let read = library::read(source, &mut report, &mut tests);
             let name = read.as_ref().map(|pack| pack.name.clone());
             let pack = read.filter(|pack| is_first(pack, &names, library, &mut report));
             if let Some(pack) = &pack {
@@ -417,7 +417,7 @@ impl CheckingAll {
         let mut reports: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.report)).collect();
         let mut reports_of_tests: Vec<Report> = self.packs.iter_mut().map(|candidate| std::mem::take(&mut candidate.tests)).collect();
         let world = World {
-            packs: self.packs.iter().filter_map(|candidate| candidate.pack.as_ref()).map(|pack| (pack.name.clone(), pack)).collect(),
+            packs: self.packs.iter().filter_map(|candidate| candidate.pack.as_deref()).map(|pack| (pack.name.clone(), pack)).collect(),
         };
         let mut outcomes = Vec::new();
         let mut offered = Vec::new();

@@ -144,6 +144,10 @@ impl Report {
         self.add(Diagnostic::new(Severity::Note, code, file, span, message))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty()
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.found.iter().any(|one| one.severity == Severity::Error)
     }

@@ -7,6 +7,7 @@ mod available;
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use bytes::Bytes;
 use ensue_engine::names::PackName;
@@ -15,7 +16,9 @@ use ensue_engine::record::Digest;
 pub use available::{AvailablePack, available};
 use files::FILES;
 
+use crate::diagnostics::Report;
 use crate::read::{FileMode, PackFile, PackSource};
+use crate::written::{self, Pack};
 
 /// The packs that every node has.
 pub const INSTALLED: [&str; 3] = ["core", "examples", "github"];
@@ -54,9 +57,33 @@ pub(crate) fn how_to_add(pack: &str) -> Option<String> {
 }
 
 /// Returns the digest of each pack that every node has, by name.
-pub(crate) fn digests() -> BTreeMap<PackName, Digest> {
-    let named = |source: &PackSource| source.origin.strip_prefix("library/").and_then(|name| name.parse().ok());
-    library().iter().filter_map(|source| Some((named(source)?, source.digest()))).collect()
+pub(crate) fn digests() -> &'static BTreeMap<PackName, Digest> {
+    static DIGESTS: LazyLock<BTreeMap<PackName, Digest>> = LazyLock::new(|| {
+        let named = |source: &PackSource| source.origin.strip_prefix("library/").and_then(|name| name.parse().ok());
+        library().iter().filter_map(|source| Some((named(source)?, source.digest()))).collect()
+    });
+    &DIGESTS
+}
+
+/// Reads a pack as [`written::read`] does. A node reads the packs of its library with each change of its
+/// folder, and they never change, so each of them is parsed once.
+pub(crate) fn read(source: &PackSource, report: &mut Report, tests: &mut Report) -> Option<Arc<Pack>> {
+    /// By name and origin, since errors name files by their origin.
+    static PARSED: Mutex<BTreeMap<(PackName, String), Arc<Pack>>> = Mutex::new(BTreeMap::new());
+    let name = source.origin.rsplit('/').next()?.parse().ok();
+    let shipped: Option<PackName> = name.filter(|name| digests().get(name).is_some_and(|digest| *digest == source.digest()));
+    let Some(name) = shipped else { return written::read(source, report, tests).map(Arc::new) };
+    let key = (name, source.origin.clone());
+    let mut parsed = PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pack) = parsed.get(&key) {
+        return Some(Arc::clone(pack));
+    }
+    let pack = Arc::new(written::read(source, report, tests)?);
+    // A pack of the library has no findings, and is kept without them.
+    if report.is_empty() && tests.is_empty() {
+        parsed.insert(key, Arc::clone(&pack));
+    }
+    Some(pack)
 }
 
 #[cfg(test)]
