@@ -336,6 +336,42 @@ async fn only_packs_that_list_a_connection_and_are_allowed_to_use_it() {
     assert!(checked.stdout.contains("does not let the pack `rogue` use the connection `orders`"), "{}", checked.stdout);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn core_http_takes_a_connection_that_the_caller_may_use() {
+    let server = Server::start(("authorization", format!("Bearer {FIRST}")));
+    let auth = "auth: { bearer: { key: shop.token } }";
+    let place =
+        place(&(connection("orders", &server, auth) + &connection("stock", &server, auth).replace("} }\n", "}, packs: [core] }\n")));
+    place.write_pack_file(
+        "shop/actions/through.yaml",
+        "description: Gets items with core.http.\nparameters: { server: string }\nrun:\n  workflow:\n    steps:\n      get: { action: core.http, \
+         with: { connection: '${{ params.server }}', url: /items, query: { page: 2 } } }\n    result: '${{ steps.get.result.body.path }}'\n",
+    );
+    place.write_pack_file(
+        "shop/actions/fixed.yaml",
+        "description: Gets items with core.http.\nrun:\n  workflow:\n    steps:\n      get: { action: core.http, with: { connection: orders, \
+         url: /items } }\n    result: '${{ steps.get.result.body.path }}'\n",
+    );
+    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    assert_eq!(checked.code, Some(0), "{checked:#?}");
+    let node = place.start();
+    let client = node.client();
+    set_key(&client, "shop.token", FIRST).await;
+    assert_eq!(run(&client, "shop.fixed", json!({})).await.unwrap(), "/api/items");
+    assert_eq!(run(&client, "shop.through", json!({ "server": "orders" })).await.unwrap(), "/api/items?page=2");
+    // `shop` does not list it, and the operator gave it to `core` only for people.
+    let heard = server.heard();
+    run(&client, "shop.through", json!({ "server": "stock" })).await.unwrap_err();
+    let unlisted = run(&client, "core.http", json!({ "connection": "orders", "url": "/items" })).await.unwrap_err();
+    assert!(unlisted.0 == "egress_denied" && unlisted.1.contains("does not list it"), "{unlisted:?}");
+    assert_eq!(server.heard(), heard);
+    let by_a_person = run(&client, "core.http", json!({ "connection": "stock", "url": "/items" })).await.unwrap();
+    assert_eq!(by_a_person["body"]["path"], "/api/items");
+    let plain = run(&client, "core.http", json!({ "url": format!("http://{}/api/items", server.address) })).await.unwrap_err();
+    assert!(plain.0 == "http_status", "without a connection there are no credentials: {plain:?}");
+    nothing_leaked(&place, &node).await;
+}
+
 /// An authority, and a server's TLS with a certificate of it.
 fn authority() -> (String, Arc<ServerConfig>) {
     let _ = rustls::crypto::ring::default_provider().install_default();

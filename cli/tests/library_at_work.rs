@@ -136,6 +136,80 @@ async fn mail_is_sent_encrypted_with_a_login_that_nothing_shows() {
     assert!(!records.contains(PASSWORD) && !node.said().contains(PASSWORD));
 }
 
+/// Creates a place whose pack `mail` uses the connection `relay`, which leads to a new server.
+async fn mail_over_a_connection(rules: Rules) -> (MailServer, Place) {
+    let server = MailServer::start(Rules { protected: Protected::Starttls, password: Some(PASSWORD), ..rules }, certificate()).await;
+    let relay = json!({
+        "smtp": { "host": "127.0.0.1", "port": server.address.port(), "user": USER, "password": { "key": "relay.password" }, "ca": "ca.pem" },
+        "breaker": { "failures": 2, "open_for": "1h" },
+    });
+    let settings = json!({
+        "egress": { "allow": [server.address.to_string()] },
+        "connections": { "relay": relay },
+        "packs": { "mail": { "config": { "connection": "relay", "from": "Robot <robot@example.org>" } } },
+    });
+    let place = place("mail", &settings);
+    place.write_pack_file("relay/pack.yaml", "name: relay\nversion: 1.0.0\ndescription: The key of the relay.\nkeys: [password]\n");
+    std::fs::write(place.path().join("ca.pem"), &server.authority).unwrap();
+    (server, place)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_is_sent_over_a_connection_whose_password_the_pack_never_reads() {
+    let (server, place) = mail_over_a_connection(Rules::plain()).await;
+    let checked = Printed::by(&mut place.ensue(&["check", "packs"]));
+    assert_eq!(checked.code, Some(0), "{checked:#?}");
+    let node = place.start();
+    let client = node.client();
+    let params = json!({ "to": ["ada@example.org", "gone@example.org"], "subject": "Hello", "text": "It is done." });
+    let set = async |value: &str| {
+        let request = client.request(Method::PUT, "/api/v1/keys/relay.password").json(&json!({ "value": value }));
+        assert!(request.send().await.unwrap().status().is_success());
+    };
+    set("wrong").await;
+    let refused = client.run("mail.send", &params).await;
+    assert_eq!((&refused["error"]["kind"], &refused["error"]["detail"]), (&json!("smtp_status"), &json!(535)), "{refused:#}");
+    assert_eq!(client.get("/connections/relay").await["last_error"]["kind"], "auth");
+    set(PASSWORD).await;
+    let sent = client.run("mail.send", &params).await;
+    assert_eq!(sent["status"], "succeeded", "{sent:#}");
+    assert_eq!((&sent["result"]["accepted"], &sent["result"]["refused"][0]["code"]), (&json!(["ada@example.org"]), &json!(550)));
+    assert_eq!(server.mails().len(), 1);
+    assert!(server.said().iter().any(|said| said.starts_with("STARTTLS")));
+    let shown = client.get("/connections/relay").await;
+    assert_eq!((&shown["succeeded_count"], &shown["failed_count"]), (&json!(1), &json!(1)), "{shown:#}");
+    let audit = client.until("/audit?what=key.used", |audit| !audit["items"][0].is_null()).await;
+    assert!(audit["items"].as_array().unwrap().iter().all(|row| row.to_string().contains("relay.password")), "{audit:#}");
+    let records = json!(client.records().await).to_string();
+    assert!(!records.contains(PASSWORD) && !node.said().contains(PASSWORD));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_server_that_closes_opens_the_breaker_and_a_refused_mail_does_not() {
+    let closes = |said: &str| said.starts_with("MAIL FROM:<down@").then(|| Instead::Say("421 4.3.2 Closing".to_owned()));
+    let (server, place) = mail_over_a_connection(Rules::plain().instead(closes)).await;
+    hurry(&place, "mail/actions/send.yaml", "retry: { attempts: 5, delay: 30s, max_delay: 30m }", "");
+    let node = place.start();
+    let client = node.client();
+    let request = client.request(Method::PUT, "/api/v1/keys/relay.password").json(&json!({ "value": PASSWORD }));
+    assert!(request.send().await.unwrap().status().is_success());
+    let run = async |from: &str, to: &str| {
+        let params = json!({ "from": from, "to": to, "subject": "Hello", "text": "It is done." });
+        client.run("mail.send", &params).await["error"].clone()
+    };
+    for _ in 0..3 {
+        assert_eq!(run("a@example.org", "gone@example.org").await["detail"], 550);
+    }
+    assert_eq!(client.get("/connections/relay").await["breaker"], "closed");
+    for _ in 0..2 {
+        assert_eq!(run("down@example.org", "ada@example.org").await["detail"], 421);
+    }
+    let said = server.said().len();
+    let paused = run("a@example.org", "ada@example.org").await;
+    assert!(paused["message"].as_str().unwrap().contains("is paused after repeated failures"), "{paused}");
+    assert_eq!(server.said().len(), said, "nothing is said while it is paused");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn mail_that_was_not_confirmed_is_left_to_a_person() {
     let (server, place) = mail_server(Rules::plain().instead(|said| (said == ".").then_some(Instead::KeepAndClose))).await;

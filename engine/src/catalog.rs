@@ -32,7 +32,7 @@ pub use concurrency::{CONCURRENCY_LIMIT_MAX, Concurrency};
 pub use connection::{ConnectionKind, UsedConnection};
 pub use flow::{Acts, Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
 pub use labels::label_value;
-pub use mail::{MailMessage, MailSecurity, MailServer};
+pub use mail::{MailMessage, MailRelay, MailSecurity, MailServer};
 pub use policies::{Control, ItemFailure, LockConflict, Misfire, Mode, OnFailure, OnLost};
 pub use retry::{Backoff, DELAY_DEFAULT, DELAY_MAX_DEFAULT, FAILURES_MAX, Jitter, RETRY_AFTER_MAX, Retry, RetryAfter};
 pub use rule::Rule;

@@ -5,6 +5,7 @@
 mod builtin;
 mod emit;
 mod http;
+mod lending;
 mod mail;
 mod process;
 mod shell;

@@ -213,6 +213,7 @@ fn checked(
                 file: Some(pack.manifest.file.clone()),
                 listed: pack.manifest.connections.clone().unwrap_or_default(),
                 used: outcome.connections,
+                chosen: settings::chosen_connections(pack.manifest.config.as_ref(), &settings[index]),
             },
             url_signed: url_signed(pack, &outcome.parts.sensors),
             rules: outcome.parts.rules.into_iter().map(|rule| rule.name).collect(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Action, ConnectionKind, Defined, Flow, Mode, Place, Retry, Run, Sensor, Source, Trigger, UsedConnection};
+use ensue_engine::catalog::{Action, ConnectionKind, Defined, Flow, Mode, Place, Retry, Sensor, Source, Trigger, UsedConnection};
 use ensue_engine::names::{ActionRef, ConnectionName, RuleRef, TriggerRef};
 use ensue_engine::schedule::plan::Plan;
 use ensue_expression::{Expression, Template};
@@ -27,26 +27,23 @@ impl Parts {
     /// Returns the connections that the pack's own requests name, each with its kind there.
     pub(crate) fn connections(&self) -> impl Iterator<Item = (ConnectionName, ConnectionKind)> {
         self.used_connections().filter_map(|used| match used {
-            UsedConnection::Named(name) => Some((name.clone(), ConnectionKind::Http)),
-            UsedConnection::Parameter(_) | UsedConnection::Setting(_) => None,
+            (UsedConnection::Named(name), kind) => Some((name.clone(), kind)),
+            (UsedConnection::Parameter(_) | UsedConnection::Setting(_), _) => None,
         })
     }
 
     /// Returns the settings in which the operator names a connection for the pack's own requests.
     pub(crate) fn settings_of_connections(&self) -> impl Iterator<Item = String> {
         self.used_connections().filter_map(|used| match used {
-            UsedConnection::Setting(name) => Some(name.clone()),
-            UsedConnection::Named(_) | UsedConnection::Parameter(_) => None,
+            (UsedConnection::Setting(name), _) => Some(name.clone()),
+            (UsedConnection::Named(_) | UsedConnection::Parameter(_), _) => None,
         })
     }
 
-    fn used_connections(&self) -> impl Iterator<Item = &UsedConnection> {
-        let of_actions = self.actions.iter().filter_map(|action| match &action.run {
-            Run::Http(request) => request.connection.as_ref(),
-            Run::Process(_) | Run::Shell(_) | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin(_) => None,
-        });
+    fn used_connections(&self) -> impl Iterator<Item = (&UsedConnection, ConnectionKind)> {
+        let of_actions = self.actions.iter().filter_map(|action| action.run.connection());
         let of_sensors = self.sensors.iter().filter_map(|sensor| match &sensor.source {
-            Source::Poll(poll) => poll.asked.http().and_then(|request| request.connection.as_ref()),
+            Source::Poll(poll) => poll.asked.http().and_then(|request| Some((request.connection.as_ref()?, ConnectionKind::Http))),
             Source::Webhook { .. } | Source::Timer { .. } | Source::Process(_) | Source::File(_) => None,
         });
         of_actions.chain(of_sensors)

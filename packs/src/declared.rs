@@ -15,6 +15,9 @@ use crate::fields::listed;
 use crate::source::SourceText;
 use crate::yaml::Spanned;
 
+/// The name of the settings file in diagnostics.
+pub(crate) const SETTINGS_FILE: &str = "ensue.yaml";
+
 /// A connection that `ensue.yaml` declares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclaredConnection {
@@ -30,6 +33,19 @@ pub(crate) struct PackConnections {
     pub(crate) file: Option<SourceText>,
     pub(crate) listed: Vec<Spanned<ConnectionName>>,
     pub(crate) used: BTreeSet<(ConnectionName, ConnectionKind)>,
+    /// Those that the operator chose in the settings of the pack.
+    pub(crate) chosen: Vec<ChosenConnection>,
+}
+
+/// A connection that a setting of a pack names.
+#[derive(Clone, Debug)]
+pub(crate) struct ChosenConnection {
+    /// The setting.
+    pub(crate) setting: String,
+    /// What it names.
+    pub(crate) name: String,
+    /// The kind that the pack uses it as.
+    pub(crate) kind: ConnectionKind,
 }
 
 /// A webhook whose senders sign the public URL, with its place.
@@ -55,9 +71,13 @@ pub fn url_findings(packs: &[GoodPack]) -> Vec<Diagnostic> {
     packs.iter().flat_map(|pack| pack.url_signed.iter().map(move |signed| tell(pack, signed))).collect()
 }
 
-/// Reports connections that packs list and `ensue.yaml` does not declare, does not let them use, or declares as another kind.
+/// Reports connections that packs list, or that their settings name, and that `ensue.yaml` does not declare, does not let them use, or
+/// declares as another kind.
 pub fn connection_findings(packs: &[GoodPack], declared: &BTreeMap<ConnectionName, DeclaredConnection>) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
+    let mut found: Vec<Diagnostic> = packs
+        .iter()
+        .flat_map(|pack| pack.connections.chosen.iter().filter_map(|chosen| finding_of_setting(pack, chosen, declared)))
+        .collect();
     for pack in packs {
         let Some(file) = &pack.connections.file else { continue };
         for name in &pack.connections.listed {
@@ -91,4 +111,40 @@ pub fn connection_findings(packs: &[GoodPack], declared: &BTreeMap<ConnectionNam
         }
     }
     found
+}
+
+/// Returns what is wrong with a connection that a setting of a pack names.
+fn finding_of_setting(
+    pack: &GoodPack,
+    chosen: &ChosenConnection,
+    declared: &BTreeMap<ConnectionName, DeclaredConnection>,
+) -> Option<Diagnostic> {
+    let ChosenConnection { setting, name, kind } = chosen;
+    let at = format!("packs.{}.config.{setting}", pack.name);
+    let file = SourceText::new(SETTINGS_FILE, "");
+    let tell = |code, message: String, near: Option<&str>, hint: String| {
+        let mut one = Diagnostic::new(Severity::Error, code, &file, 0..0, message);
+        one.did_you_mean(near);
+        one.hint(hint);
+        Some(one)
+    };
+    let Some((_, one)) = declared.iter().find(|(known, _)| known.as_str() == name) else {
+        let names: Vec<&str> = declared.keys().map(ConnectionName::as_str).collect();
+        let hint = match names.is_empty() {
+            true => "declare it under `connections`".to_owned(),
+            false => format!("`connections` has {}", listed(&names)),
+        };
+        let message = format!("`{at}` names the connection `{name}`, which is not declared");
+        return tell(Code::UnknownConnection, message, nearest(name, names.iter().copied()), hint);
+    };
+    if one.kind != *kind {
+        let message =
+            format!("`{at}` must name a connection of the kind `{}`, but `{name}` is of the kind `{}`", kind.as_str(), one.kind.as_str());
+        return tell(Code::ConnectionKind, message, None, format!("use a connection of the kind `{}`", kind.as_str()));
+    }
+    if one.packs.as_ref().is_some_and(|packs| !packs.contains(&pack.name)) {
+        let message = format!("`{at}` names the connection `{name}`, whose `packs` do not name `{}`", pack.name);
+        return tell(Code::UnknownConnection, message, None, format!("add `{}` to `packs` of the connection", pack.name));
+    }
+    None
 }

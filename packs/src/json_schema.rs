@@ -150,6 +150,10 @@ impl Maker {
                     let each: Vec<Value> = fields.iter().map(|field| json!({ "required": [field] })).collect();
                     conditions.push(json!({ "oneOf": each }));
                 }
+                Between::AtLeastOneOf(fields) => {
+                    let each: Vec<Value> = fields.iter().map(|field| json!({ "required": [field] })).collect();
+                    conditions.push(json!({ "anyOf": each }));
+                }
                 Between::OnlyBeside { field, other } => conditions.push(json!({
                     "if": { "required": [field] },
                     "then": { "required": [other] },

@@ -62,6 +62,8 @@ pub enum Between {
     NotBoth(&'static str, &'static str),
     /// Exactly one of these fields is present.
     ExactlyOneOf(&'static [&'static str]),
+    /// At least one of these fields is present.
+    AtLeastOneOf(&'static [&'static str]),
     /// `field` may be present only together with `other`.
     OnlyBeside {
         /// The constrained field.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use ensue_engine::catalog::ConnectionKind;
 use ensue_packs::{Colour, DeclaredConnection, connection_findings};
 
+use serde_json::json;
+
 use crate::support::{checked, demo, shown_with};
 
 const LISTED: &str = "name: demo\nversion: 1.0.0\nconnections: [orders]\nconfig: { server: 'connection<http>?', mail: 'connection<smtp>?' }\n\
@@ -88,4 +90,51 @@ fn listed_connections_are_compared_with_those_that_are_declared() {
         ]
         .join("\n──\n")
     );
+}
+
+#[test]
+fn connections_in_settings_are_compared_with_those_that_are_declared() {
+    let fetch = "run:\n  http: { connection: '${{ config.server }}', url: /items }\n";
+    let pack = demo(&[("pack.yaml", LISTED), ("actions/fetch.yaml", fetch)]);
+    let declared = BTreeMap::from([
+        ("orders".parse().unwrap(), DeclaredConnection { kind: ConnectionKind::Http, packs: None }),
+        ("relay".parse().unwrap(), DeclaredConnection { kind: ConnectionKind::Smtp, packs: None }),
+        ("stock".parse().unwrap(), DeclaredConnection { kind: ConnectionKind::Http, packs: Some(["shop".parse().unwrap()].into()) }),
+    ]);
+    let told = |config: serde_json::Value, declared: &BTreeMap<_, _>| {
+        let checked = checked(std::slice::from_ref(&pack), &[("demo", config)]);
+        connection_findings(&checked.good, declared).iter().map(|one| one.render(Colour::Plain)).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(told(json!({ "server": "orders", "mail": "relay" }), &declared), "");
+    let wrong = ["order", "relay", "stock"].map(|name| told(json!({ "server": name }), &declared));
+    insta::assert_snapshot!(wrong.join("\n──\n") + "\n──\n" + &told(json!({ "server": "orders" }), &BTreeMap::new()));
+}
+
+fn send(mail: &str) -> String {
+    let action = format!(
+        "parameters: {{ relay: 'connection<smtp>', other: 'connection<smtp>?' }}\nrun:\n  mail:\n    from: a@example.test\n    to: b@example.test\n    text: Hello\n{mail}"
+    );
+    shown_with(&[("pack.yaml", LISTED), ("actions/send.yaml", &action)])
+}
+
+#[test]
+fn mail_has_one_server() {
+    let server = "    server: { host: mail.example.test }\n";
+    for right in [
+        server.to_owned(),
+        "    connection: orders\n".to_owned(),
+        format!("    connection: ${{{{ params.other }}}}\n{server}"),
+        format!("    connection: ${{{{ config.mail }}}}\n{server}"),
+    ] {
+        assert!(!send(&right).contains("error"), "{right}: {}", send(&right));
+    }
+    let mistakes = [
+        "".to_owned(),
+        format!("    connection: orders\n{server}"),
+        format!("    connection: ${{{{ params.relay }}}}\n{server}"),
+        "    connection: ${{ params.other }}\n".to_owned(),
+        "    connection: ${{ config.server }}\n".to_owned(),
+        "    connection: order\n".to_owned(),
+    ];
+    insta::assert_snapshot!(mistakes.map(|mistake| format!("── {mistake}\n{}\n", send(&mistake))).concat());
 }

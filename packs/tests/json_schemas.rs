@@ -195,7 +195,7 @@ const WHOLE: [(&str, &str); 36] = [
     ("actions/fetch.yaml", "run: { http: { connection: orders, url: /items } }\n"),
     (
         "actions/mail.yaml",
-        "run:\n  mail:\n    server: { host: smtp.example.test, port: 587, security: starttls, user: a, password: '${{ keys[\"whole.token\"] }}', ca: x, hello: a.example.test }\n\
+        "parameters: { relay: 'connection<smtp>?' }\nrun:\n  mail:\n    connection: ${{ params.relay }}\n    server: { host: smtp.example.test, port: 587, security: starttls, user: a, password: '${{ keys[\"whole.token\"] }}', ca: x, hello: a.example.test }\n\
          \x20   from: a@example.test\n    to: b@example.test\n    cc: [c@example.test]\n    bcc: d@example.test\n    reply_to: e@example.test\n    subject: s\n    text: t\n    html: h\n\
          \x20   in_reply_to: '<1@example.test>'\n    headers: { X-A: b }\n    attachments: [{ name: a.txt, type: text/plain, text: a }, { name: b.bin, type: application/octet-stream, base64: AA== }]\n",
     ),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use ensue_expression::{Expression, Node, Template};
 use serde_json::{Map, Value};
 
-use crate::catalog::{Concurrency, MailMessage, Misfit, Retry, Schema, UsedConnection, Workflow};
+use crate::catalog::{Concurrency, ConnectionKind, MailMessage, Misfit, Retry, Schema, UsedConnection, Workflow};
 use crate::executions::facts::Pace;
 use crate::inquiries::question::Question;
 use crate::names::{ActionRef, LabelName, Names, TriggerRef, WorkerQueueName};
@@ -144,6 +144,17 @@ pub enum Run {
     Workflow(Arc<Workflow>),
     /// Runs inside the node itself.
     Builtin(Builtin),
+}
+
+impl Run {
+    /// Returns the connection that it uses or may use, with the kind that it needs.
+    pub fn connection(&self) -> Option<(&UsedConnection, ConnectionKind)> {
+        match self {
+            Self::Http(request) => request.connection.as_ref().map(|used| (used, ConnectionKind::Http)),
+            Self::Mail(message) => message.relay.connection().map(|used| (used, ConnectionKind::Smtp)),
+            Self::Process(_) | Self::Shell(_) | Self::Emit { .. } | Self::Workflow(_) | Self::Builtin(_) => None,
+        }
+    }
 }
 
 impl Run {

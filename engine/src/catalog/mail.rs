@@ -6,13 +6,14 @@ use std::iter;
 
 use ensue_expression::Template;
 
+use crate::catalog::UsedConnection;
 use crate::names::Names;
 
 /// A mail to send.
 #[derive(Clone, Debug)]
 pub struct MailMessage {
     /// The server that takes it.
-    pub server: MailServer,
+    pub relay: MailRelay,
     /// The sender.
     pub from: Template,
     /// The recipients: an address, or a list of them. Null means none, as for the two next.
@@ -35,6 +36,17 @@ pub struct MailMessage {
     pub headers: Template,
     /// The attached files: a list of objects.
     pub attachments: Template,
+}
+
+/// Where the server of a mail is named.
+#[derive(Clone, Debug)]
+pub enum MailRelay {
+    /// By the action.
+    Server(Box<MailServer>),
+    /// By a connection, which has the credentials.
+    Connection(UsedConnection),
+    /// By the connection if one is given, or else by the action.
+    Either(UsedConnection, Box<MailServer>),
 }
 
 /// An SMTP server. Each value may be computed, and null means its default.
@@ -71,7 +83,12 @@ pub enum MailSecurity {
 impl MailMessage {
     /// Returns all templates.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        let message = [
+        self.own_templates().into_iter().chain(self.relay.server().into_iter().flat_map(MailServer::templates))
+    }
+
+    /// Returns the templates except those of its server.
+    pub fn own_templates(&self) -> [&Template; 11] {
+        [
             &self.from,
             &self.to,
             &self.cc,
@@ -83,8 +100,25 @@ impl MailMessage {
             &self.in_reply_to,
             &self.headers,
             &self.attachments,
-        ];
-        message.into_iter().chain(self.server.templates())
+        ]
+    }
+}
+
+impl MailRelay {
+    /// Returns the connection, if one is or may be given.
+    pub fn connection(&self) -> Option<&UsedConnection> {
+        match self {
+            Self::Server(_) => None,
+            Self::Connection(used) | Self::Either(used, _) => Some(used),
+        }
+    }
+
+    /// Returns the server that the action names.
+    pub fn server(&self) -> Option<&MailServer> {
+        match self {
+            Self::Connection(_) => None,
+            Self::Server(server) | Self::Either(_, server) => Some(server),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! Connections of the kind `smtp`: the greeting of a server, TLS and the login (RFC 5321, RFC 3207, RFC 4954).
+//! Connections of the kind `smtp`: their settings for the runner `mail`, and their test: the greeting of a server, TLS and the
+//! login (RFC 5321, RFC 3207, RFC 4954).
 //!
 //! It sends no mail.
 
@@ -10,10 +11,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::Pool;
-use super::settings::{SmtpEndpoint, SmtpTls};
+use super::settings::{Endpoint, SmtpEndpoint, SmtpTls};
 use super::status::ConnectionErrorKind;
 use super::test::{Problem, kind_of, kind_of_broken};
+use super::{Lent, Pool};
 use crate::web::NoWay;
 
 /// The maximum size of one answer, in bytes.
@@ -37,7 +38,23 @@ struct Answer {
     lines: Vec<String>,
 }
 
+impl Lent {
+    /// Returns the settings of a connection of the kind `smtp`.
+    pub(crate) fn smtp(&self) -> Option<&SmtpEndpoint> {
+        match &self.connection.settings().endpoint {
+            Endpoint::Smtp(smtp) => Some(smtp),
+            Endpoint::Http(_) => None,
+        }
+    }
+}
+
 impl SmtpEndpoint {
+    /// Returns the user and the password; `None` if there is no login.
+    pub(crate) fn login<'a>(&'a self, pool: &'a Pool) -> Option<(&'a str, &'a [u8])> {
+        // A value from a file may end with a line break.
+        self.login.as_ref().map(|(user, password)| (user.as_str(), pool.secret(password).trim_ascii()))
+    }
+
     /// Connects, begins TLS and logs in. Returns what the server says of itself.
     pub(super) async fn greet(&self, pool: &Pool) -> Result<String, Problem> {
         let addresses = pool.web.addresses(&self.host, self.port).await;
@@ -63,9 +80,8 @@ impl SmtpEndpoint {
             with.stream = self.secured(with.stream, pool).await?;
             hello = with.ask(&format!("EHLO {OWN_NAME}")).await?.expect(250)?;
         }
-        if let Some((user, password)) = &self.login {
-            let secret = pool.secret(password).trim_ascii().to_vec();
-            with.log_in(&hello, user, &secret).await?;
+        if let Some((user, password)) = self.login(pool) {
+            with.log_in(&hello, user, password).await?;
         }
         // The answer changes nothing.
         let _ = with.ask("QUIT").await;

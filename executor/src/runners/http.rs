@@ -15,7 +15,7 @@ use reqwest::StatusCode;
 
 use crate::attempt::{Attempt, Broken, Ending, failed};
 use crate::connections::Lent;
-use crate::runners::Runner;
+use crate::runners::{Runner, lending};
 use crate::web::{BrokenOff, NoWay, Web};
 pub(crate) use request::Request;
 pub(crate) use retry_after::of as retry_after_of;
@@ -28,7 +28,7 @@ pub(crate) const HTTP_HOPS_MAX: usize = 5;
 
 impl Runner for HttpRequest {
     async fn run(&self, attempt: &Attempt<'_>) -> Ending {
-        let connection = connected::of_attempt(self, attempt)?;
+        let connection = lending::of_attempt(attempt)?;
         let below = connection.as_ref().and_then(|connection| connection.http());
         let mut request = Request::rendered(self, attempt, below).await?;
         let patience = below.map_or(attempt.means.settings.http_timeout, |http| http.timeout);

@@ -10,7 +10,6 @@ mod server;
 mod wire;
 
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::MailMessage;
@@ -25,31 +24,62 @@ use self::message::Mail;
 use self::server::SmtpServer;
 use self::wire::Reply;
 use crate::attempt::{Attempt, Broken, Cut, Ending, Given, failed};
+use crate::connections::{ConnectionErrorKind, Used};
 use crate::result::fitting;
-use crate::runners::Runner;
-use crate::web::NoWay;
+use crate::runners::{Runner, lending};
+use crate::web::{NoWay, Web};
 
-/// How long the server may take for each reply before it has the mail.
-const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
+/// The code of a server that cannot serve anybody now.
+const SERVICE_CLOSES: i64 = 421;
+/// The codes of a refused login (RFC 4954).
+const LOGIN_REFUSED: [i64; 4] = [530, 534, 535, 538];
 
 /// The name under which the text of a login is masked, like a key: it contains the password in a form of its own.
 static LOGIN: LazyLock<KeyRef> = LazyLock::new(|| "ensue.login".parse().expect("it is a ref"));
 
 impl Runner for MailMessage {
     async fn run(&self, attempt: &Attempt<'_>) -> Ending {
-        let (server, mail) = {
-            let opened = attempt.open(self.templates()).await?;
-            let mut renderer = attempt.renderer(&opened)?;
-            (SmtpServer::rendered(&self.server, &mut renderer)?, Mail::rendered(self, attempt, &mut renderer)?)
+        let Some(connection) = lending::of_attempt(attempt)? else {
+            let Some(written) = self.relay.server() else {
+                return Err(failed(FailureKind::ParametersInvalid, "the mail has no server, because its connection is not given"));
+            };
+            let (server, mail) = {
+                let opened = attempt.open(self.own_templates().into_iter().chain(written.templates())).await?;
+                let mut renderer = attempt.renderer(&opened)?;
+                (SmtpServer::rendered(written, &mut renderer)?, Mail::rendered(self, attempt, &mut renderer)?)
+            };
+            return Sender { attempt, server: &server, web: &*attempt.means.ports.web }.sent(&mail).await;
         };
-        if let Some(login) = &server.login {
-            attempt.keys.note(login.secrets().iter().map(|secret| (&*LOGIN, secret)));
+        let mail = {
+            let opened = attempt.open(self.own_templates()).await?;
+            Mail::rendered(self, attempt, &mut attempt.renderer(&opened)?)?
+        };
+        let lent = attempt.within(lending::lent(attempt, &connection)).await?;
+        let Some(server) = SmtpServer::of(&lent) else {
+            return Err(failed(FailureKind::EgressDenied, "the connection is not one of the kind `smtp`"));
+        };
+        let ending = Sender { attempt, server: &server, web: &lent.pool.web }.sent(&mail).await;
+        if let Some(used) = used(&ending) {
+            lent.ended(&used);
         }
-        let sender = Sender { attempt, server: &server };
-        let mut dialog = attempt.within(sender.prepared(&mail)).await?;
-        let sent = sender.ended(&mut dialog.dialog).await?;
-        dialog.dialog.quit().await;
-        sender.result(&mail, dialog, &sent)
+        ending
+    }
+}
+
+/// Returns what the end of a mail says about the server of its connection; `None` if nothing.
+fn used(ending: &Ending) -> Option<Used> {
+    match ending {
+        Ok(_) => Some(Used::Well),
+        Err(Broken::Failed(failed)) if failed.failure.kind == FailureKind::SmtpStatus => Some(match failed.failure.detail {
+            Some(SERVICE_CLOSES) => Used::Fault(ConnectionErrorKind::Server, failed.failure.message.clone()),
+            Some(code) if LOGIN_REFUSED.contains(&code) => Used::Rejected(ConnectionErrorKind::Auth, failed.failure.message.clone()),
+            // It works, and does not take this mail.
+            _ => Used::Well,
+        }),
+        Err(Broken::Failed(failed)) => lending::used(&failed.failure),
+        Err(Broken::Lost(Some(failure))) => Some(Used::Fault(ConnectionErrorKind::Timeout, failure.message.clone())),
+        Err(Broken::Cut(Cut::TimedOut, _)) => Some(Used::Fault(ConnectionErrorKind::Timeout, "the attempt timed out".to_owned())),
+        Err(Broken::Lost(None) | Broken::Cut(Cut::Cancelled | Cut::Released | Cut::Left, _)) => None,
     }
 }
 
@@ -63,13 +93,25 @@ struct Prepared {
 struct Sender<'s, 'w> {
     attempt: &'s Attempt<'w>,
     server: &'s SmtpServer,
+    web: &'s dyn Web,
 }
 
 impl Sender<'_, '_> {
+    /// Sends a mail.
+    async fn sent(&self, mail: &Mail) -> Ending {
+        if let Some(login) = &self.server.login {
+            self.attempt.keys.note(login.secrets().iter().map(|secret| (&*LOGIN, secret)));
+        }
+        let mut prepared = self.attempt.within(self.prepared(mail)).await?;
+        let confirmed = self.ended(&mut prepared.dialog).await?;
+        prepared.dialog.quit().await;
+        self.result(mail, prepared, &confirmed)
+    }
+
     /// Brings a dialog to the end of the mail, which is not sent yet.
     async fn prepared(&self, mail: &Mail) -> Result<Prepared, Broken> {
-        let Self { attempt, server } = *self;
-        let line = attempt.means.ports.web.line(&server.host, server.port).await.map_err(|error| self.unreachable(&error))?;
+        let Self { attempt, server, web } = *self;
+        let line = web.line(&server.host, server.port).await.map_err(|error| self.unreachable(&error))?;
         attempt.begin().await?;
         let opened = self.timely("connecting", Dialog::open(&*line, server));
         let mut dialog = opened.await?;
@@ -101,7 +143,7 @@ impl Sender<'_, '_> {
         match ended {
             Ok(reply) => Ok(reply),
             Err(Unsaid::Broken(why)) => {
-                let message = format!("{} received the whole mail and did not confirm it: {why}", self.server.shown());
+                let message = format!("{} received the whole mail and did not confirm it: {why}", self.server.shown);
                 Err(Broken::Lost(Some(Failure::new(FailureKind::Lost, self.masked(&message)))))
             }
             Err(refused) => Err(self.broken(refused)),
@@ -120,7 +162,7 @@ impl Sender<'_, '_> {
                 "before the attempt had to stop"
             }
         };
-        let message = format!("{} received the whole mail and did not confirm it {why}", self.server.shown());
+        let message = format!("{} received the whole mail and did not confirm it {why}", self.server.shown);
         Broken::Lost(Some(Failure::new(FailureKind::Lost, message)))
     }
 
@@ -133,8 +175,8 @@ impl Sender<'_, '_> {
         tokio::select! {
             biased;
             said = said => Ok(said),
-            () = clock.until(clock.now().saturating_add(REPLY_TIMEOUT)) => {
-                let message = format!("{} did not reply to {what} within {} seconds", self.server.shown(), REPLY_TIMEOUT.as_secs());
+            () = clock.until(clock.now().saturating_add(self.server.patience)) => {
+                let message = format!("{} did not reply to {what} within {} seconds", self.server.shown, self.server.patience.as_secs_f64());
                 Err(failed(FailureKind::Timeout, message))
             }
         }
@@ -145,11 +187,11 @@ impl Sender<'_, '_> {
             NoWay::Denied => FailureKind::EgressDenied,
             NoWay::Unreachable(_) => FailureKind::Network,
         };
-        failed(kind, format!("{} {error}", self.server.shown()))
+        failed(kind, format!("{} {error}", self.server.shown))
     }
 
     fn broken(&self, unsaid: Unsaid) -> Broken {
-        let server = self.server.shown();
+        let server = &self.server.shown;
         let failure = match unsaid {
             Unsaid::Refused { what, reply } => {
                 Failure::new(FailureKind::SmtpStatus, self.masked(&format!("{server} refused {what}: {reply}")))
@@ -169,7 +211,7 @@ impl Sender<'_, '_> {
     fn all_refused(&self, refused: &[(String, Reply)]) -> Broken {
         let lasting = refused.iter().find(|(_, reply)| reply.is_transient()).or(refused.first());
         let listed: Vec<String> = refused.iter().map(|(recipient, reply)| format!("{recipient} ({reply})")).collect();
-        let message = format!("{} refused every recipient: {}", self.server.shown(), listed.join(", "));
+        let message = format!("{} refused every recipient: {}", self.server.shown, listed.join(", "));
         let detail = lasting.map_or(550, |(_, reply)| reply.code);
         Failure::new(FailureKind::SmtpStatus, self.masked(&message)).with_detail(detail.into()).into()
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::catalog::{MailMessage, MailServer as ServerTemplates, Run};
+use ensue_engine::catalog::{MailMessage, MailRelay, MailServer as ServerTemplates, Run};
 use ensue_engine::command::{Ask, Report};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_executor::EgressPolicy;
@@ -39,7 +39,7 @@ fn action(server: &MailServer, security: &str) -> MailMessage {
     let has_login = security != "none";
     let param = |name: &str| template(json!(format!("${{{{ params[?'{name}'].orValue(null) }}}}")));
     MailMessage {
-        server: ServerTemplates {
+        relay: MailRelay::Server(Box::new(ServerTemplates {
             host: template(json!("127.0.0.1")),
             port: template(json!(server.address.port())),
             security: template(json!(security)),
@@ -47,7 +47,7 @@ fn action(server: &MailServer, security: &str) -> MailMessage {
             password: template(if has_login { json!("${{ keys['test.token'] }}") } else { json!(null) }),
             authority: template(json!(server.authority)),
             hello: template(json!(null)),
-        },
+        })),
         from: template(json!("Robot <robot@example.org>")),
         to: param("to"),
         cc: param("cc"),
@@ -59,6 +59,14 @@ fn action(server: &MailServer, security: &str) -> MailMessage {
         in_reply_to: param("in_reply_to"),
         headers: param("headers"),
         attachments: param("attachments"),
+    }
+}
+
+/// Returns the server that an action names.
+fn named(message: &mut MailMessage) -> &mut ServerTemplates {
+    match &mut message.relay {
+        MailRelay::Server(server) | MailRelay::Either(_, server) => server,
+        MailRelay::Connection(_) => panic!("the action names a connection"),
     }
 }
 
@@ -189,7 +197,7 @@ async fn server_without_encryption_gets_no_password() {
     let message = &failure(&report, FailureKind::Network).message;
     assert!(message.contains("does not offer STARTTLS"), "{message}");
     let mut plain = action(&server, "starttls");
-    plain.server.security = template(json!("none"));
+    named(&mut plain).security = template(json!("none"));
     let report = world(&server, plain).report_of(hello(json!("ada@example.org"))).await;
     let message = &failure(&report, FailureKind::ParametersInvalid).message;
     assert!(message.contains("a password is never sent without encryption"), "{message}");
@@ -210,12 +218,12 @@ async fn reply_that_was_put_before_the_encryption_is_not_believed() {
 async fn certificate_of_another_authority_is_refused() {
     let (server, other) = (start(secured(Protected::Tls, "PLAIN")).await, start(Rules::plain()).await);
     let mut message = action(&server, "tls");
-    message.server.authority = template(json!(other.authority));
+    named(&mut message).authority = template(json!(other.authority));
     let report = world(&server, message).report_of(hello(json!("ada@example.org"))).await;
     let shown = &failure(&report, FailureKind::Network).message;
     assert!(shown.contains("TLS cannot be set up") && shown.contains("certificate"), "{shown}");
     let mut message = action(&server, "tls");
-    message.server.authority = template(json!("no certificate"));
+    named(&mut message).authority = template(json!("no certificate"));
     let report = world(&server, message).report_of(hello(json!("ada@example.org"))).await;
     assert!(failure(&report, FailureKind::Network).message.contains("it is not PEM"));
     assert!(server.said().is_empty());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ensue_engine::catalog::{self, Builtin, Extra, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
+use ensue_engine::catalog::{self, Builtin, ConnectionKind, Extra, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
 use ensue_engine::names::ActionRef;
 use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Document, MapType, Occurrence, Others, Template, ValueType, nearest};
@@ -167,14 +167,18 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
         }
         written::Run::Http(http) => {
             let written::Http { url, connection, method, headers, query, body } = &**http;
-            let (connection, address) = connections::used(checking, connection.as_ref(), action.parameters.as_ref(), file, report)?;
+            let (connection, address) =
+                connections::used(checking, ConnectionKind::Http, connection.as_ref(), action.parameters.as_ref(), file, report)?;
             let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
             let target = url::compiled(url, (address, &taker), (plain, &with_keys), file, report);
             let parts = RequestParts { method: method.as_ref(), headers: headers.as_ref(), query: query.as_ref(), body };
             let request = parts.compiled(target, (plain, &with_keys), file, report);
             request.map(|request| Run::Http(Box::new(HttpRequest { connection, ..request })))
         }
-        written::Run::Mail(mail) => super::mail::mail(file, mail, (plain, &with_keys), report).map(|mail| Run::Mail(Box::new(mail))),
+        written::Run::Mail(mail) => {
+            let mail = super::mail::mail(checking, (file, mail), action.parameters.as_ref(), (plain, &with_keys), report);
+            mail.map(|mail| Run::Mail(Box::new(mail)))
+        }
         written::Run::Emit { trigger, payload, dedupe } => {
             emit(checking, file, trigger, (payload.as_ref(), dedupe.as_ref()), plain, report)
         }

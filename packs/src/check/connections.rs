@@ -13,20 +13,21 @@ use crate::fields::{first_line, listed};
 use crate::source::SourceText;
 use crate::yaml::{Content, Node};
 
-/// How the address of a request begins.
+/// Whose address a request or a mail goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Address {
-    /// With its own scheme and host.
+    /// Its own.
     Whole,
-    /// With the address of a connection.
+    /// That of a connection, or one below it.
     BelowConnection,
-    /// With either, because the connection is optional.
+    /// Either, because the connection is optional.
     Either,
 }
 
-/// Returns the connection that a request names, and how its `url` begins. `None` if there is an error.
+/// Returns the connection of a kind that a request or a mail names, and whose address it goes to. `None` if there is an error.
 pub(super) fn used(
     checking: &Checking<'_>,
+    kind: ConnectionKind,
     node: Option<&Node>,
     parameters: Option<&Schema>,
     file: &SourceText,
@@ -54,18 +55,19 @@ pub(super) fn used(
     };
     // A schema with an error has been reported.
     let schema = schema?;
+    let wanted = Type::Connection(kind);
     let field = schema.fields().and_then(|fields| fields.named(name));
     let Some(field) = field else {
-        let names: Vec<&str> = of_kind(schema.fields(), ConnectionKind::Http).map(|field| field.name.as_str()).collect();
+        let names: Vec<&str> = of_kind(schema.fields(), kind).map(|field| field.name.as_str()).collect();
         let diagnostic = report.error(Code::UnknownConnection, file, at, format!("there is no {of} `{name}` that names a connection"));
         diagnostic.did_you_mean(nearest(name, names.iter().copied()).map(|near| format!("${{{{ {root}.{near} }}}}")).as_deref());
-        diagnostic.hint(format!("declare it: `{name}: connection<http>`"));
+        diagnostic.hint(format!("declare it: `{name}: {wanted}`"));
         return None;
     };
-    if field.kind != Type::Connection(ConnectionKind::Http) {
+    if field.kind != wanted {
         report
-            .error(Code::ConnectionKind, file, at, format!("the {of} `{name}` is declared as {}, not as `connection<http>`", field.kind))
-            .hint(format!("declare it: `{name}: connection<http>`"));
+            .error(Code::ConnectionKind, file, at, format!("the {of} `{name}` is declared as {}, not as `{wanted}`", field.kind))
+            .hint(format!("declare it: `{name}: {wanted}`"));
         return None;
     }
     let address = if field.presence == Presence::Optional { Address::Either } else { Address::BelowConnection };

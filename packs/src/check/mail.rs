@@ -1,10 +1,12 @@
 //! Checks a mail: its expressions, and what can be known of its server and its addresses before it is sent.
 
-use ensue_engine::catalog::{MailMessage, MailSecurity, MailServer};
+use ensue_engine::catalog::{ConnectionKind, MailMessage, MailRelay, MailSecurity, MailServer, Schema};
 use ensue_expression::{Template, ValueType, nearest};
 use serde_json::Value;
 
+use super::Checking;
 use super::compiled::literal;
+use super::connections::{self, Address};
 use super::inferred::Taker;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
@@ -15,12 +17,13 @@ use crate::yaml::{Content, Node};
 
 /// Compiles a mail. Only its server may read keys.
 pub(super) fn mail(
-    file: &SourceText,
-    written: &written::Mail,
+    checking: &Checking<'_>,
+    (file, written): (&SourceText, &written::Mail),
+    parameters: Option<&Schema>,
     (plain, with_keys): (&Scope<'_>, &Scope<'_>),
     report: &mut Report,
 ) -> Option<MailMessage> {
-    let server = server(file, &written.server, with_keys, report);
+    let relay = relay(checking, (file, written), parameters, with_keys, report);
     let at = first_line(&written.from.span, file);
     if written.text.is_none() && written.html.is_none() && written.attachments.is_none() {
         report.error(Code::MissingParameter, file, at, "the mail is empty").hint("give `text`, `html` or both");
@@ -44,7 +47,7 @@ pub(super) fn mail(
     let (subject, text, html) = (any(written.subject.as_ref()), any(written.text.as_ref()), any(written.html.as_ref()));
     let (in_reply_to, headers) = (any(written.in_reply_to.as_ref()), any(written.headers.as_ref()));
     Some(MailMessage {
-        server: server?,
+        relay: relay?,
         from: from?,
         to: to?,
         cc: cc?,
@@ -57,6 +60,38 @@ pub(super) fn mail(
         headers: headers?,
         attachments: attachments?,
     })
+}
+
+fn relay(
+    checking: &Checking<'_>,
+    (file, written): (&SourceText, &written::Mail),
+    parameters: Option<&Schema>,
+    with_keys: &Scope<'_>,
+    report: &mut Report,
+) -> Option<MailRelay> {
+    let (connection, address) = connections::used(checking, ConnectionKind::Smtp, written.connection.as_ref(), parameters, file, report)?;
+    let server = match &written.server {
+        Some(written) => Some(Box::new(server(file, written, with_keys, report)?)),
+        None => None,
+    };
+    let at = written.connection.as_ref().map_or_else(|| written.from.span.clone(), |node| node.span.clone());
+    match (connection, address, server) {
+        (None, _, Some(server)) => Some(MailRelay::Server(server)),
+        (Some(used), Address::Either, Some(server)) => Some(MailRelay::Either(used, server)),
+        (Some(used), Address::Whole | Address::BelowConnection, None) => Some(MailRelay::Connection(used)),
+        (None, _, None) | (Some(_), Address::Either, None) => {
+            report
+                .error(Code::MissingParameter, file, at, "without the optional connection, the mail has no server")
+                .hint("remove `optional` from the connection, or give `server` for mails without it");
+            None
+        }
+        (Some(_), Address::Whole | Address::BelowConnection, Some(_)) => {
+            report
+                .error(Code::ValueUnfit, file, at, "the mail has two servers: that of the connection, and `server`")
+                .hint("remove `server`, or name an optional connection");
+            None
+        }
+    }
 }
 
 fn server(file: &SourceText, written: &written::MailServer, with_keys: &Scope<'_>, report: &mut Report) -> Option<MailServer> {

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use ensue_engine::catalog::{
-    self, AfterFile, Asked, Decode, FileContent, FileSource, HttpRequest, PollCursor, PollSource, PolledAction, ProcessSource, Source,
+    self, AfterFile, Asked, ConnectionKind, Decode, FileContent, FileSource, HttpRequest, PollCursor, PollSource, PolledAction,
+    ProcessSource, Source,
 };
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
 
@@ -300,7 +301,7 @@ fn request(
     report: &mut Report,
 ) -> Option<HttpRequest> {
     let with_keys = plain.clone().with_keys(checking.listed_keys());
-    let (connection, address) = connections::used(checking, written.connection.as_ref(), None, file, report)?;
+    let (connection, address) = connections::used(checking, ConnectionKind::Http, written.connection.as_ref(), None, file, report)?;
     let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
     let target = url::compiled(&written.url, (address, &taker), (plain, &with_keys), file, report);
     let parts = actions::RequestParts {

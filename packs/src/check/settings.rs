@@ -5,19 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::catalog::{Extra, Schema};
+use ensue_engine::catalog::{Extra, Schema, Type};
 use ensue_engine::names::PackName;
 use ensue_expression::{Document, nearest};
 use serde_json::Value;
 
 use super::GoodPack;
+use crate::declared::{ChosenConnection, SETTINGS_FILE};
 use crate::diagnostics::{Code, Diagnostic, Report, Severity};
 use crate::fields::listed;
 use crate::source::SourceText;
 use crate::written;
-
-/// The name of the settings file in diagnostics.
-const SETTINGS_FILE: &str = "ensue.yaml";
 
 pub(super) fn complete(value: &mut Value, schema: &Schema) {
     if let (Value::Object(values), Some(fields)) = (value, schema.fields()) {
@@ -56,6 +54,18 @@ pub(super) fn tell_misfits(pack: &written::Pack, schema: &Schema, value: &Value,
         let path = format!("{at}{}", misfit.pointer.replace('/', "."));
         report.error(Code::ConfigInvalid, &file, 0..0, format!("`{path}` {}", misfit.message)).hint(hint);
     }
+}
+
+/// Returns the connections that the operator chose in the settings of a pack.
+pub(super) fn chosen_connections(schema: Option<&Schema>, settings: &Value) -> Vec<ChosenConnection> {
+    let fields = schema.and_then(Schema::fields).into_iter().flat_map(|fields| &fields.0);
+    let chosen = fields.filter_map(|field| match (&field.kind, settings.get(&field.name)) {
+        (Type::Connection(kind), Some(Value::String(name))) => {
+            Some(ChosenConnection { setting: field.name.clone(), name: name.clone(), kind: *kind })
+        }
+        _ => None,
+    });
+    chosen.collect()
 }
 
 /// Reports settings for a pack that does not exist: its name is probably misspelled.

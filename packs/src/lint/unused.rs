@@ -133,9 +133,9 @@ fn tell_of_action(pack: &Definitions<'_>, action: &Action, run: &Reads, findings
     };
     let Some(fields) = action.parameters.fields().filter(|_| !takes_all) else { return };
     let local = Reads { paths: action.local.iter().flat_map(|(_, local)| local.reads()).collect(), ..Reads::default() };
-    let names_connection = |field: &&Field| match &action.run {
-        Run::Http(request) => request.connection == Some(UsedConnection::Parameter(field.name.clone())),
-        Run::Process(_) | Run::Shell(_) | Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin(_) => false,
+    let names_connection = |field: &&Field| match action.run.connection() {
+        Some((UsedConnection::Parameter(name), _)) => *name == field.name,
+        Some((UsedConnection::Named(_) | UsedConnection::Setting(_), _)) | None => false,
     };
     let is_read = |field: &&Field| run.has("params", &field.name) || local.has("params", &field.name) || names_connection(field);
     for field in fields.0.iter().filter(|field| !is_read(field)) {

@@ -2,18 +2,24 @@
 
 use crate::diagnostics::Report;
 use crate::fields::Fields;
-use crate::shape::{Form, Kind, Shape, optional, required};
+use crate::shape::{Between, Form, Kind, Shape, optional, required};
 use crate::source::SourceText;
 use crate::yaml::Node;
 
 pub(super) static MAIL: Shape = Shape {
     what: "`mail`",
     fields: &[
-        required(
+        optional(
+            "connection",
+            Kind::Text(Form::Connection),
+            "The connection whose server takes the mail, with its credentials: a name that `pack.yaml` lists, or exactly \
+             `${{ params.<name> }}` or `${{ config.<name> }}` of the type `connection<smtp>`.",
+        ),
+        optional(
             "server",
-            "server: { host: smtp.example.org }",
             Kind::Fields(&SERVER),
-            "The SMTP server. It must be listed in `egress.allow` of `ensue.yaml`, with its port.",
+            "The SMTP server, if there is no `connection`, or if it is optional and has no value. It must be listed in `egress.allow` \
+             of `ensue.yaml`, with its port.",
         ),
         required(
             "from",
@@ -41,6 +47,7 @@ pub(super) static MAIL: Shape = Shape {
              `application/octet-stream`.",
         ),
     ],
+    between: &[Between::AtLeastOneOf(&["connection", "server"])],
     ..Shape::BARE
 };
 
@@ -63,7 +70,8 @@ static SERVER: Shape = Shape {
 };
 
 pub(crate) struct Mail {
-    pub(crate) server: MailServer,
+    pub(crate) connection: Option<Node>,
+    pub(crate) server: Option<MailServer>,
     pub(crate) from: Node,
     pub(crate) to: Option<Node>,
     pub(crate) cc: Option<Node>,
@@ -89,7 +97,16 @@ pub(crate) struct MailServer {
 
 pub(super) fn read_mail(node: Node, file: &SourceText, report: &mut Report) -> Option<Mail> {
     let mut fields = Fields::open(node, &MAIL, file, report)?;
-    let server = fields.take_required("server", report).and_then(|entry| read_server(entry.value, file, report));
+    let connection = fields.text_node("connection", report);
+    let server = match fields.take("server") {
+        Some(entry) => Some(read_server(entry.value, file, report)?),
+        None if connection.is_none() => {
+            let example = "server: { host: smtp.example.org }\n\nor name a `connection`";
+            fields.take_required_like("server", example, report);
+            return None;
+        }
+        None => None,
+    };
     let from = required_text(&mut fields, "from", report);
     let mut value = |name: &str| fields.take(name).map(|entry| entry.value);
     let (to, cc, bcc, reply_to) = (value("to"), value("cc"), value("bcc"), value("reply_to"));
@@ -97,8 +114,7 @@ pub(super) fn read_mail(node: Node, file: &SourceText, report: &mut Report) -> O
     let mut scalar = |name: &str| fields.scalar(name, report);
     let (subject, text, html, in_reply_to) = (scalar("subject"), scalar("text"), scalar("html"), scalar("in_reply_to"));
     let headers = fields.mapping_or_expression("headers", report);
-    let (server, from) = (server?, from?);
-    Some(Mail { server, from, to, cc, bcc, reply_to, subject, text, html, in_reply_to, headers, attachments })
+    Some(Mail { connection, server, from: from?, to, cc, bcc, reply_to, subject, text, html, in_reply_to, headers, attachments })
 }
 
 fn read_server(node: Node, file: &SourceText, report: &mut Report) -> Option<MailServer> {

@@ -1,67 +1,23 @@
-//! Requests over a connection: which one an attempt may use, and what its outcome says about the server.
+//! Requests over a connection: their credentials, and what their outcome says about the server.
 
 use std::sync::Arc;
 
-use ensue_engine::access::principal::Principal;
-use ensue_engine::catalog::{ConnectionKind, HttpRequest, UsedConnection};
 use ensue_engine::executions::facts::{Failure, FailureKind};
-use ensue_engine::names::PackName;
-use ensue_engine::record::AttemptOf;
 use reqwest::StatusCode;
 
 use super::request::Request;
-use crate::attempt::{Attempt, Broken, Cut, Ending, Failed, failed};
-use crate::connections::{
-    Asker, Connection, ConnectionErrorKind, ConnectionUser, Lent, Lists, NoCredentials, NotLent, OperatorsWord, Used,
-};
-use crate::ports::KeyUser;
-
-/// Returns the connection that an attempt uses, if its action names one.
-pub(super) fn of_attempt(action: &HttpRequest, attempt: &Attempt<'_>) -> Result<Option<Arc<Connection>>, Broken> {
-    let Some(used) = &action.connection else { return Ok(None) };
-    let own = attempt.action.name.pack();
-    let catalog = attempt.means.ports.catalogs.at(attempt.dispatch.catalog);
-    let lists = |pack: &PackName, name: &str| {
-        let pack = catalog.as_ref().and_then(|catalog| catalog.packs().get(pack));
-        let is_listed = pack.is_some_and(|pack| pack.connections.iter().any(|listed| listed.as_str() == name));
-        if is_listed { Lists::Yes } else { Lists::No }
-    };
-    let requested_by = match &attempt.dispatch.principal {
-        Some(Principal::Pack(pack)) => Some(pack),
-        Some(Principal::Identity(_) | Principal::Token(_)) | None => None,
-    };
-    let (name, word) = match used {
-        UsedConnection::Named(name) => (name.as_str().to_owned(), OperatorsWord::NotAlone),
-        UsedConnection::Parameter(field) => {
-            let value = attempt.params.root().get(field).filter(|value| !value.is_null());
-            let Some(value) = value else { return Ok(None) };
-            let name = value.as_str().map(|name| name.into_owned());
-            let name = name.ok_or_else(|| failed(FailureKind::ParametersInvalid, format!("`{field}` does not name a connection")))?;
-            (name, if requested_by.is_some() { OperatorsWord::NotAlone } else { OperatorsWord::Counts })
-        }
-        UsedConnection::Setting(field) => match attempt.action.config.get(field).filter(|value| !value.is_null()) {
-            None => return Ok(None),
-            Some(value) => (value.as_str().unwrap_or_default().to_owned(), OperatorsWord::Given),
-        },
-    };
-    // A pack that passes a parameter answers for it. Otherwise the pack of the action does.
-    let passes = requested_by.filter(|pack| matches!(used, UsedConnection::Parameter(_)) && **pack != own);
-    let packs = passes.into_iter().chain([&own]).map(|pack| (pack, lists(pack, &name))).collect();
-    let asker = Asker { packs, word };
-    attempt.means.ports.connections.found(&name, ConnectionKind::Http, &asker).map(Some).map_err(|why| broken(&why))
-}
+use crate::attempt::{Attempt, Broken, Cut, Ending, failed};
+use crate::connections::{Connection, ConnectionErrorKind, Lent, NoCredentials, Used};
+use crate::runners::lending;
 
 /// Waits for a connection, and adds its credentials to a request.
 pub(super) async fn lent(attempt: &Attempt<'_>, connection: &Arc<Connection>, request: &mut Request) -> Result<Lent, Broken> {
-    let by = AttemptOf { execution: attempt.dispatch.execution, number: attempt.dispatch.number };
-    let user = ConnectionUser::Attempt(KeyUser { attempt: by, action: attempt.dispatch.action.clone() });
     attempt
         .within(async {
-            let lent = attempt.means.ports.connections.lend(connection, user).await.map_err(|why| broken(&why))?;
-            attempt.keys.note(lent.pool.secrets());
+            let lent = lending::lent(attempt, connection).await?;
             let credentials = match lent.credentials().await {
                 Ok(credentials) => credentials,
-                Err(NoCredentials::NotLent(why)) => return Err(broken(&why)),
+                Err(NoCredentials::NotLent(why)) => return Err(lending::broken(&why)),
                 Err(NoCredentials::NoToken(why)) => {
                     let (kind, message) = (why.kind, why.to_string());
                     lent.ended(&used_of(kind, message.clone()));
@@ -98,18 +54,14 @@ pub(super) async fn ended(lent: Lent, ending: &Ending) {
 }
 
 fn of_failure(failure: &Failure) -> Option<Used> {
-    let said = || failure.message.clone();
     Some(match failure.kind {
         FailureKind::HttpStatus => {
             let status = failure.detail.and_then(|status| u16::try_from(status).ok()).and_then(|status| StatusCode::from_u16(status).ok());
             Used::of_status(status?)
         }
-        FailureKind::Network => Used::Fault(crate::connections::kind_of_broken(&failure.message), said()),
-        FailureKind::Timeout => Used::Fault(ConnectionErrorKind::Timeout, said()),
-        FailureKind::EgressDenied => Used::Rejected(ConnectionErrorKind::EgressDenied, said()),
         // The server answered.
         FailureKind::ResultInvalid | FailureKind::Output | FailureKind::OutputLimit => Used::Well,
-        _ => return None,
+        _ => return lending::used(failure),
     })
 }
 
@@ -130,18 +82,4 @@ fn kind_of(kind: ConnectionErrorKind) -> FailureKind {
         ConnectionErrorKind::EgressDenied => FailureKind::EgressDenied,
         ConnectionErrorKind::Auth | ConnectionErrorKind::Rejected | ConnectionErrorKind::KeyMissing => FailureKind::KeyMissing,
     }
-}
-
-fn broken(why: &NotLent) -> Broken {
-    let message = why.to_string();
-    let kind = match why {
-        NotLent::Unknown(_) | NotLent::OtherKind { .. } | NotLent::NotAllowed { .. } => FailureKind::EgressDenied,
-        NotLent::KeyMissing { .. } | NotLent::KeyUnusable(_) | NotLent::KeyUnfit { .. } => FailureKind::KeyMissing,
-        NotLent::KeyUnavailable(_) | NotLent::NoTrust { .. } => FailureKind::Network,
-        NotLent::Paused { retry_after, .. } => {
-            let failure = Failure::new(FailureKind::Network, message);
-            return Broken::Failed(Box::new(Failed { failure, body: None, retry_after: Some(*retry_after) }));
-        }
-    };
-    failed(kind, message)
 }

@@ -53,11 +53,11 @@ impl Dialog {
         dialog.heard("the connection").await?;
         dialog.hello(&server.hello).await?;
         if server.security == MailSecurity::Starttls {
-            dialog = dialog.upgraded(line, authority).await?;
+            dialog = dialog.upgraded(line, server).await?;
             dialog.hello(&server.hello).await?;
         }
         if let Some(login) = &server.login {
-            dialog.login(login).await?;
+            dialog.login(login, server).await?;
         }
         Ok(dialog)
     }
@@ -68,21 +68,20 @@ impl Dialog {
         Ok(())
     }
 
-    async fn upgraded(mut self, line: &dyn Line, authority: Option<&str>) -> Result<Self, Unsaid> {
+    async fn upgraded(mut self, line: &dyn Line, server: &SmtpServer) -> Result<Self, Unsaid> {
         if self.offer("STARTTLS").is_none() {
-            let why = "does not offer STARTTLS; set `server.security` to `tls`, or to `none` for a server without encryption";
-            return Err(Unsaid::Impossible(why.to_owned()));
+            return Err(Unsaid::Impossible(format!("does not offer STARTTLS; {}", server.without_starttls())));
         }
         self.asked("STARTTLS", "`STARTTLS`").await?;
         // What somebody put into the plain part must not count as said by the encrypted server.
         if !self.stream.buffer().is_empty() {
             return Err(Unsaid::Broken("it said more before the connection was encrypted".to_owned()));
         }
-        let stream = line.encrypted(self.stream.into_inner(), authority).await?;
+        let stream = line.encrypted(self.stream.into_inner(), server.authority.as_deref()).await?;
         Ok(Self { stream: BufReader::new(stream), offers: Vec::new() })
     }
 
-    async fn login(&mut self, login: &Login) -> Result<(), Unsaid> {
+    async fn login(&mut self, login: &Login, server: &SmtpServer) -> Result<(), Unsaid> {
         let ways: Vec<String> = self.offer("AUTH").unwrap_or_default().split_whitespace().map(str::to_ascii_uppercase).collect();
         let offers = |way: &str| ways.iter().any(|offered| offered == way);
         let reply = if offers("PLAIN") {
@@ -97,8 +96,8 @@ impl Dialog {
             }
             reply
         } else {
-            let why = "offers no login by password (AUTH PLAIN or LOGIN); leave out `server.user`, or use another port";
-            return Err(Unsaid::Impossible(why.to_owned()));
+            let why = format!("offers no login by password (AUTH PLAIN or LOGIN); {}", server.without_login());
+            return Err(Unsaid::Impossible(why));
         };
         if reply.code == 235 { Ok(()) } else { Err(Unsaid::LoginRefused(reply.code)) }
     }

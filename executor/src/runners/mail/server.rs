@@ -2,6 +2,8 @@
 //!
 //! It holds a password, so it has no `Debug`.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ensue_engine::catalog::{MailSecurity, MailServer};
@@ -10,11 +12,14 @@ use ensue_engine::ports::Secret;
 use ensue_expression::Template;
 
 use crate::attempt::{Broken, failed};
+use crate::connections::{Lent, SmtpTls};
 use crate::render::{Renderer, reads_keys, shown};
 
 /// The maximum length of a server's name, of a user name and of a password, in bytes.
 const NAME_BYTES_MAX: usize = 255;
 const LOGIN_BYTES_MAX: usize = 8 << 10;
+/// How long a server may take for each reply before it has the mail, if no connection says.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 /// The name with which the client introduces itself: an address, because a node has no name that others know.
 const HELLO: &str = "[127.0.0.1]";
 
@@ -32,20 +37,33 @@ pub(super) struct SmtpServer {
     pub(super) authority: Option<String>,
     /// The name with which the client introduces itself.
     pub(super) hello: String,
-    /// Whether its name may be shown.
-    is_shown: bool,
+    /// How long it may take for each reply before it has the mail.
+    pub(super) patience: Duration,
+    /// Its name for a message.
+    pub(super) shown: String,
+    /// Who sets it up, for the hints of messages.
+    source: Source,
+}
+
+/// Who sets up a server.
+#[derive(Clone, Copy)]
+enum Source {
+    /// The author or the settings of a pack, in `server`.
+    Action,
+    /// The operator, in a connection.
+    Connection,
 }
 
 /// A user name and a password.
 pub(super) struct Login {
     user: String,
-    password: String,
+    password: Vec<u8>,
 }
 
 impl Login {
     /// Returns the text of `AUTH PLAIN`.
     pub(super) fn plain(&self) -> String {
-        BASE64_STANDARD.encode(format!("\0{}\0{}", self.user, self.password))
+        BASE64_STANDARD.encode([b"\0", self.user.as_bytes(), b"\0", &self.password].concat())
     }
 
     /// Returns the two answers of `AUTH LOGIN`.
@@ -80,12 +98,47 @@ impl SmtpServer {
         check_name("server.host", &host)?;
         check_name("server.hello", &hello)?;
         let login = login(user, password, security)?;
-        Ok(Self { host, port, security, login, authority, hello, is_shown: !reads_keys(&written.host) })
+        let shown = if reads_keys(&written.host) { "the mail server".to_owned() } else { format!("`{host}:{port}`") };
+        Ok(Self { host, port, security, login, authority, hello, patience: REPLY_TIMEOUT, shown, source: Source::Action })
     }
 
-    /// Returns its name for a message.
-    pub(super) fn shown(&self) -> String {
-        if self.is_shown { format!("`{}:{}`", self.host, self.port) } else { "the mail server".to_owned() }
+    /// Returns the server of a connection; `None` if that is of another kind.
+    pub(super) fn of(lent: &Lent) -> Option<Self> {
+        let smtp = lent.smtp()?;
+        let security = match smtp.tls {
+            SmtpTls::Implicit => MailSecurity::Tls,
+            SmtpTls::StartTls => MailSecurity::Starttls,
+            SmtpTls::Off => MailSecurity::None,
+        };
+        let login = smtp.login(&lent.pool).map(|(user, password)| Login { user: user.to_owned(), password: password.to_owned() });
+        Some(Self {
+            host: smtp.host.clone(),
+            port: smtp.port,
+            security,
+            login,
+            // The pool of the connection trusts its authorities.
+            authority: None,
+            hello: HELLO.to_owned(),
+            patience: smtp.timeout,
+            shown: format!("the server of the connection `{}`", lent.connection.name()),
+            source: Source::Connection,
+        })
+    }
+
+    /// Returns what to do if it does not offer STARTTLS.
+    pub(super) fn without_starttls(&self) -> &'static str {
+        match self.source {
+            Source::Action => "set `server.security` to `tls`, or to `none` for a server without encryption",
+            Source::Connection => "set `tls` of the connection to `implicit`, or to `none` for a server without encryption",
+        }
+    }
+
+    /// Returns what to do if it offers no login.
+    pub(super) fn without_login(&self) -> &'static str {
+        match self.source {
+            Source::Action => "leave out `server.user`, or use another port",
+            Source::Connection => "leave out `user` of the connection, or use another port",
+        }
     }
 }
 
@@ -110,7 +163,7 @@ fn login(user: Option<String>, password: Option<String>, security: MailSecurity)
     if user.len() + password.len() > LOGIN_BYTES_MAX || user.contains('\0') || password.contains('\0') {
         return Err(invalid("`server.user` or `server.password` is too long, or contains a zero byte"));
     }
-    Ok(Some(Login { user, password }))
+    Ok(Some(Login { user, password: password.into_bytes() }))
 }
 
 /// Refuses what would be more than one word of a command.
