@@ -79,7 +79,7 @@ const FAULTS: Step =
     Step { name: "faults", arguments: &["test", "-p", "ensue", "--locked", "faults"], variables: &[("ENSUE_FAULTS", "long")] };
 
 /// Simulated worlds: the stored seeds and fresh ones, on both cores.
-const SIMULATION: Program = Program { name: "simulation", program: "sim", arguments: &["--seeds", "200"] };
+const SIMULATION: Program = Program { name: "simulation", program: "sim", arguments: &["--seeds", "150"] };
 
 const LONG_SIMULATION: Program =
     Program { name: "simulation, long", program: "sim", arguments: &["--seeds", "20000", "--all-rare-states"] };

@@ -41,11 +41,11 @@ pub(super) struct SmtpServer {
     pub(super) patience: Duration,
     /// Its name for a message.
     pub(super) shown: String,
-    /// Who sets it up, for the hints of messages.
+    /// The person who sets it up, for the hints of messages.
     source: Source,
 }
 
-/// Who sets up a server.
+/// The person who sets up a server.
 #[derive(Clone, Copy)]
 enum Source {
     /// The author or the settings of a pack, in `server`.
