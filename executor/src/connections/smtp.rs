@@ -49,7 +49,7 @@ impl Lent {
 }
 
 impl SmtpEndpoint {
-    /// Returns the user and the password; `None` if there is no login.
+    /// Returns the user and the password, or `None` for a server without a login.
     pub(crate) fn login<'a>(&'a self, pool: &'a Pool) -> Option<(&'a str, &'a [u8])> {
         // A value from a file may end with a line break.
         self.login.as_ref().map(|(user, password)| (user.as_str(), pool.secret(password).trim_ascii()))
