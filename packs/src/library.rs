@@ -122,6 +122,17 @@ mod tests {
     }
 
     #[test]
+    fn pack_of_the_library_is_parsed_once_and_an_edited_one_is_read_as_it_is() {
+        let parsed = |source: &PackSource| read(source, &mut Report::default(), &mut Report::default()).unwrap();
+        let mut core = library().into_iter().find(|source| source.origin == "library/core").unwrap();
+        let first = parsed(&core);
+        assert!(Arc::ptr_eq(&first, &parsed(&core)));
+        assert!(core.files.remove("actions/echo.yaml").is_some());
+        let edited = parsed(&core);
+        assert!(first.actions.contains_key("echo") && !edited.actions.contains_key("echo"));
+    }
+
+    #[test]
     fn library_has_no_findings() {
         let checked = crate::check(&library(), &BTreeMap::new());
         let shown: String = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();
