@@ -154,6 +154,29 @@ async fn waiting_node_takes_over_from_a_killed_one_and_nothing_is_lost_or_done_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_nodes_that_start_at_once_on_an_empty_database_one_waits() {
+    if is_missing() {
+        return;
+    }
+    let pair = Pair::new();
+    let (tell, told) = std::sync::mpsc::channel();
+    let first = Arc::new(pair.first);
+    for place in [first.clone(), pair.second.clone()] {
+        let tell = tell.clone();
+        std::thread::spawn(move || tell.send(place.try_start()).unwrap());
+    }
+    let next = || told.recv_timeout(Duration::from_secs(120)).unwrap().unwrap();
+    let one = next();
+    sent(&one, 1).await;
+    each_order_is_done_once(&one, 1).await;
+    assert!(told.try_recv().is_err(), "both nodes serve");
+    one.stop_well();
+    let other = next();
+    each_order_is_done_once(&other, 1).await;
+    other.stop_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn waiting_node_takes_over_at_once_from_one_that_stops() {
     if is_missing() {
         return;
@@ -171,8 +194,25 @@ async fn waiting_node_takes_over_at_once_from_one_that_stops() {
     second.stop_well();
 }
 
+/// Waits until a node says this about its readiness, and returns what it says.
+async fn until_ready(url: &str, status: StatusCode, what: &str) -> String {
+    let begin = Instant::now();
+    loop {
+        let mut said = "nothing".to_owned();
+        if let Ok(response) = reqwest::get(format!("{url}/readyz")).await {
+            let found = response.status();
+            said = response.text().await.unwrap_or_default();
+            if found == status && said.contains(what) {
+                return said;
+            }
+        }
+        assert!(begin.elapsed() < Duration::from_secs(120), "the node says: {said}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn frozen_node_ends_once_another_one_leads() {
+async fn frozen_node_waits_once_another_one_leads_and_serves_again_after_it() {
     if is_missing() {
         return;
     }
@@ -182,14 +222,181 @@ async fn frozen_node_ends_once_another_one_leads() {
     first.signal(Signal::STOP);
     let (second, took) = second.serves(Instant::now());
     assert!(took < TAKE_OVER, "{took:?}");
-    first.signal(Signal::CONT);
-    let (code, said) = first.end();
-    assert_ne!(code, Some(0));
-    assert!(said.contains("another node now writes to this log"), "{said}");
-    assert!(said.contains("start the node again: it waits"), "{said}");
     sent(&second, 1).await;
     each_order_is_done_once(&second, 1).await;
+    first.signal(Signal::CONT);
+    until_ready(&first.url(), StatusCode::SERVICE_UNAVAILABLE, "another node leads the log").await;
+    let said = first.said();
+    assert!(said.contains("another node now writes to this log") && said.contains("this node waits until it can lead"), "{said}");
+
     second.stop_well();
+    until_ready(&first.url(), StatusCode::OK, "").await;
+    sent(&first, 2).await;
+    each_order_is_done_once(&first, 2).await;
+    first.stop_well();
+}
+
+/// A node on a server of its own, which can be killed.
+struct Alone {
+    server: Server,
+    node: Node,
+    _place: Place,
+}
+
+impl Alone {
+    fn start() -> Self {
+        let server = Server::start();
+        let place = Place::new().with_arguments(&["--database", &server.address(&server.new_database())]);
+        place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: Sells.\n");
+        place.write_pack_file("shop/triggers/order.yaml", "payload: { number: integer }\n");
+        place.write_pack_file(
+            "shop/rules/greet.yaml",
+            "trigger: shop.order\naction: core.echo\nwith: { message: '${{ string(event.payload.number) }}' }\n",
+        );
+        Self { server, node: place.start(), _place: place }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn short_outage_of_the_database_is_waited_for() {
+    if is_missing() {
+        return;
+    }
+    let Alone { server, node, _place } = Alone::start();
+    sent(&node, 1).await;
+    server.kill();
+    until_ready(&node.url(), StatusCode::SERVICE_UNAVAILABLE, "the database that has the log does not answer").await;
+    let waiting = async { sent(&node, 2).await };
+    let (event, ()) = tokio::join!(waiting, async {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::task::block_in_place(|| server.start_again());
+    });
+    until_ready(&node.url(), StatusCode::OK, "").await;
+    assert_eq!(sent(&node, 2).await, event, "the event that was sent during the outage is there");
+    each_order_is_done_once(&node, 2).await;
+    let said = node.said();
+    assert!(!said.contains("waits until it can lead"), "the node did not lose its log: {said}");
+    node.stop_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_serves_again_after_the_database_was_away_for_longer_than_an_append_waits() {
+    if is_missing() {
+        return;
+    }
+    let Alone { server, node, _place } = Alone::start();
+    let event = sent(&node, 1).await;
+    each_order_is_done_once(&node, 1).await;
+    server.kill();
+    let lost = node.client().post("/events", &order(2)).await;
+    assert_eq!(lost.status, StatusCode::SERVICE_UNAVAILABLE, "{:#}", lost.body);
+    let said = until_ready(&node.url(), StatusCode::SERVICE_UNAVAILABLE, "the database cannot be used").await;
+    assert!(!said.contains("127.0.0.1"), "anybody may read it: {said}");
+    server.start_again();
+    until_ready(&node.url(), StatusCode::OK, "").await;
+    assert_eq!(sent(&node, 1).await, event);
+    sent(&node, 2).await;
+    each_order_is_done_once(&node, 2).await;
+    node.stop_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_node_folds_what_the_other_one_writes() {
+    if is_missing() {
+        return;
+    }
+    let pair = Pair::new();
+    let first = pair.first.start();
+    let second = pair.start_second().await;
+    for number in 0..5 {
+        sent(&first, number).await;
+    }
+    each_order_is_done_once(&first, 5).await;
+    let begin = Instant::now();
+    let views = pair.second.data().join("views.sqlite");
+    while std::fs::metadata(&views).map_or(0, |file| file.len()) == 0 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the waiting node has no read models");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    first.kill();
+    let (second, _) = second.serves(begin);
+    each_order_is_done_once(&second, 5).await;
+    second.stop_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_without_a_node_work_on_a_log_in_a_database() {
+    if is_missing() {
+        return;
+    }
+    let pair = Pair::new();
+    let node = pair.first.start();
+    sent(&node, 1).await;
+    each_order_is_done_once(&node, 1).await;
+    let ask = |arguments: &[&str]| {
+        let more = ["--data", "data", "--database", &pair.address];
+        let mut command = pair.first.ensue(&[arguments, &more[..]].concat());
+        Printed::by(command.env("ENSUE_MASTER_KEY_FILE", pair.first.path().join("master.key")))
+    };
+    let led = ask(&["keys", "list"]);
+    assert!(led.code != Some(0) && led.stderr.contains("is in use"), "a node runs on the directory: {led:?}");
+    node.kill();
+
+    let key = pair.first.path().join("value");
+    std::fs::write(&key, "secret").unwrap();
+    let set = ask(&["keys", "set", "shop.token", "--file", &key.display().to_string()]);
+    assert_eq!(set.code, Some(0), "right after a kill, when the lease of the node is not over: {set:?}");
+    let listed = ask(&["keys", "list"]);
+    assert!(listed.code == Some(0) && listed.stdout.contains("shop.token"), "{listed:?}");
+    let verified = ask(&["log", "verify"]);
+    assert!(verified.code == Some(0), "{verified:?}");
+    let doctor = ask(&["doctor"]);
+    assert!(doctor.stdout.contains("the chain is intact"), "{doctor:?}");
+    let rebuilt = ask(&["views", "rebuild"]);
+    assert_eq!(rebuilt.code, Some(0), "{rebuilt:?}");
+    let token = ask(&["tokens", "add", "reader", "--role", "viewer"]);
+    assert_eq!(token.code, Some(0), "{token:?}");
+    let forgotten = Printed::by(&mut pair.first.ensue(&["keys", "list", "--data", "data"]));
+    assert!(forgotten.stderr.contains("--database"), "{forgotten:?}");
+
+    let node = pair.first.start();
+    each_order_is_done_once(&node, 1).await;
+    let seen = reqwest::Client::new().get(format!("{}/api/v1/events", node.url())).bearer_auth(token.stdout.trim()).send().await.unwrap();
+    assert_eq!(seen.status(), StatusCode::OK);
+    node.stop_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn read_models_that_are_ahead_of_a_restored_log_are_built_again() {
+    if is_missing() {
+        return;
+    }
+    let pair = Pair::new();
+    let node = pair.first.start();
+    sent(&node, 1).await;
+    each_order_is_done_once(&node, 1).await;
+    node.stop_well();
+    let backup = format!("{}_backup", pair.database);
+    Server::shared().psql("postgres", &format!("CREATE DATABASE {backup} TEMPLATE {}", pair.database));
+    let node = pair.first.start();
+    for number in 2..6 {
+        sent(&node, number).await;
+    }
+    each_order_is_done_once(&node, 5).await;
+    node.stop_well();
+
+    Server::shared().psql("postgres", &format!("DROP DATABASE {} WITH (FORCE)", pair.database));
+    Server::shared().psql("postgres", &format!("ALTER DATABASE {backup} RENAME TO {}", pair.database));
+    let Err(said) = pair.first.try_start() else { panic!("a log that lacks records was opened") };
+    assert!(said.contains("its tail is missing"), "{said}");
+    let accept = ["restore", "accept", "--data", "data", "--database", &pair.address, "--master-key", "master.key"];
+    let accepted = Printed::by(&mut pair.first.ensue(&accept));
+    assert_eq!(accepted.code, Some(0), "{accepted:?}");
+    let node = pair.first.start();
+    each_order_is_done_once(&node, 1).await;
+    sent(&node, 2).await;
+    each_order_is_done_once(&node, 2).await;
+    node.stop_well();
 }
 
 #[tokio::test(flavor = "multi_thread")]

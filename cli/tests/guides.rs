@@ -21,6 +21,8 @@ struct Newcomer {
     /// The folder in which the shell finds programs and keeps its variables; not the project's.
     desk: tempfile::TempDir,
     node: Option<Node>,
+    /// The database server that the page kills.
+    primary: Option<database_server::Server>,
     /// Whether the node loads saved files by itself.
     watches: bool,
     printed: String,
@@ -75,7 +77,7 @@ impl Newcomer {
         let desk = tempfile::TempDir::new().unwrap();
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ensue"), desk.path().join("ensue")).unwrap();
         std::fs::write(desk.path().join("variables"), "").unwrap();
-        Self { place, desk, node: None, watches: page.contains("ensue serve --watch"), printed: String::new() }
+        Self { place, desk, node: None, primary: None, watches: page.contains("ensue serve --watch"), printed: String::new() }
     }
 
     async fn follow(&mut self, page: &str) -> Done {
@@ -137,6 +139,11 @@ impl Newcomer {
                 self.node.take().expect("the page starts the node before it stops it").stop();
                 // The next node of a test has another address.
                 std::fs::write(self.desk.path().join("variables"), "").unwrap();
+            }
+            ["systemctl", "kill", "--signal", "KILL", "postgresql"] => {
+                self.primary.take().expect("the page names a server before it kills it").kill();
+                // The node does not answer before the page has promoted another server.
+                return;
             }
             // The packages are already installed here, so that nothing is fetched from the network.
             ["python3", "-m", "venv", name] => std::os::unix::fs::symlink(PYTHON, self.place.path().join(name)).unwrap(),
@@ -379,6 +386,36 @@ async fn postgresql_guide_works() {
     let done = newcomer.follow(&page).await;
     assert_eq!(done, Done { files: 1, commands: 13, outputs: 0 }, "the page is read otherwise");
     assert!(newcomer.printed.contains("intact") && newcomer.place.path().join("back/vault.sqlite").exists(), "{}", newcomer.printed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgresql_backup_guide_works() {
+    if database_server::is_missing() {
+        return;
+    }
+    let server = database_server::Server::start();
+    server.psql("postgres", "CREATE DATABASE ensue ENCODING 'UTF8' TEMPLATE template0");
+    let at = format!("127.0.0.1:{}", server.port());
+    let page = include_str!("../../docs/guides/back-up-and-restore-with-postgresql.md").replace("db.example.test", &at);
+    let done = Newcomer::new(&page).follow(&page).await;
+    assert_eq!(done, Done { files: 2, commands: 16, outputs: 0 }, "the page is read otherwise");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn database_loss_guide_works() {
+    if database_server::is_missing() {
+        return;
+    }
+    let primary = database_server::Server::start();
+    primary.psql("postgres", "CREATE DATABASE ensue ENCODING 'UTF8' TEMPLATE template0");
+    let standby = primary.start_standby(None);
+    let at = |server: &database_server::Server| format!("127.0.0.1:{}", server.port());
+    let page = include_str!("../../docs/guides/survive-the-loss-of-the-database.md");
+    let page = page.replace("db1.example.test", &at(&primary)).replace("db2.example.test", &at(&standby));
+    let mut newcomer = Newcomer::new(&page);
+    newcomer.primary = Some(primary);
+    let done = newcomer.follow(&page).await;
+    assert_eq!(done, Done { files: 1, commands: 11, outputs: 0 }, "the page is read otherwise");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ mod bench;
 mod checking;
 mod client_certificates;
 mod command_line;
+mod compose;
 mod conditions;
 mod connections;
 mod control;

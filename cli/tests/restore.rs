@@ -102,3 +102,15 @@ async fn copy_of_a_log_is_verified_without_key_and_state_folder() {
     let damaged = verify(&["--copy"]);
     assert!(damaged.code.is_some_and(|code| code != 0) && damaged.stderr.starts_with("error:"), "{}", damaged.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_checks_a_data_directory_without_a_node() {
+    let place = place();
+    let node = place.start();
+    let doctor = || Printed::by(&mut place.ensue(&["doctor", "--data", "data"]));
+    let used = doctor();
+    assert!(used.code != Some(0) && used.stderr.contains("is in use by process"), "{used:?}");
+    node.stop();
+    let checked = doctor();
+    assert!(checked.code == Some(0) && checked.stdout.contains("the chain is intact up to position"), "{checked:?}");
+}

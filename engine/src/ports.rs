@@ -140,6 +140,10 @@ pub enum LogError {
     #[error("the log cannot be read: {0}")]
     #[explain(slug = "log-unavailable", hint = "check the disk of the data directory and the node's own log")]
     Store(String),
+    /// The database that has the log does not answer. The same call may succeed later.
+    #[error("the log cannot be reached: {0}")]
+    #[explain(slug = "log-unavailable", hint = "try again; if it stays so, check the database and the node's own log")]
+    Unavailable(String),
 }
 
 /// A secret value: never shown, never written in clear text, wiped when dropped.

@@ -21,6 +21,7 @@ use ensue_engine::time::Timestamp;
 use ensue_engine::timers::state::Hold;
 use ensue_executor::programs::AtEnd;
 use ensue_packs::Severity;
+use ensue_postgres::LeadWatch;
 use ensue_views::store::PassedOver;
 use ensue_views::{ViewError, ViewReader, ViewRetention};
 use prometheus_client::metrics::counter::ConstCounter;
@@ -143,6 +144,8 @@ pub(crate) struct AboutNode {
     pub is_stopping: Arc<AtomicBool>,
     /// Set once the log has failed.
     pub is_failed: Arc<AtomicBool>,
+    /// What the node knows about its lease on the log; `None` if no other node can lead it.
+    pub lead_watch: Option<LeadWatch>,
 }
 
 impl AboutNode {
@@ -178,9 +181,15 @@ impl Node for AboutNode {
         };
         let is_failed = self.is_failed.load(Ordering::Relaxed);
         let is_stopping = self.is_stopping.load(Ordering::Relaxed);
+        let is_silent = self.lead_watch.as_ref().is_some_and(LeadWatch::is_silent);
+        let log = match (is_failed, is_silent) {
+            (true, _) => state(true, "the log has failed; restart the node"),
+            // Anybody may read it, so it does not name the server.
+            (false, is_silent) => state(is_silent, "the database that has the log does not answer"),
+        };
         let views_trouble = self.views_health.trouble();
         let dependencies = vec![
-            Dependency { name: "log", state: state(is_failed, "the log has failed; restart the node") },
+            Dependency { name: "log", state: log },
             Dependency { name: "disk", state: state(self.is_full(), "too little disk space is free: the node accepts no input") },
             // Writes are still accepted. A reader that names a position gets an error that the views are
             // behind.
@@ -189,7 +198,7 @@ impl Node for AboutNode {
         ];
         // Reads continue if the disk is full. But a load balancer asks whether to send requests here, and most
         // requests bring input.
-        Readiness { is_ready: !is_failed && !is_stopping && !self.is_full(), dependencies }
+        Readiness { is_ready: !is_failed && !is_silent && !is_stopping && !self.is_full(), dependencies }
     }
 
     fn status(&self) -> Result<NodeStatus, Declined> {

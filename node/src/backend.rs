@@ -114,6 +114,14 @@ pub trait Backend: Send + Sync {
     }
     /// Opens the log for writing, under a new epoch. If another node leads it, waits for its end. Creates it if it does not exist.
     fn writer(&self, log: LogId) -> Result<Box<dyn Log>, StorageError>;
+    /// Opens the log for writing as [`writer`](Self::writer) does, and calls `meanwhile` again and again while it waits.
+    fn writer_after(&self, log: LogId, _meanwhile: &mut dyn FnMut()) -> Result<Box<dyn Log>, StorageError> {
+        self.writer(log)
+    }
+    /// Opens what another node wrote to the log for certain, for a node that waits; `None` if no other node can write to it.
+    fn confirmed(&self, _log: LogId) -> Result<Option<Box<dyn LogReader>>, StorageError> {
+        Ok(None)
+    }
     /// Returns the watch that says whether another node leads the log by now; `None` if no other one can.
     fn lead_watch(&self) -> Option<LeadWatch> {
         None

@@ -3,7 +3,7 @@
 use ensue_api::ports::Finding;
 use ensue_engine::explain::Explain;
 use ensue_engine::time::Timestamp;
-use ensue_postgres::{DatabaseError, Health, Standbys};
+use ensue_postgres::{DatabaseError, Health, Protection, Standbys, Verification};
 
 use crate::machine::{bad, good, note};
 
@@ -13,7 +13,7 @@ const CLOCKS_APART_MAX: i64 = 10;
 /// Returns the findings about a database that was asked at a time of the node's clock.
 pub(crate) fn findings(asked: Result<Health, DatabaseError>, now: Timestamp) -> Vec<Finding> {
     match asked {
-        Ok(health) => vec![standbys(&health), clocks(health.clock_micros, now)],
+        Ok(health) => vec![standbys(&health), protection(&health.protection), clocks(health.clock_micros, now)],
         Err(error) => vec![bad("database", error.to_string(), &error.hint().unwrap_or_default())],
     }
 }
@@ -40,6 +40,31 @@ fn standbys(Health { version, standbys, .. }: &Health) -> Finding {
     }
 }
 
+fn protection(protection: &Protection) -> Finding {
+    const CHECK: &str = "database connection";
+    match protection {
+        Protection::Local => good(CHECK, "the database is on this machine"),
+        Protection::Tls { version, verification: Verification::Name } => {
+            good(CHECK, &format!("it is encrypted ({version}), and the server's certificate is verified"))
+        }
+        Protection::Tls { version, verification: Verification::Authority } => note(
+            CHECK,
+            &format!("it is encrypted ({version}), and the server's certificate is verified, but not the name in it"),
+            "set `sslmode=verify-full` in the address of the database",
+        ),
+        Protection::Tls { version, verification: Verification::None } => note(
+            CHECK,
+            &format!("it is encrypted ({version}), but the server's certificate is not verified, so another server can have answered"),
+            "set `sslmode=verify-full` and `sslrootcert` in the address of the database",
+        ),
+        Protection::None => note(
+            CHECK,
+            "it is not encrypted: who can read the network can read the log, except the values of keys",
+            "enable TLS on the server, and set `sslmode=verify-full` and `sslrootcert` in the address of the database",
+        ),
+    }
+}
+
 fn clocks(database_micros: i64, now: Timestamp) -> Finding {
     let apart = (database_micros - now.micros()).abs() / 1_000_000;
     if apart > CLOCKS_APART_MAX {
@@ -60,13 +85,25 @@ mod tests {
     #[test]
     fn missing_standbys_and_clocks_that_are_apart_are_reported() {
         let verdicts = |standbys, seconds: i64| {
-            let health = Health { version: "15.18".to_owned(), standbys, clock_micros: NOW.micros() + seconds * 1_000_000 };
-            findings(Ok(health), NOW).iter().map(|finding| finding.verdict).collect::<Vec<_>>()
+            let clock_micros = NOW.micros() + seconds * 1_000_000;
+            let health = Health { version: "15.18".to_owned(), standbys, protection: Protection::Local, clock_micros };
+            let findings = findings(Ok(health), NOW);
+            [findings[0].verdict, findings[2].verdict]
         };
         assert_eq!(verdicts(Standbys::Connected(1), 0), [Good, Good]);
         assert_eq!(verdicts(Standbys::Connected(0), -10), [Bad, Good]);
         assert_eq!(verdicts(Standbys::Hidden, 11), [Warning, Warning]);
         assert_eq!(verdicts(Standbys::None, -11), [Warning, Warning]);
+    }
+
+    #[test]
+    fn connection_that_others_can_read_or_answer_is_reported() {
+        let encrypted = |verification| Protection::Tls { version: "TLSv1.3".to_owned(), verification };
+        assert_eq!(protection(&Protection::Local).verdict, Good);
+        assert_eq!(protection(&encrypted(Verification::Name)).verdict, Good);
+        for weak in [Protection::None, encrypted(Verification::None), encrypted(Verification::Authority)] {
+            assert_eq!(protection(&weak).verdict, Warning, "{weak:?}");
+        }
     }
 
     #[test]

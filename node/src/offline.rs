@@ -263,11 +263,22 @@ impl Offline {
             }
             Ok(()) | Err(_) => {}
         }
+        self.clear_views_beyond(missing.after)?;
         self.append([Ask::NoteRestore { known: missing.known }])?;
         for executions in missing.to_pause.chunks(PAUSED_AT_ONCE) {
             self.append(executions.iter().map(|execution| Ask::PauseExecution { execution: *execution }))?;
         }
         Ok(self.outside.replace(self.head()).map_err(StartError::from)?)
+    }
+
+    /// Clears the read models if they may have records that the log lacks. The next start folds the log into them again.
+    fn clear_views_beyond(&self, end: Position) -> Result<(), OfflineError> {
+        let mut views = self.backend.views(self.log()).map_err(StartError::from)?;
+        // In a database, other nodes may have written to the restored log since, so that positions say nothing.
+        if self.backend.is_shared() || views.position() > end {
+            views.clear()?;
+        }
+        Ok(())
     }
 
     /// Lists the open executions that the missing records may have continued: all that are not contained and
@@ -447,6 +458,13 @@ impl Offline {
             projector.advance(&mut *views, &records)?;
             step(views.position());
         }
+    }
+
+    /// Verifies the log; after each part `step` is called with the part's end.
+    pub fn verify(&self, step: impl FnMut(Position)) -> Result<Verified, OfflineError> {
+        let reader = self.log.reader().map_err(StartError::from)?;
+        let seen = self.outside.read().map_err(StartError::from)?;
+        Ok(verify(&*reader, seen, step)?)
     }
 
     /// Returns how many bytes are free on the directory's disk.

@@ -16,12 +16,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ensue_engine::command::{Ask, Command, Refusal, Settings};
-use ensue_engine::explain::Explain;
+use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::names::HTTP_QUEUE;
 use ensue_engine::ports::{Secret, SubmitError};
 use ensue_engine::record::Actor;
 use ensue_executor::Executor;
 use ensue_login::Issuers;
+use ensue_postgres::Waiting;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
@@ -71,6 +72,9 @@ const HTTP_WORKERS_MAX: u32 = 64;
 /// The share of the node's memory for which there is one such attempt, in bytes.
 const MEMORY_OF_HTTP_WORKER: u64 = 4 * 1024 * 1024;
 
+/// How often a node tries to reach the database that has its log.
+const REACH_EVERY: Duration = Duration::from_secs(1);
+
 /// How often a node looks whether it still leads its log.
 const LEAD_LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -80,9 +84,10 @@ const LEAD_LOOK_EVERY: Duration = Duration::from_millis(250);
 pub struct NodeFailure(#[from] SequencerError);
 
 impl NodeFailure {
-    /// Returns true if another node leads the log.
-    pub fn is_deposed(&self) -> bool {
-        matches!(self.0, SequencerError::Deposed(_))
+    /// Returns true if a node on a database may lead its log again later: another node leads it, or the database did not
+    /// answer for longer than the writer of the log waits.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.0, SequencerError::Deposed(_) | SequencerError::OutOfReach(_))
     }
 }
 
@@ -269,7 +274,7 @@ async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over:
 /// Opens the log on a thread of its own, because that may wait for another node's end. Answers callers meanwhile.
 async fn wait_and_open(config: &Config, clock: &Arc<dyn Clock>, standby: Arc<Standby>) -> Result<Opened, StartError> {
     let (settings, clock, mut waits_for) = (config.clone(), clock.clone(), standby.waits_for());
-    let mut opening = tokio::task::spawn_blocking(move || open_after(&settings, &*clock, &standby));
+    let mut opening = tokio::task::spawn_blocking(move || open_patiently(&settings, &*clock, &standby));
     let opened = tokio::select! {
         opened = &mut opening => opened,
         Ok(_) = async { waits_for.wait_for(Option::is_some).await.map(drop) } => {
@@ -284,6 +289,24 @@ async fn wait_and_open(config: &Config, clock: &Arc<dyn Clock>, standby: Arc<Sta
         }
     };
     opened.unwrap_or_else(|error| Err(machine("opening the log", &error)))
+}
+
+/// Opens the log. A node that was at its database before waits for it as long as it does not answer.
+fn open_patiently(config: &Config, clock: &dyn Clock, standby: &Arc<Standby>) -> Result<Opened, StartError> {
+    loop {
+        match open_after(config, clock, standby) {
+            Err(error) if error.fault() == Fault::Unavailable && standby.knows_its_database() => {
+                if standby.wait_for_database(&error) == Waiting::GiveUp {
+                    return Err(error);
+                }
+                std::thread::sleep(REACH_EVERY);
+            }
+            opened => {
+                standby.has_begun();
+                return opened;
+            }
+        }
+    }
 }
 
 /// Listens, and answers that the node waits for its log. A node that serves TLS does not listen before it has the log.

@@ -12,6 +12,7 @@ mod space;
 pub mod standby;
 pub(crate) mod stores;
 mod telemetry;
+mod warm;
 pub(crate) mod work;
 
 use std::sync::Arc;

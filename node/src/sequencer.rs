@@ -70,6 +70,9 @@ pub enum SequencerError {
     /// Another node has taken over the right to write to the log.
     #[error("another node now writes to this log: {0}")]
     Deposed(String),
+    /// The log could not be reached for longer than its writer waits. The outcome of the last batch may be unknown.
+    #[error("the log failed: {0}; everything that was acknowledged is in it: restart the node")]
+    OutOfReach(String),
     /// The log failed permanently.
     #[error("the log failed: {0}; everything that was acknowledged is on the disk: restart the node")]
     Log(String),
@@ -391,7 +394,7 @@ impl Sequencer {
                 for one in waiting {
                     one.answer(Err(SubmitError::Unknown));
                 }
-                return Err(SequencerError::Log(error.to_string()));
+                return Err(unread(&error));
             }
         };
         let begin = Instant::now();
@@ -593,6 +596,15 @@ fn brought_a_new_event(command: &Command, told: &Result<Committed, SubmitError>)
 fn failed(error: &AppendError) -> SequencerError {
     match error {
         AppendError::Behind(_) | AppendError::Deposed(_) => SequencerError::Deposed(error.to_string()),
+        AppendError::Unknown => SequencerError::OutOfReach(error.to_string()),
+        _ => SequencerError::Log(error.to_string()),
+    }
+}
+
+/// Returns the sequencer's error for a failed read.
+fn unread(error: &LogError) -> SequencerError {
+    match error {
+        LogError::Unavailable(_) => SequencerError::OutOfReach(error.to_string()),
         _ => SequencerError::Log(error.to_string()),
     }
 }

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio_postgres::Config;
-
 use crate::classify::Meaning;
 use crate::io::Io;
 use crate::session::{CONNECT_TIMEOUT, Purpose, Session};
+use crate::tls::Endpoint;
 
 /// The oldest version that is accepted, as the server's number.
 const VERSION_MIN: i32 = 150_000;
@@ -111,9 +110,9 @@ impl Server {
 
 /// Returns the problem with a pooler between this process and the server, if there is one that changes the server's
 /// connection between transactions. The settings of a session, and its prepared statements, would be those of another.
-pub(crate) fn pooler(io: &Arc<Io>, config: &Config) -> Result<Option<Unsuitable>, String> {
+pub(crate) fn pooler(io: &Arc<Io>, endpoint: &Endpoint) -> Result<Option<Unsuitable>, String> {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
-    let connect = || Session::connect(io, config, Purpose::Write);
+    let connect = || Session::connect(io, endpoint, Purpose::Write);
     let (one, other) = (connect()?, connect()?);
     let process = |session: &Session| session.process(deadline).map_err(|meaning| meaning.to_string());
     let before = process(&one)?;

@@ -16,7 +16,7 @@ use crate::error::DatabaseError;
 use crate::lease::Node;
 use crate::log::{Led, PostgresLog};
 use crate::reader::PostgresLogReader;
-use crate::schema::schema_of;
+use crate::schema::{NewLog, schema_of};
 use crate::session::{Purpose, Session};
 
 /// Why a log was not copied into a database.
@@ -85,7 +85,7 @@ impl Database {
             }
             self.discard(&mut session, row.number)?;
         }
-        let row = self.create(&mut session, log, "copying")?;
+        let row = self.create(&mut session, log, NewLog::Copying)?;
         let node = Node { id: Uuid::nil(), name: "copy".to_owned() };
         let epoch = ensue_engine::record::Epoch(row.epoch.unsigned_abs());
         PostgresLog::of(self.clone(), Led { session, id: log, number: row.number, epoch, node, beating: None })

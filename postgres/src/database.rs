@@ -1,20 +1,20 @@
 //! A database, by its address: what is checked when it is opened, and the logs in it.
 
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ensue_engine::ids::{Id, LogId};
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{Host, TargetSessionAttrs};
 use uuid::Uuid;
 
 use crate::check::{Server, pooler};
 use crate::classify::Meaning;
 use crate::error::DatabaseError;
 use crate::io::Io;
-use crate::schema::{self, SchemaFault};
+use crate::schema::{self, NewLog, SchemaFault};
 use crate::session::{Purpose, Session};
+use crate::tls::{Endpoint, Verification};
 
 /// How many positions a part of the records holds.
 const PART_POSITIONS: i64 = 1 << 24;
@@ -26,7 +26,7 @@ pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Database {
     io: Arc<Io>,
-    config: Config,
+    endpoint: Endpoint,
     at: String,
     part_positions: i64,
 }
@@ -43,23 +43,13 @@ pub(crate) struct LogRow {
 impl Database {
     /// Reads the address of a database. Nothing is connected.
     pub fn at(address: &str) -> Result<Self, DatabaseError> {
-        // The message of the driver does not repeat the address, which may have a password in it.
-        let mut config = Config::from_str(address).map_err(|error| DatabaseError::Address(crate::classify::text(&error)))?;
-        if config.get_hosts().is_empty() {
-            return Err(DatabaseError::Address("it names no host".to_owned()));
-        }
-        if config.get_ssl_mode() == SslMode::Require {
-            return Err(DatabaseError::Address(
-                "`sslmode=require` is not supported yet; use a Unix socket, or a network that is encrypted by other means".to_owned(),
-            ));
-        }
-        config.ssl_mode(SslMode::Disable);
-        if config.get_hosts().len() > 1 {
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        let mut endpoint = Endpoint::at(address).map_err(DatabaseError::Address)?;
+        if endpoint.config.get_hosts().len() > 1 {
+            endpoint.config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         let io = Io::start().map_err(|error| DatabaseError::Unavailable("the database".to_owned(), error.to_string()))?;
-        let at = shown(&config);
-        Ok(Self { io, config, at, part_positions: PART_POSITIONS })
+        let at = shown(&endpoint.config);
+        Ok(Self { io, endpoint, at, part_positions: PART_POSITIONS })
     }
 
     /// Sets how many positions a part of the records of a new log holds. For tests, which fill several.
@@ -71,7 +61,7 @@ impl Database {
     /// Checks the server and the connection to it, and creates the tables that all logs have in common.
     pub fn prepare(&self) -> Result<(), DatabaseError> {
         let mut session = self.connect(Purpose::Write, "setup")?;
-        let found = pooler(&self.io, &self.config).map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
+        let found = pooler(&self.io, &self.endpoint).map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
         if let Some(problem) = found {
             return Err(DatabaseError::Unsuitable { at: self.at.clone(), why: problem.why, todo: problem.todo });
         }
@@ -93,6 +83,12 @@ impl Database {
         Ok(rows.iter().map(|row| LogId(Id::from_bytes(*row.get::<_, Uuid>(0).as_bytes()))).collect())
     }
 
+    /// Creates the log of an empty database. Fails if another node created one at the same moment.
+    pub fn begin(&self, log: LogId) -> Result<(), DatabaseError> {
+        let mut session = self.connect(Purpose::Write, "setup")?;
+        self.create(&mut session, log, NewLog::Only).map(|_| ())
+    }
+
     /// Returns the server and the database, as messages name them.
     pub fn shown(&self) -> &str {
         &self.at
@@ -100,15 +96,20 @@ impl Database {
 
     /// Connects, and checks the server.
     pub(crate) fn connect(&self, purpose: Purpose, what: &str) -> Result<Session, DatabaseError> {
-        let mut config = self.config.clone();
-        config.application_name(format!("ensue/{what}"));
-        let connected = Session::connect(&self.io, &config, purpose);
+        let mut endpoint = self.endpoint.clone();
+        endpoint.config.application_name(format!("ensue/{what}"));
+        let connected = Session::connect(&self.io, &endpoint, purpose);
         let mut session = connected.map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
         let server = Server::ask(&mut session).map_err(|meaning| self.failed(&meaning))?;
         match server.problem() {
             Some(problem) => Err(DatabaseError::Unsuitable { at: self.at.clone(), why: problem.why, todo: problem.todo }),
             None => Ok(session),
         }
+    }
+
+    /// Returns what is checked of the server's certificate.
+    pub(crate) fn verification(&self) -> Verification {
+        self.endpoint.verification
     }
 
     /// Finds the row of a log, and compares its tables with this release.
@@ -135,11 +136,14 @@ impl Database {
     }
 
     /// Creates a log. If another node creates it at the same moment, its row is found.
-    pub(crate) fn create(&self, session: &mut Session, log: LogId, state: &str) -> Result<LogRow, DatabaseError> {
+    pub(crate) fn create(&self, session: &mut Session, log: LogId, new: NewLog) -> Result<LogRow, DatabaseError> {
         let id = Uuid::from_bytes(*log.0.as_bytes());
-        let created = schema::create_log(session, id, state, self.part_positions);
+        let created = schema::create_log(session, id, new, self.part_positions);
         match (self.find(session, log)?, created) {
             (Some(row), _) => Ok(row),
+            (None, Err(SchemaFault::Failed(Meaning::Constraint(_)))) if new == NewLog::Only => {
+                Err(DatabaseError::CreatedElsewhere { at: self.at.clone() })
+            }
             (None, Err(fault)) => Err(self.schema_failed(fault)),
             (None, Ok(_)) => Err(DatabaseError::NoLog { at: self.at.clone(), log }),
         }
@@ -192,11 +196,5 @@ mod tests {
             assert_eq!(error.slug(), "database-address");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
-    }
-
-    #[test]
-    fn encryption_that_is_required_is_refused_and_not_left_out() {
-        let Err(error) = Database::at("postgres://ada@db.example/cats?sslmode=require") else { panic!("it was read") };
-        assert!(error.to_string().contains("sslmode=require"), "{error}");
     }
 }

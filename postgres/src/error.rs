@@ -75,6 +75,13 @@ pub enum DatabaseError {
         /// The server and the database.
         at: String,
     },
+    /// Another node created the log of the database meanwhile.
+    #[error("{at} has a log that another node created at the same moment")]
+    #[explain(slug = "log-led-elsewhere", fault = Unavailable, hint = "start this node again: it waits until the other one is gone")]
+    CreatedElsewhere {
+        /// The server and the database.
+        at: String,
+    },
     /// A copy of the log was interrupted.
     #[error("log {log} in {at} is the beginning of a copy that was not finished")]
     #[explain(slug = "log-copy-unfinished", fault = Conflict, hint = "copy the log again: the next copy replaces it")]

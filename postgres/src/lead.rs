@@ -13,6 +13,7 @@ use crate::database::{Database, LogRow, STATEMENT_TIMEOUT};
 use crate::error::DatabaseError;
 use crate::lease::{Beating, LEASE, Node, Observed, beat};
 use crate::log::{Led, PostgresLog};
+use crate::schema::NewLog;
 use crate::session::{Purpose, Session};
 
 /// How often a waiting node looks at the beats of the leader.
@@ -95,7 +96,7 @@ impl Database {
         let mut session = self.connect(Purpose::Write, &format!("{}/{log}", node.name))?;
         let mut row = match self.find(&mut session, log)? {
             Some(row) => row,
-            None => self.create(&mut session, log, "open")?,
+            None => self.create(&mut session, log, NewLog::Open)?,
         };
         let mut watched = (row.leader, row.epoch);
         let mut tries = 0;

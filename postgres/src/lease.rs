@@ -67,14 +67,25 @@ pub(crate) fn release(session: &mut Session, number: i32, node: Uuid, epoch: Epo
     session.query("SELECT ensue.release($1, $2, $3)", &[&number, &node, &epoch.0.cast_signed()], deadline).map(|_| ())
 }
 
-/// Whether a log is still led by the node that was given it; a clone watches the same one.
+/// What the last beats of a node found out about its log; a clone watches the same one.
 #[derive(Clone, Debug, Default)]
-pub struct LeadWatch(Arc<AtomicBool>);
+pub struct LeadWatch(Arc<Found>);
+
+#[derive(Debug, Default)]
+struct Found {
+    is_lost: AtomicBool,
+    is_silent: AtomicBool,
+}
 
 impl LeadWatch {
     /// Returns true once another node leads the log.
     pub fn is_lost(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_lost.load(Ordering::Relaxed)
+    }
+
+    /// Returns true while the database does not answer.
+    pub fn is_silent(&self) -> bool {
+        self.0.is_silent.load(Ordering::Relaxed)
     }
 }
 
@@ -99,13 +110,14 @@ impl Beating {
                 }
                 if let Some(open) = session.as_mut() {
                     match beat(open, &node).and_then(|()| epoch_of(open, number)) {
-                        Ok(now) => noted.0.store(now != epoch, Ordering::Relaxed),
+                        Ok(now) => noted.0.is_lost.store(now != epoch, Ordering::Relaxed),
                         Err(why) => {
                             tracing::warn!(why = %why, "the node could not renew its lease");
                             session = None;
                         }
                     }
                 }
+                noted.0.is_silent.store(session.is_none(), Ordering::Relaxed);
                 if !matches!(stopped.recv_timeout(BEAT_EVERY), Err(RecvTimeoutError::Timeout)) {
                     break;
                 }

@@ -3,7 +3,6 @@
 //! If the outcome of a call is unknown, it is settled here, so that the writer of the log never has to.
 
 use std::cell::RefCell;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use ensue_engine::command::{DedupeKey, Seen};
@@ -21,6 +20,7 @@ use crate::classify::Meaning;
 use crate::database::{Database, STATEMENT_TIMEOUT};
 use crate::error::DatabaseError;
 use crate::lease::{Beating, LeadWatch, Node, release};
+use crate::patience::{Pauses, patiently};
 use crate::reader::PostgresLogReader;
 use crate::schema::schema_of;
 use crate::session::{Purpose, Session};
@@ -32,12 +32,6 @@ pub const APPEND_PATIENCE: Duration = Duration::from_secs(30);
 /// How many calls without an answer fit into the patience.
 const ANSWERS_IN_PATIENCE: u32 = 3;
 
-/// The first pause between two tries, after the second one; each one doubles it.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-
-/// The longest pause.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-
 /// How often keys that are over are removed.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
@@ -46,9 +40,6 @@ const FORGET_ROWS_MAX: i64 = 5_000;
 
 /// How long the removal may hold up the writer.
 const FORGET_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How often a query of the writer is tried.
-const QUERY_TRIES_MAX: usize = 3;
 
 /// A log in PostgreSQL, held by its one writer.
 pub struct PostgresLog {
@@ -190,18 +181,10 @@ impl PostgresLog {
         done
     }
 
-    /// Runs a query that changes nothing, on another connection if the first one is lost.
+    /// Runs a query that changes nothing, on another connection if the first one is lost. The writer reads as patiently as
+    /// it appends: an outage that an append survives must not end the node at a read.
     fn ask(&self, sql: &str, parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Result<Vec<Row>, LogError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.with_session(|session| session.query(sql, parameters, Instant::now() + STATEMENT_TIMEOUT)) {
-                Ok(rows) => return Ok(rows),
-                Err(Meaning::Refused(why) | Meaning::Constraint(why)) => return Err(LogError::Store(why)),
-                Err(meaning) if tries >= QUERY_TRIES_MAX => return Err(LogError::Store(meaning.to_string())),
-                Err(_) => thread::sleep(PAUSE_MIN),
-            }
-        }
+        patiently(self.patience, || self.with_session(|session| session.query(sql, parameters, Instant::now() + STATEMENT_TIMEOUT)))
     }
 
     /// Returns the watch that says whether another node leads the log by now.
@@ -244,8 +227,7 @@ impl PostgresLog {
     fn write(&mut self, batch: &Batch, wire: &Wire, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
         let deadline = Instant::now() + self.patience;
         let appended = Position(head.0.wrapping_add(batch.records.len() as u64));
-        // The first try after a failure is made at once: often only the connection is gone.
-        let mut pause = Duration::ZERO;
+        let mut pauses = Pauses::until(deadline);
         // Whether a call before this one may have been committed.
         let mut is_open = false;
         loop {
@@ -269,11 +251,9 @@ impl PostgresLog {
                     return Err(if is_open { AppendError::Unknown } else { AppendError::Dead(why) });
                 }
             }
-            if Instant::now() + pause >= deadline {
+            if !pauses.wait() {
                 return Err(AppendError::Unknown);
             }
-            thread::sleep(pause);
-            pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
         }
     }
 
@@ -426,8 +406,7 @@ impl Log for PostgresLog {
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
-        let reader = PostgresLogReader::open(&self.database, self.id).map_err(|error| LogError::Store(error.to_string()))?;
-        Ok(Box::new(reader))
+        Ok(Box::new(PostgresLogReader::led(&self.database, (self.id, self.number), self.patience)))
     }
 
     fn release_caches(&mut self) {

@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -22,6 +21,7 @@ use uuid::Uuid;
 use crate::classify::Meaning;
 use crate::database::{Database, STATEMENT_TIMEOUT};
 use crate::error::DatabaseError;
+use crate::patience::patiently;
 use crate::schema::schema_of;
 use crate::session::{Purpose, Session};
 use crate::wire::{seen_of, uuid_of};
@@ -29,11 +29,9 @@ use crate::wire::{seen_of, uuid_of};
 /// The columns of a record, in the order in which they are read.
 const COLUMNS: &str = "position, step, stream, revision, id, digest, bytes, encoding, key, chain, sum, content";
 
-/// How often a query is tried: a connection may be lost, and a standby may cancel it.
-const TRIES_MAX: usize = 3;
-
-/// The pause before another try.
-const PAUSE: Duration = Duration::from_millis(100);
+/// How long a query of a caller is tried: a connection may be lost, and a standby may cancel it. Then the caller hears of
+/// it.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How many positions are checked at once.
 const CHECKED_AT_ONCE: i64 = 10_000;
@@ -44,6 +42,17 @@ pub struct PostgresLogReader {
     session: RefCell<Option<Session>>,
     id: LogId,
     schema: String,
+    patience: Duration,
+    shows: Shows,
+}
+
+/// Which records a reader shows.
+#[derive(Clone, Copy)]
+enum Shows {
+    /// All that are in the tables.
+    All,
+    /// Those that no promotion of a standby can remove.
+    Confirmed,
 }
 
 impl PostgresLogReader {
@@ -58,22 +67,25 @@ impl PostgresLogReader {
         Ok(Self::of(database, session, id, row.number))
     }
 
+    /// Opens a log that another node leads, for reading what is confirmed. A batch is confirmed once another one stands behind
+    /// it, because a writer appends only after its last batch was acknowledged, or after its own take-over was.
+    pub fn confirmed(database: &Database, id: LogId) -> Result<Self, DatabaseError> {
+        Ok(Self { shows: Shows::Confirmed, ..Self::open(database, id)? })
+    }
+
     /// Opens the log with a number, whatever its state is.
     pub(crate) fn of(database: &Database, session: Session, id: LogId, number: i32) -> Self {
-        Self { database: database.clone(), session: RefCell::new(Some(session)), id, schema: schema_of(number) }
+        Self { session: RefCell::new(Some(session)), ..Self::led(database, (id, number), PATIENCE) }
+    }
+
+    /// Returns a reader for the writer of a log, which waits for the database as long as the writer does. It connects when it
+    /// is first used.
+    pub(crate) fn led(database: &Database, (id, number): (LogId, i32), patience: Duration) -> Self {
+        Self { database: database.clone(), session: RefCell::new(None), id, schema: schema_of(number), patience, shows: Shows::All }
     }
 
     fn ask(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, LogError> {
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match self.try_to_ask(sql, parameters) {
-                Ok(rows) => return Ok(rows),
-                Err(Meaning::Refused(why) | Meaning::Constraint(why)) => return Err(LogError::Store(why)),
-                Err(meaning) if tries >= TRIES_MAX => return Err(LogError::Store(meaning.to_string())),
-                Err(_) => thread::sleep(PAUSE),
-            }
-        }
+        patiently(self.patience, || self.try_to_ask(sql, parameters))
     }
 
     fn try_to_ask(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Meaning> {
@@ -190,7 +202,11 @@ fn stored<'a>(row: &'a Row, id: &'a Uuid) -> Result<Stored<'a>, String> {
 
 impl LogReader for PostgresLogReader {
     fn head(&self) -> Result<Head, LogError> {
-        let sql = format!("SELECT last, chain FROM {}.batches ORDER BY first DESC LIMIT 1", self.schema);
+        let newer = match self.shows {
+            Shows::All => 0,
+            Shows::Confirmed => 1,
+        };
+        let sql = format!("SELECT last, chain FROM {}.batches ORDER BY first DESC LIMIT 1 OFFSET {newer}", self.schema);
         let rows = self.ask(&sql, &[])?;
         let Some(row) = rows.first() else { return Ok(Head::default()) };
         let read = || -> Result<Head, String> {

@@ -61,11 +61,38 @@ pub(crate) fn prepare_cell(session: &mut Session) -> Result<(), SchemaFault> {
     demand_functions(session, "ensue", &CELL.concat(), deadline)
 }
 
-/// Creates the tables of a new log, with its row. Returns its number.
-pub(crate) fn create_log(session: &mut Session, id: uuid::Uuid, state: &str, part_positions: i64) -> Result<i32, SchemaFault> {
+/// What a new log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NewLog {
+    /// The only log of its database.
+    Only,
+    /// One of several.
+    Open,
+    /// The target of a copy.
+    Copying,
+}
+
+impl NewLog {
+    fn state(self) -> &'static str {
+        match self {
+            Self::Only | Self::Open => "open",
+            Self::Copying => "copying",
+        }
+    }
+}
+
+/// Creates the tables of a new log, with its row. Returns its number. Of two nodes that create the only log of a database,
+/// one fails, because both logs would have the same number.
+pub(crate) fn create_log(session: &mut Session, id: uuid::Uuid, new: NewLog, part_positions: i64) -> Result<i32, SchemaFault> {
     let deadline = Instant::now() + MIGRATION_TIMEOUT;
-    let next = session.query("SELECT coalesce(max(number) + 1, 0) FROM ensue.logs", &[], deadline)?;
-    let number: i32 = next.first().map_or(0, |row| row.get(0));
+    let number: i32 = match new {
+        NewLog::Only => 0,
+        NewLog::Open | NewLog::Copying => {
+            let next = session.query("SELECT coalesce(max(number) + 1, 0) FROM ensue.logs", &[], deadline)?;
+            next.first().map_or(0, |row| row.get(0))
+        }
+    };
+    let state = new.state();
     let tables = with_names(&LOG.concat(), number);
     let version = LOG.len();
     let row = format!(

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row, SimpleQueryMessage, Statement};
+use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
 
 use crate::classify::{Meaning, meaning, text};
 use crate::io::{Io, wait};
+use crate::tls::Endpoint;
 
 /// How long a connection may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,12 +55,12 @@ pub(crate) struct Session {
 
 impl Session {
     /// Connects.
-    pub(crate) fn connect(io: &Arc<Io>, config: &Config, purpose: Purpose) -> Result<Self, String> {
+    pub(crate) fn connect(io: &Arc<Io>, endpoint: &Endpoint, purpose: Purpose) -> Result<Self, String> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
-        let mut config = config.clone();
+        let Endpoint { mut config, tls, .. } = endpoint.clone();
         config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(SILENCE);
         config.keepalives_idle(SILENCE).keepalives_interval(Duration::from_secs(1)).keepalives_retries(3);
-        let connecting = io.spawn(async move { config.connect(NoTls).await });
+        let connecting = io.spawn(async move { config.connect(tls).await });
         let connected = wait(connecting, deadline).ok_or_else(|| format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))?;
         let (client, mut connection) = connected.map_err(|error| error.to_string())?.map_err(|error| text(&error))?;
         let warnings = Arc::new(Mutex::new(Vec::new()));

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use ensue_engine::explain::Explain;
+use ensue_engine::explain::{Explain, Fault};
+use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Log};
 use ensue_engine::record::{Epoch, Position};
 use ensue_postgres::{Database, DatabaseError, IfLed, LEASE};
@@ -71,6 +72,29 @@ fn log_of_a_lost_node_is_taken_over_after_its_lease_and_the_lost_one_is_deposed(
     assert!(matches!(writer.append(&mut lost, 1), Err(AppendError::Deposed(epoch)) if epoch == taken.epoch()));
     assert_eq!(taken.head().unwrap().position, Position(2));
     Writer::of(&taken).append(&mut taken, 1).unwrap();
+}
+
+#[test]
+fn of_several_nodes_that_create_a_log_at_once_one_does() {
+    if is_missing() {
+        return;
+    }
+    let address = Server::shared().address(&Server::shared().new_database());
+    let tries: Vec<_> = (1..=4)
+        .map(|number| {
+            let database = Database::at(&address).unwrap();
+            let log = LogId(Id::from_bytes([number; 16]));
+            std::thread::spawn(move || {
+                database.prepare()?;
+                database.begin(log)?;
+                database.lead(log, &node(number.into()), IfLed::Fail)
+            })
+        })
+        .collect();
+    let led: Vec<_> = tries.into_iter().map(|tried| tried.join().unwrap()).collect();
+    let errors: Vec<_> = led.iter().filter_map(|led| led.as_ref().err()).collect();
+    assert_eq!((errors.len(), Database::at(&address).unwrap().logs().unwrap().len()), (3, 1), "{errors:?}");
+    assert!(errors.iter().all(|error| error.fault() == Fault::Unavailable), "each can be started again: {errors:?}");
 }
 
 #[test]

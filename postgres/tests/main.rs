@@ -8,9 +8,12 @@ mod appending;
 mod checks;
 mod conformance;
 mod copies;
+mod encryption;
 mod faults;
 mod leases;
 mod nodes;
+mod promotions;
 mod proxy;
 mod secrets;
+#[allow(dead_code, reason = "the tests of the command line use the rest of it")]
 mod server;

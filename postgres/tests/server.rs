@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// The name by which a primary knows its standby.
+pub(crate) const STANDBY: &str = "standby";
 
 /// How long a server may take to start.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -59,7 +62,19 @@ fn user() -> Option<User> {
 
 /// Returns a command that runs a program of the server as its user, and ends with the thread that starts it.
 fn command(program: &str) -> Command {
-    let program = programs().unwrap().join(program);
+    as_user(programs().unwrap().join(program))
+}
+
+/// Returns a command that runs a script of `sh` as the server's user, with the programs of the server in its path.
+fn script(text: &str, folder: &Path, port: u16, variables: &[(&str, &str)]) -> Command {
+    let mut command = as_user("sh".into());
+    let path = format!("{}:{}", programs().unwrap().display(), std::env::var("PATH").unwrap());
+    command.args(["-ec", text]).env("PATH", path).env("PGDATA", folder.join("data")).env("PGPORT", port.to_string());
+    command.envs(variables.iter().copied()).current_dir(folder).stdout(Stdio::null());
+    command
+}
+
+fn as_user(program: PathBuf) -> Command {
     match user() {
         Some(User { uid, gid }) => {
             let mut command = Command::new("setpriv");
@@ -91,6 +106,10 @@ fn spawn(mut command: Command) -> Child {
     told.recv().unwrap()
 }
 
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 /// Removes the folders of test processes that were killed.
 fn clean_up() {
     for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
@@ -119,11 +138,56 @@ fn new_folder() -> PathBuf {
 impl Server {
     /// Starts a server of its own for a test that stops it or changes its settings.
     pub(crate) fn start() -> Self {
+        Self::start_after(|_| ())
+    }
+
+    /// Starts a server of its own, after `change` was made to the folder of its data.
+    pub(crate) fn start_after(change: impl FnOnce(&Path)) -> Self {
         let folder = new_folder();
         run(command("initdb")
             .args(["--no-sync", "--auth=trust", "--username=ensue", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
             .arg(folder.join("data")));
+        change(&folder.join("data"));
         Self::on(folder)
+    }
+
+    /// Writes a file that only the server's user may read.
+    pub(crate) fn write(path: &Path, text: &str) {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        if let Some(User { uid, gid }) = user() {
+            chown(path, Some(uid), Some(gid)).unwrap();
+        }
+    }
+
+    /// Starts a standby of this server, on the port of a server that is gone, or on a free one.
+    pub(crate) fn start_standby(&self, port: Option<u16>) -> Self {
+        let folder = new_folder();
+        let from = format!("host=127.0.0.1 port={} user=ensue application_name={STANDBY}", self.port);
+        let mut copy = command("pg_basebackup");
+        run(copy.args(["-d", &from, "--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D"]).arg(folder.join("data")));
+        let Some(port) = port else { return Self::on(folder) };
+        Self { child: Mutex::new(Self::started(&folder, port)), folder, port }
+    }
+
+    /// Runs a script as the server's user, which finds the server.
+    pub(crate) fn run_script(&self, text: &str) {
+        run(&mut script(text, &self.folder, self.port, &[("PGHOST", "127.0.0.1")]));
+    }
+
+    /// Starts a server by a script, which ends as the server's process.
+    pub(crate) fn start_by(text: &str, variables: &[(&str, &str)]) -> Self {
+        let (folder, port) = (new_folder(), free_port());
+        let mut command = script(text, &folder, port, variables);
+        command.stderr(fs::File::create(folder.join("log")).unwrap());
+        let server = Self { child: Mutex::new(spawn(command)), folder, port };
+        server.wait();
+        server
+    }
+
+    /// Makes a standby the primary.
+    pub(crate) fn promote(&self) {
+        self.psql("postgres", "SELECT pg_promote()");
     }
 
     /// Returns the server that tests share which only need a database.
@@ -134,7 +198,7 @@ impl Server {
 
     fn on(folder: PathBuf) -> Self {
         for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = free_port();
             let mut child = Self::spawn(&folder, port);
             // Another process may have taken the port meanwhile. Then the server ends at once.
             thread::sleep(Duration::from_millis(200));
@@ -172,20 +236,27 @@ impl Server {
 
     /// Starts the server again.
     pub(crate) fn start_again(&self) {
+        *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Self::started(&self.folder, self.port);
+    }
+
+    /// Starts a server on a port where another one may have been killed, and waits until it answers.
+    fn started(folder: &Path, port: u16) -> Child {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            *self.child.lock().unwrap_or_else(PoisonError::into_inner) = Self::spawn(&self.folder, self.port);
+            let mut child = Self::spawn(folder, port);
             // While processes of the killed one are there, the new one ends at once.
             for _ in 0..100 {
-                if self.psql_may_fail("postgres", "SELECT 1").0 {
-                    return;
+                if Self::psql_at(port, "postgres", "SELECT 1").0 {
+                    return child;
                 }
-                if self.child.lock().unwrap_or_else(PoisonError::into_inner).try_wait().unwrap().is_some() {
+                if child.try_wait().unwrap().is_some() {
                     break;
                 }
                 thread::sleep(Duration::from_millis(50));
             }
-            assert!(Instant::now() < deadline, "{}", fs::read_to_string(self.folder.join("log")).unwrap());
+            let _ = child.kill();
+            let _ = child.wait();
+            assert!(Instant::now() < deadline, "{}", fs::read_to_string(folder.join("log")).unwrap());
         }
     }
 
@@ -214,6 +285,10 @@ impl Server {
     }
 
     fn psql_may_fail(&self, database: &str, sql: &str) -> (bool, String) {
+        Self::psql_at(self.port, database, sql)
+    }
+
+    fn psql_at(port: u16, database: &str, sql: &str) -> (bool, String) {
         let done = Command::new(programs().unwrap().join("psql"))
             .args([
                 "-X",
@@ -227,7 +302,7 @@ impl Server {
                 "-U",
                 "ensue",
                 "-p",
-                &self.port.to_string(),
+                &port.to_string(),
                 "-d",
                 database,
             ])

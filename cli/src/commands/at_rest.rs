@@ -13,6 +13,7 @@ use ensue_engine::record::{Chain, Position};
 use ensue_engine::time::Timestamp;
 use ensue_node::AskedToken;
 use ensue_node::Config;
+use ensue_node::config::DatabaseAddress;
 use ensue_node::offline::{
     Against, CopyStage, Format, KeyState, Location, Offline, OfflineError, chains_at as read_chains, copy_log as copy_location,
     verify_directory,
@@ -36,35 +37,55 @@ pub(crate) struct AtRest {
     /// Read this data directory instead of calling a node. No node may be running on it.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// The file of the master key, if it is not in its default place.
-    #[arg(long, value_name = "FILE", requires = "data", env = "ENSUE_MASTER_KEY_FILE")]
+    #[command(flatten)]
+    beside: Beside,
+}
+
+/// What belongs to a data directory, and is in another place.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Beside {
+    /// The PostgreSQL database that has the log of the data directory: `postgres://USER@HOST/DATABASE`.
+    #[arg(long, value_name = "URL", requires = "data")]
+    database: Option<DatabaseAddress>,
+    /// The file of the master key, if it is not in its default place; ENSUE_MASTER_KEY_FILE names it too.
+    #[arg(long, value_name = "FILE", requires = "data")]
     master_key: Option<PathBuf>,
 }
+
+/// The variable that names the file of the master key. The parser does not read it, because a variable that is set for a
+/// node must not make commands that ask a node demand `--data`.
+const MASTER_KEY_FILE: &str = "ENSUE_MASTER_KEY_FILE";
 
 impl AtRest {
     /// Opens the data directory; `None` if a node is to be asked.
     pub(super) fn open(&self) -> Result<Option<Directory>, Failure> {
         let Some(config) = self.config()? else { return Ok(None) };
         let offline = Offline::open(&config).map_err(|error| told(&error))?;
-        Ok(Some(Directory { offline, config }))
+        Ok(Some(Directory { offline }))
     }
 
     /// Returns the configuration for the data directory, which must exist; `None` if a node is to be asked.
     pub(super) fn config(&self) -> Result<Option<Config>, Failure> {
         let Some(data) = &self.data else { return Ok(None) };
-        directory(data, self.master_key.as_deref()).map(Some)
+        directory(data, &self.beside).map(Some)
     }
 }
 
 /// Returns the configuration for a data directory, which must exist.
-pub(super) fn directory(data: &Path, master_key: Option<&Path>) -> Result<Config, Failure> {
+pub(super) fn directory(data: &Path, beside: &Beside) -> Result<Config, Failure> {
+    demand_directory(data)?;
+    let mut config = Config::new(data.to_owned());
+    config.master_key = beside.master_key.clone().or_else(|| std::env::var_os(MASTER_KEY_FILE).map(PathBuf::from));
+    config.database = beside.database.clone();
+    Ok(config)
+}
+
+fn demand_directory(data: &Path) -> Outcome {
     if !data.is_dir() {
         return Err(Failure::with(Exit::Missing, format!("there is no data directory at `{}`", data.display()))
             .hint("create one with `ensue serve`; by default it is in ./ensue-data"));
     }
-    let mut config = Config::new(data.to_owned());
-    config.master_key = master_key.map(Path::to_owned);
-    Ok(config)
+    Ok(())
 }
 
 fn told(error: &OfflineError) -> Failure {
@@ -86,7 +107,7 @@ pub(super) fn chains_at(config: &Config, positions: &[Position]) -> Result<Vec<O
 /// Copies the log of a data directory on which no node runs, or of a database.
 pub(super) fn copy_log(from: &Location, to: &Location, format: Format) -> Result<Value, Failure> {
     match from {
-        Location::Directory(data) => directory(data, None).map(|_| ())?,
+        Location::Directory(data) => demand_directory(data)?,
         Location::Database(_) => {}
     }
     let mut shown: Option<(CopyStage, Progress)> = None;
@@ -115,7 +136,6 @@ fn name_of(stage: CopyStage) -> &'static str {
 /// An opened data directory.
 pub(super) struct Directory {
     offline: Offline,
-    config: Config,
 }
 
 impl Directory {
@@ -210,9 +230,12 @@ impl Directory {
         let good = |check: &str, message: String| json!({ "check": check, "verdict": "good", "message": message, "hint": null });
         let bad = |check: &str, failure: &Failure| json!({ "check": check, "verdict": "bad", "message": failure.to_string(), "hint": failure.hint_text() });
         let mut findings = vec![good("directory", "no node is using it, and its master key opens it".to_owned())];
-        findings.push(match verify_log(&self.config, Against::StateFolder) {
-            Ok(verified) => good("log", format!("the chain is intact up to position {}", verified["position"])),
-            Err(failure) => bad("log", &failure),
+        let progress = self.progress(VERIFYING);
+        let verified = self.offline.verify(|position| progress.at(position.0));
+        drop(progress);
+        findings.push(match verified {
+            Ok(verified) => good("log", format!("the chain is intact up to position {}", verified.head.position)),
+            Err(error) => bad("log", &told(&error)),
         });
         findings.push(match self.offline.free_bytes() {
             Ok(free) => good("disk", format!("{} free", bytes(free))),

@@ -7,7 +7,7 @@ use ensue_node::offline::{Missing, Offline};
 use serde_json::{Value, json};
 
 use super::Asking;
-use super::at_rest::directory;
+use super::at_rest::{Beside, directory};
 use crate::report::{Failure, Outcome, tell};
 
 /// Start again from a backup of the data directory.
@@ -32,7 +32,8 @@ continue, run `ensue executions resume`.
 
 Examples:
   ensue restore accept --data ./ensue-data --dry-run    report what is missing
-  ensue restore accept --data ./ensue-data")]
+  ensue restore accept --data ./ensue-data
+  ensue restore accept --data ./ensue-data --database postgres://ensue@db/ensue")]
     Accept(Accept),
 }
 
@@ -41,9 +42,8 @@ struct Accept {
     /// The restored data directory.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// The file of the master key, if it is not in its default place.
-    #[arg(long, value_name = "FILE", env = "ENSUE_MASTER_KEY_FILE")]
-    master_key: Option<PathBuf>,
+    #[command(flatten)]
+    beside: Beside,
     /// Report what is missing and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -52,7 +52,7 @@ struct Accept {
 impl Restore {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         let About::Accept(accept) = self.about;
-        let config = directory(&accept.data, accept.master_key.as_deref())?;
+        let config = directory(&accept.data, &accept.beside)?;
         let (mut offline, missing) = Offline::open_restored(&config).map_err(|error| Failure::explained(&error))?;
         if !accept.dry_run {
             offline.accept_restored(&missing).map_err(|error| Failure::explained(&error))?;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use ensue_engine::explain::Explain;
+use ensue_engine::explain::{Explain, Fault};
 use ensue_node::config::{DatabaseAddress, Reread};
-use ensue_node::{CertificateNews, Certificates, Config, LogOver, Node, PacksNews, PageServing, Standby};
+use ensue_node::{CertificateNews, Certificates, Config, LogOver, Node, NodeFailure, PacksNews, PageServing, Standby, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Asking;
@@ -148,46 +148,112 @@ pub(super) fn settings(file: Option<&Path>) -> Result<Config, Failure> {
     Config::read(file, variables).map_err(|error| Failure::explained(&error))
 }
 
-async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Outcome {
-    let (data, packs) = (config.data.clone(), config.packs.clone());
-    let has_page = config.page == PageServing::On;
-    let scheme = if config.tls.is_set() { "https" } else { "http" };
-    let stopped = |what: &str, error: std::io::Error| Failure::new(format!("{what} cannot be waited for: {error}"));
+/// How long a node that could not take its log waits before it tries again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// The signals that stop a node.
+struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stops {
+    /// Waits for one of them.
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Why a node no longer serves.
+enum Ended {
+    /// It was asked to stop.
+    Asked(Outcome),
+    /// Its log failed, or another node leads it.
+    Failed(NodeFailure),
+}
+
+async fn serve(mut config: Config, slow_disk: Option<Duration>, voice: Voice) -> Outcome {
+    let unheard = |what: &str, error: std::io::Error| Failure::new(format!("{what} cannot be waited for: {error}"));
     // Registered before the node starts, so that no signal is lost.
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|error| stopped("Ctrl-C", error))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(|error| stopped("SIGTERM", error))?;
-    let hangup = config.tls.is_set().then(|| signal(SignalKind::hangup())).transpose().map_err(|error| stopped("SIGHUP", error))?;
+    let mut stops = Stops {
+        interrupt: signal(SignalKind::interrupt()).map_err(|error| unheard("Ctrl-C", error))?,
+        terminate: signal(SignalKind::terminate()).map_err(|error| unheard("SIGTERM", error))?,
+    };
+    let hangup = config.tls.is_set().then(|| signal(SignalKind::hangup())).transpose();
+    let mut hangup = hangup.map_err(|error| unheard("SIGHUP", error))?;
     let standby = Arc::new(Standby::default());
-    let mut waits_for = standby.waits_for();
-    let mut node = {
-        let mut starting = pin!(Node::start_after(config, over(slow_disk), standby.clone()));
-        loop {
-            tokio::select! {
-                started = &mut starting => match started {
-                    // A signal ended the wait. That is not a failure.
-                    Err(_) if standby.has_ended_the_wait() => return Ok(()),
-                    started => break started.map_err(|error| Failure::explained(&error))?,
-                },
-                _ = interrupt.recv() => standby.give_up(),
-                _ = terminate.recv() => standby.give_up(),
-                Ok(()) = waits_for.changed() => match &*waits_for.borrow_and_update() {
-                    Some(what) => voice.inform(&format!("waiting: {what}; this node takes over when that ends")),
-                    None => voice.inform(&"the log is free, and this node takes it over"),
-                },
+    loop {
+        let node = match started(&config, slow_disk, (&standby, &mut stops), voice).await {
+            Ok(node) => node,
+            // A signal ended the wait. That is not a failure.
+            Err(_) if standby.has_ended_the_wait() => return Ok(()),
+            Err(error) if config.database.is_some() && standby.knows_its_database() && error.fault() == Fault::Unavailable => {
+                voice.warn(&format!("{error}; this node tries again"));
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN_AFTER) => continue,
+                    () = stops.next() => return Ok(()),
+                }
+            }
+            Err(error) => return Err(Failure::explained(&error)),
+        };
+        // A node that waits again answers at the same address.
+        config.listen = node.address();
+        match served(node, &config, (&standby, &mut stops, &mut hangup), voice).await {
+            Ended::Asked(outcome) => return outcome,
+            Ended::Failed(failure) if config.database.is_some() && failure.may_pass() => {
+                voice.warn(&format!("{failure}; this node waits until it can lead the log again"));
+            }
+            Ended::Failed(failure) => {
+                let hint = "start the node again; if it fails in the same way, run `ensue log verify --data DIR` to check the log";
+                return Err(Failure::with(Exit::Internal, failure.to_string()).hint(hint));
             }
         }
-    };
+    }
+}
+
+/// Starts a node. Reports what it waits for meanwhile. A signal ends a wait; one that comes later is noted in `standby`.
+async fn started(
+    config: &Config,
+    slow_disk: Option<Duration>,
+    (standby, stops): (&Arc<Standby>, &mut Stops),
+    voice: Voice,
+) -> Result<Node, StartError> {
+    let mut waits_for = standby.waits_for();
+    let mut starting = pin!(Node::start_after(config.clone(), over(slow_disk), standby.clone()));
+    loop {
+        tokio::select! {
+            started = &mut starting => return started,
+            () = stops.next() => standby.give_up(),
+            Ok(()) = waits_for.changed() => match &*waits_for.borrow_and_update() {
+                Some(what) => voice.inform(&format!("waiting: {what}; this node takes over when that ends")),
+                None => voice.inform(&"the log is free, and this node takes it over"),
+            },
+        }
+    }
+}
+
+/// Reports a node that serves, and waits until it is asked to stop, or fails.
+async fn served(
+    mut node: Node,
+    config: &Config,
+    (standby, stops, hangup): (&Arc<Standby>, &mut Stops, &mut Option<Signal>),
+    voice: Voice,
+) -> Ended {
     for warning in node.warnings() {
         voice.warn(&warning);
     }
+    let scheme = if config.tls.is_set() { "https" } else { "http" };
     voice.inform(&format!(
         "ensue {} {LISTENS_ON} {scheme}://{}, data in {}, packs in {}",
         env!("CARGO_PKG_VERSION"),
         node.address(),
-        data.display(),
-        packs.display()
+        config.data.display(),
+        config.packs.display()
     ));
-    if has_page {
+    if config.page == PageServing::On {
         voice.inform(&format!("for a browser: {scheme}://{}/ui/", node.address()));
     }
     if let Some(token) = node.first_admin_token() {
@@ -201,28 +267,22 @@ async fn serve(config: Config, slow_disk: Option<Duration>, voice: Voice) -> Out
         }
     };
     let packs_news = node.packs_news();
-    let certificates = node.certificates().zip(hangup);
+    let certificates = node.certificates().zip(hangup.as_mut());
     tokio::select! {
         () = is_to_stop => {}
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = stops.next() => {}
         () = tell_news(packs_news, voice) => {}
         () = tell_of_certificates(certificates, voice) => {}
         failure = node.failed() => {
             node.leave().await;
-            let hint = match failure.is_deposed() {
-                true => "start the node again: it waits until the other one is gone",
-                false => "start the node again; if it fails in the same way, run `ensue log verify --data DIR` to check the log",
-            };
-            return Err(Failure::with(Exit::Internal, failure.to_string()).hint(hint));
+            return Ended::Failed(failure);
         }
     }
     voice.inform(&"stopping; a second signal ends the node immediately, and the next start recovers the running work");
-    tokio::select! {
+    Ended::Asked(tokio::select! {
         stopped = node.stop() => stopped.map_err(|failure| Failure::with(Exit::Internal, failure.to_string())),
-        _ = interrupt.recv() => Exit::Interrupted.now(),
-        _ = terminate.recv() => Exit::Interrupted.now(),
-    }
+        () = stops.next() => Exit::Interrupted.now(),
+    })
 }
 
 /// Wraps the log for a measurement on a slower disk; otherwise returns it unchanged.
@@ -244,8 +304,8 @@ async fn tell_news(news: Option<tokio::sync::mpsc::Receiver<PacksNews>>, voice: 
 }
 
 /// Lets a node that serves TLS use changed certificate files, and reports it, until the node ends. SIGHUP asks for it.
-async fn tell_of_certificates(certificates: Option<(Certificates, Signal)>, voice: Voice) {
-    let Some((mut certificates, mut hangup)) = certificates else { return std::future::pending().await };
+async fn tell_of_certificates(certificates: Option<(Certificates, &mut Signal)>, voice: Voice) {
+    let Some((mut certificates, hangup)) = certificates else { return std::future::pending().await };
     loop {
         match certificates
             .next(async {

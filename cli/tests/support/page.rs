@@ -53,8 +53,22 @@ impl Block {
 }
 
 fn is_command(text: &str) -> bool {
-    const PROGRAMS: [&str; 11] =
-        ["sh ", "ensue ", "systemctl ", "ENSUE_TOKEN=$", "openssl ", "export ", "curl ", "echo ", "python3 ", "sed ", "sdk/bin/"];
+    const PROGRAMS: [&str; 14] = [
+        "sh ",
+        "psql ",
+        "pg_dump ",
+        "createdb ",
+        "ensue ",
+        "systemctl ",
+        "ENSUE_TOKEN=$",
+        "openssl ",
+        "export ",
+        "curl ",
+        "echo ",
+        "python3 ",
+        "sed ",
+        "sdk/bin/",
+    ];
     // A variable that stores a command's output: `EVENT=$(…)`.
     let is_kept = text.split_once("=$(").is_some_and(|(name, _)| name.chars().all(|character| character.is_ascii_uppercase()));
     is_kept || PROGRAMS.iter().any(|program| text.starts_with(program))

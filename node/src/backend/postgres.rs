@@ -12,7 +12,7 @@ use ensue_engine::ports::{Log, LogError, LogReader};
 use ensue_engine::record::Digest;
 use ensue_packs::{FileMode, NewCopies, PackFile, PackSource};
 use ensue_postgres::{
-    Database, DatabaseError, Health, Lead, LeadWatch, Node, PostgresEnvelopes, PostgresLogReader, PostgresPacks, StoredFile,
+    Database, DatabaseError, Health, Lead, LeadWatch, Node, PostgresEnvelopes, PostgresLogReader, PostgresPacks, StoredFile, WaitsFor,
 };
 use ensue_store::blobs::BlobLimits;
 use ensue_store::master_key::MasterKeys;
@@ -43,6 +43,7 @@ impl InDatabase {
     pub fn open(address: &str, folder: &Folder, clock: &dyn Clock, standby: Arc<Standby>) -> Result<Self, StorageError> {
         let database = Database::at(address)?;
         database.prepare()?;
+        standby.has_found_its_database();
         let machine = rustix::system::uname();
         let name = format!("{} (process {})", machine.nodename().to_string_lossy(), std::process::id());
         // A new one at each start: a copy of the data directory must not be taken for the same node.
@@ -113,7 +114,20 @@ impl Backend for InDatabase {
     }
 
     fn writer(&self, log: LogId) -> Result<Box<dyn Log>, StorageError> {
-        let led = self.database.lead_after(log, &self.node, &mut |waits_for| self.standby.wait(waits_for));
+        self.writer_after(log, &mut || ())
+    }
+
+    fn writer_after(&self, log: LogId, meanwhile: &mut dyn FnMut()) -> Result<Box<dyn Log>, StorageError> {
+        // A node has the only log of its database. Another node may begin at the same moment.
+        if self.logs()?.is_empty() {
+            self.database.begin(log)?;
+        }
+        let led = self.database.lead_after(log, &self.node, &mut |waits_for| {
+            if matches!(waits_for, WaitsFor::Leader(_)) {
+                meanwhile();
+            }
+            self.standby.wait(waits_for)
+        });
         self.standby.has_begun();
         let led = led?;
         self.lead.note(led.epoch());
@@ -121,6 +135,10 @@ impl Backend for InDatabase {
         sync::replace(&self.note, format!("{log}\n").as_bytes())
             .map_err(|error| StorageError::Note { path: self.note.clone(), why: error.to_string() })?;
         Ok(Box::new(led))
+    }
+
+    fn confirmed(&self, log: LogId) -> Result<Option<Box<dyn LogReader>>, StorageError> {
+        Ok(Some(Box::new(PostgresLogReader::confirmed(&self.database, log)?)))
     }
 
     fn lead_watch(&self) -> Option<LeadWatch> {

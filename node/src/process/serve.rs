@@ -191,6 +191,7 @@ fn about(
         programs_at_end: working.programs_at_end,
         is_stopping: is_stopping.clone(),
         is_failed: leading.is_failed.clone(),
+        lead_watch: leading.watch.clone(),
     }
 }
 

@@ -15,17 +15,40 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Ends a node whose log has failed: waiting callers get an answer with the known outcome, nothing more is
-    /// written to the log, and programs that outlive the node continue.
+    /// written to the log, and programs that outlive the node continue. Afterwards this process can start a node again.
     pub async fn leave(self) {
         self.is_stopping.store(true, Ordering::Relaxed);
+        drop(self.edges.watched_packs);
         // A server that ended by itself does not need the signal.
         let _ = self.serving.stop.send(());
-        if tokio::time::timeout(LEAVE_PATIENCE, self.serving.ended).await.is_err() {
+        let mut ended = self.serving.ended;
+        if tokio::time::timeout(LEAVE_PATIENCE, &mut ended).await.is_err() {
             tracing::warn!("requests were aborted because they did not end in time");
+            ended.abort();
+            let _ = ended.await;
         }
         self.working.sensors.stop().await;
         self.working.executor.stop(Duration::ZERO).await;
-        tokio::task::block_in_place(|| self.deliveries.write());
+        for task in [&self.ticker, &self.refresher, &self.renewer] {
+            task.abort();
+        }
+        let exporter = tokio::task::block_in_place(move || {
+            drop(self.housekeeper);
+            self.sequencer.stop();
+            // Why it failed is known already.
+            let _ = self.leading.thread.join();
+            let _ = self.leading.snapshots.join();
+            self.following.views.follower.0.stop();
+            if self.following.views.follower.1.join().is_err() {
+                tracing::error!("the read models' follower panicked; they are rebuilt if they are incomplete");
+            }
+            self.leading.outside.flush();
+            self.deliveries.write();
+            self.following.telemetry.take_in_the_rest()
+        });
+        if let Some(exporter) = exporter {
+            exporter.stop().await;
+        }
     }
 
     /// Stops: reports not ready at once, lets pending requests end, gives attempts some time to end, and writes the

@@ -93,7 +93,7 @@ fn views(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> 
     let health = Arc::new(FollowerHealth::default());
     let (batches, bytes) = (QueueName::ViewBatches, QueueName::ViewBatchBytes);
     let waiting = Waiting { batches: around.queues.of(batches).clone(), bytes: around.queues.of(bytes).clone() };
-    let follower = followers::start("views", follower, opened.log.reader()?, (waiting, health.clone()))
+    let follower = followers::start("views", follower, opened.backend.reader(log)?, (waiting, health.clone()))
         .map_err(|why| machine("starting the follower of the views", &why))?;
     Ok((FollowedViews { follower, reader, at, passed_over, removed_executions, health, _look: look }, jobs))
 }

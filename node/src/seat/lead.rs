@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use ensue_engine::command::Settings;
-use ensue_engine::ports::Log;
+use ensue_engine::ports::{Log, LogError};
 use ensue_engine::record::Epoch;
 use ensue_postgres::LeadWatch;
 use tokio::sync::watch;
@@ -105,6 +105,7 @@ impl Leading {
         handle.stop();
         match self.failed.clone().wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone()) {
             Some(SequencerError::Log(why)) => StartError::LogFailed(why),
+            Some(SequencerError::OutOfReach(why)) => StartError::Log(LogError::Unavailable(why)),
             Some(other) => StartError::LogFailed(other.to_string()),
             None => error,
         }

@@ -20,6 +20,7 @@ use crate::backend::{Backend, Folder, PackArchive, StorageError, in_folder};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::seat::standby::Standby;
+use crate::seat::warm::Warm;
 use crate::snapshots;
 use crate::start_error::{StartError, machine};
 
@@ -52,9 +53,9 @@ pub struct Opened {
 }
 
 /// Opens the data directory that the settings name. Creates the parts that do not exist yet. Fails if another node
-/// leads its log.
+/// leads its log, and does not end within its lease.
 pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
-    open_after(config, clock, &Arc::new(Standby::impatient()))
+    open_after(config, clock, &Arc::new(Standby::brief()))
 }
 
 /// Opens the data directory that the settings name, once no other node leads its log.
@@ -87,7 +88,7 @@ pub fn open_on(config: &Config, clock: &dyn Clock, storage: impl FnOnce(&Folder)
 /// Opens a data directory without comparing it with the head that is stored outside it: a restored backup is older.
 pub fn open_restored(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
     let data = Folder::open(&config.data)?;
-    let backend = storage(config, &data, clock, &Arc::new(Standby::impatient()))?;
+    let backend = storage(config, &data, clock, &Arc::new(Standby::brief()))?;
     open_if(config, clock, (data, backend), |_, _, _| Ok(()))
 }
 
@@ -110,7 +111,10 @@ fn open_if(
     if let Some(vault) = &stored {
         check_master_key(&file, &masters, &vault.named_keys()?)?;
     }
-    let log = backend.writer(id)?;
+    let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
+    let mut warm = Warm::new(&*backend, id, &checkpoints);
+    let log = backend.writer_after(id, &mut || warm.step())?;
+    let warm = warm.into_folded();
     // A node that led the log while this one waited may have replaced the master key.
     let (file, masters, stored) = match stored {
         Some(_) if backend.is_shared() => {
@@ -139,8 +143,8 @@ fn open_if(
         );
     }
     is_expected(&*reader, head, known)?;
-    let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
-    let (engine, saved_at) = fold(id, &*reader, head, &checkpoints)?;
+    let folded = warm.map_or_else(|| from_checkpoint(id, &*reader, &checkpoints), Ok)?;
+    let Folded { engine, saved_at, .. } = folded.up_to(&*reader, head)?;
     let state = folder.path().to_owned();
     Ok(Opened { data, backend, log, engine, head, outside, state, vault, master_key: file, packs, checkpoints, saved_at })
 }
@@ -157,7 +161,11 @@ fn master_keys(named: Option<PathBuf>, folder: &StateFolder, data: Data) -> Resu
     let Some(path) = named else { return Ok((MasterKeyFile::new(folder.master_key_path()), folder.master_keys(data)?)) };
     let file = MasterKeyFile::new(path);
     let masters = match (file.load(), data) {
-        (Err(MasterKeyError::Missing(path)), Data::New) if path == file.path() => MasterKey::create(&path)?.into(),
+        (Err(MasterKeyError::Missing(path)), Data::New) if path == file.path() => match MasterKey::create(&path) {
+            // Another node that shares the file created it at the same moment.
+            Err(MasterKeyError::Exists(_)) => file.load()?,
+            created => created?.into(),
+        },
         (loaded, Data::New | Data::Existing) => loaded?,
     };
     Ok((file, masters))
@@ -180,30 +188,55 @@ pub fn compare_with_outside(reader: &dyn LogReader, head: Head, outside: Option<
     }
 }
 
-/// Folds the log up to its head, from the newest snapshot that belongs to it.
-fn fold(id: LogId, reader: &dyn LogReader, head: Head, checkpoints: &Checkpoints) -> Result<(Engine, Position), StartError> {
+/// A state, and how much of the log is folded into it.
+pub(crate) struct Folded {
+    /// The state.
+    pub(crate) engine: Engine,
+    /// The newest record that is folded.
+    pub(crate) at: Head,
+    /// The position of the snapshot that the fold began with.
+    pub(crate) saved_at: Position,
+}
+
+impl Folded {
+    /// Folds the records that follow; each must continue the chain.
+    pub(crate) fn fold_in(&mut self, records: &[Record]) -> Result<(), StartError> {
+        self.at = fold_in(&mut self.engine, self.at, records)?;
+        Ok(())
+    }
+
+    /// Folds the rest of the log, up to its head.
+    fn up_to(mut self, reader: &dyn LogReader, head: Head) -> Result<Self, StartError> {
+        if self.at.position > head.position {
+            return Err(StartError::TailMissing { found: head.position, known: self.at.position });
+        }
+        while self.at.position < head.position {
+            let records = reader.read(self.at.position, ReadLimit::default())?;
+            if records.is_empty() {
+                return Err(StartError::TailMissing { found: self.at.position, known: head.position });
+            }
+            self.fold_in(&records)?;
+        }
+        Ok(self)
+    }
+}
+
+/// Returns the newest snapshot that belongs to a log, or an empty state.
+pub(crate) fn from_checkpoint(id: LogId, reader: &dyn LogReader, checkpoints: &Checkpoints) -> Result<Folded, StartError> {
     let found = checkpoints.newest(reader, |saved| snapshots::loaded(id, saved));
     let found = found.map_err(|error| machine("looking for a saved state", &error))?;
     for skipped in found.skipped {
         tracing::warn!(file = %skipped.path.display(), why = %skipped.why, "a saved state was not used");
     }
     let loaded = found.checkpoint.map(|Checkpoint { at, state, .. }| (state, at));
-    let (mut engine, mut at) = loaded.unwrap_or_else(|| (Engine::new(id), Head::default()));
-    let saved_at = at.position;
-    while at.position < head.position {
-        let records = reader.read(at.position, ReadLimit::default())?;
-        if records.is_empty() {
-            return Err(StartError::TailMissing { found: at.position, known: head.position });
-        }
-        at = fold_in(&mut engine, at, &records)?;
-    }
-    Ok((engine, saved_at))
+    let (engine, at) = loaded.unwrap_or_else(|| (Engine::new(id), Head::default()));
+    Ok(Folded { engine, at, saved_at: at.position })
 }
 
-/// Folds the records after `at` into a state; each must continue the chain.
-pub fn fold_in(engine: &mut Engine, mut at: Head, records: &[Record]) -> Result<Head, StartError> {
+/// Folds the records after `at` into a state; each must continue the chain. If one does not, the state stays as it was.
+pub fn fold_in(engine: &mut Engine, at: Head, records: &[Record]) -> Result<Head, StartError> {
+    let at = records.iter().try_fold(at, verify_link).map_err(|error| StartError::Chain(error.to_string()))?;
     for record in records {
-        at = verify_link(at, record).map_err(|error| StartError::Chain(error.to_string()))?;
         engine.apply(record);
     }
     engine.commit();

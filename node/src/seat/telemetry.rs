@@ -50,7 +50,7 @@ impl RunningTelemetry {
         let telemetry = Telemetry::new(opened.head.position, Tally::new(counts.clone()), tracing);
         let waiting =
             Waiting { batches: queues.of(QueueName::TelemetryBatches).clone(), bytes: queues.of(QueueName::TelemetryBatchBytes).clone() };
-        let (follower, thread) = followers::start("telemetry", telemetry, opened.log.reader()?, (waiting, health.clone()))
+        let (follower, thread) = followers::start("telemetry", telemetry, opened.backend.reader(stores.log)?, (waiting, health.clone()))
             .map_err(|why| machine("starting the thread that counts records", &why))?;
         Ok(Self { follower, thread, exporter, spans, health, counts, span_counts })
     }

@@ -11,14 +11,14 @@ use ensue_engine::ports::{AppendError, LogError};
 use ensue_engine::record::{Position, Record};
 
 use super::bodies::LoggedBodies;
-use super::{Sequencer, SequencerError, Turn, failed};
+use super::{Sequencer, SequencerError, Turn, failed, unread};
 use crate::crash_file::{Begin, ENDS_MAX};
 
 impl Sequencer {
     /// Works out one piece of the owed reactions.
     pub(super) fn serve(&mut self, owed: Owed) -> Result<Turn, SequencerError> {
         self.served = Some(owed.root);
-        let record = self.record_at(owed.of).map_err(|error| SequencerError::Log(error.to_string()))?;
+        let record = self.record_at(owed.of).map_err(|error| unread(&error))?;
         let at = self.moment();
         if self.crash.begin(owed) == Begin::EndsTheProcess {
             tracing::error!(of = %owed.of, "a reaction that ended the process {ENDS_MAX} times is parked");
@@ -37,7 +37,7 @@ impl Sequencer {
             // Nothing was erased: the reaction stays owed, and the next process reads it, unless the read fails as
             // often as an internal error may.
             self.sequencing.undo();
-            return Err(SequencerError::Log(error.to_string()));
+            return Err(unread(&error));
         }
         if let Offered::Needs(needed) = offered {
             let places: Vec<String> = needed.iter().map(|body| body.at.to_string()).collect();

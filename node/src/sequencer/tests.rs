@@ -339,6 +339,13 @@ fn unreadable_body_ends_the_sequencer_and_reactions_stay_owed() {
 }
 
 #[test]
+fn body_of_a_log_that_does_not_answer_leaves_the_reactions_owed() {
+    let (world, ended) = serves_with(|_| Err(LogError::Unavailable("the database is gone".to_owned())));
+    assert!(matches!(&ended, Err(SequencerError::OutOfReach(why)) if why.contains("the database is gone")), "{:?}", ended.err());
+    world.the_log_holds(2);
+}
+
+#[test]
 fn reaction_whose_body_was_erased_is_parked() {
     let (world, ended) = serves_with(|_| Ok(None));
     assert!(ended.unwrap().engine.health().next_owed(None).is_none());

@@ -1,0 +1,124 @@
+//! What a node folds while it waits for its log, so that it serves soon after it leads.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use ensue_engine::ids::LogId;
+use ensue_engine::ports::{LogReader, ReadLimit};
+use ensue_store::checkpoints::Checkpoints;
+use ensue_views::Projector;
+
+use super::open::{Folded, from_checkpoint};
+use crate::backend::{Backend, Views};
+use crate::start_error::StartError;
+
+/// How long it rests when the log has nothing new.
+const REST: Duration = Duration::from_millis(100);
+
+/// How long it rests after an error.
+const REST_AFTER_ERROR: Duration = Duration::from_secs(1);
+
+/// The state and the read models of a node that waits, folded from what its leader wrote for certain.
+pub(crate) struct Warm<'w> {
+    backend: &'w dyn Backend,
+    log: LogId,
+    checkpoints: &'w Checkpoints,
+    reader: Option<Box<dyn LogReader>>,
+    folded: Option<Folded>,
+    views: WarmViews,
+    rests_until: Option<Instant>,
+}
+
+/// The read models of a node that waits.
+enum WarmViews {
+    Unopened,
+    Open(Box<dyn Views>, Projector),
+    /// They could not be folded. The node does what is necessary once it leads.
+    LeftAlone,
+}
+
+/// Whether a step found something to fold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Folded,
+    Nothing,
+}
+
+impl<'w> Warm<'w> {
+    /// Begins; nothing is read yet.
+    pub(crate) fn new(backend: &'w dyn Backend, log: LogId, checkpoints: &'w Checkpoints) -> Self {
+        Self { backend, log, checkpoints, reader: None, folded: None, views: WarmViews::Unopened, rests_until: None }
+    }
+
+    /// Folds the next records, if there are any. An error is no reason to end the wait: what it is about is checked once the
+    /// node leads.
+    pub(crate) fn step(&mut self) {
+        let now = Instant::now();
+        if self.rests_until.is_some_and(|until| now < until) {
+            return;
+        }
+        let rest = match self.try_to_step() {
+            Ok(Step::Folded) => None,
+            Ok(Step::Nothing) => Some(REST),
+            Err(error) => {
+                tracing::warn!(%error, "the waiting node cannot fold the log; it tries again");
+                self.reader = None;
+                Some(REST_AFTER_ERROR)
+            }
+        };
+        self.rests_until = rest.map(|rest| now + rest);
+    }
+
+    /// Returns the state; `None` if nothing was folded. The read models are closed.
+    pub(crate) fn into_folded(self) -> Option<Folded> {
+        self.folded
+    }
+
+    fn try_to_step(&mut self) -> Result<Step, StartError> {
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => match self.backend.confirmed(self.log)? {
+                Some(reader) => reader,
+                None => return Ok(Step::Nothing),
+            },
+        };
+        let folded = match &mut self.folded {
+            Some(folded) => folded,
+            None => self.folded.insert(from_checkpoint(self.log, &*reader, self.checkpoints)?),
+        };
+        let records = reader.read(folded.at.position, ReadLimit::default())?;
+        let mut step = if records.is_empty() { Step::Nothing } else { Step::Folded };
+        folded.fold_in(&records)?;
+        if self.fold_views(&*reader) == Step::Folded {
+            step = Step::Folded;
+        }
+        self.reader = Some(reader);
+        Ok(step)
+    }
+
+    fn fold_views(&mut self, reader: &dyn LogReader) -> Step {
+        let folded = catch_unwind(AssertUnwindSafe(|| self.try_to_fold_views(reader)));
+        let why = match folded {
+            Ok(Ok(step)) => return step,
+            Ok(Err(error)) => error,
+            Err(_) => "an internal error".to_owned(),
+        };
+        tracing::warn!(error = %why, "the waiting node leaves its read models as they are");
+        self.views = WarmViews::LeftAlone;
+        Step::Nothing
+    }
+
+    fn try_to_fold_views(&mut self, reader: &dyn LogReader) -> Result<Step, String> {
+        if matches!(self.views, WarmViews::Unopened) {
+            let views = self.backend.views(self.log).map_err(|error| error.to_string())?;
+            self.views = WarmViews::Open(views, Projector::new());
+        }
+        let WarmViews::Open(views, projector) = &mut self.views else { return Ok(Step::Nothing) };
+        let records = reader.read(views.position(), ReadLimit::default()).map_err(|error| error.to_string())?;
+        if records.is_empty() {
+            return Ok(Step::Nothing);
+        }
+        projector.advance(&mut **views, &records).map_err(|error| error.to_string())?;
+        Ok(Step::Folded)
+    }
+}

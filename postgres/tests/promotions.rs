@@ -1,0 +1,111 @@
+//! A primary that is killed amid appends, and its standby that is promoted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ensue_engine::ports::{AppendError, Log};
+use ensue_postgres::{Database, IfLed, PostgresLog};
+use ensue_store::verify::verify;
+use ensue_test_support::records::{LOG, Writer};
+
+use crate::nodes::node;
+use crate::server::{STANDBY, Server, is_missing};
+
+/// How long an append is tried. A new standby is copied meanwhile.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a standby is promoted, unless `ENSUE_PROMOTIONS` says otherwise.
+const PROMOTIONS: usize = 10;
+
+/// The address of a database that is on one of two servers.
+fn address(one: &Server, other: &Server, name: &str) -> String {
+    format!("postgres://ensue@127.0.0.1:{},127.0.0.1:{}/{name}", one.port(), other.port())
+}
+
+/// Waits until a primary has its standby, and no commit is acknowledged without it.
+fn wait_for_standby(primary: &Server) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while primary.psql("postgres", "SELECT sync_state FROM pg_stat_replication") != "sync" {
+        assert!(Instant::now() < deadline, "{}", primary.psql("postgres", "SELECT state, sync_state FROM pg_stat_replication"));
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Appends until it is told to stop. Returns the log and what was acknowledged.
+fn append_until(stop: &Arc<AtomicBool>, mut log: PostgresLog, mut writer: Writer) -> thread::JoinHandle<(PostgresLog, Writer)> {
+    let stop = stop.clone();
+    thread::spawn(move || {
+        while !stop.load(Ordering::SeqCst) {
+            writer.append(&mut log, 3).unwrap();
+        }
+        (log, writer)
+    })
+}
+
+#[test]
+fn promoted_synchronous_standby_has_each_acknowledged_batch() {
+    if is_missing() {
+        return;
+    }
+    let promotions = std::env::var("ENSUE_PROMOTIONS").map_or(PROMOTIONS, |count| count.parse().unwrap());
+    let mut primary = Server::start();
+    let (name, database) = primary.database();
+    drop(database);
+    // The copies of the primary have the setting too.
+    primary.psql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'"));
+    primary.psql("postgres", "SELECT pg_reload_conf()");
+    let mut standby = primary.start_standby(None);
+    let database = Database::at(&address(&primary, &standby, &name)).unwrap();
+    wait_for_standby(&primary);
+    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
+    let mut writer = Writer::of(&log);
+    for promotion in 0..promotions {
+        let before = writer.head().position;
+        let stop = Arc::new(AtomicBool::new(false));
+        let appending = append_until(&stop, log, writer);
+        // The kill comes at another moment of an append each time.
+        thread::sleep(Duration::from_millis(150 + 7 * promotion as u64 % 50));
+        primary.kill();
+        standby.promote();
+        let port = primary.port();
+        drop(primary);
+        primary = standby;
+        standby = primary.start_standby(Some(port));
+        wait_for_standby(&primary);
+        stop.store(true, Ordering::SeqCst);
+        (log, writer) = appending.join().unwrap();
+        assert!(writer.head().position > before, "nothing was appended before promotion {promotion}");
+        let reader = log.reader().unwrap();
+        assert_eq!(verify(&*reader, Some(writer.head()), |_| ()).unwrap().head, writer.head(), "after promotion {promotion}");
+    }
+}
+
+#[test]
+fn standby_that_lacks_an_acknowledged_batch_is_not_written_to() {
+    if is_missing() {
+        return;
+    }
+    let primary = Server::start();
+    let (name, database) = primary.database();
+    drop(database);
+    let standby = primary.start_standby(None);
+    let database = Database::at(&address(&primary, &standby, &name)).unwrap();
+    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
+    let mut writer = Writer::of(&log);
+    writer.append(&mut log, 3).unwrap();
+    let both = writer.head().position;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while standby.psql(&name, "SELECT coalesce(max(last), 0) FROM log_0.batches") != both.to_string() {
+        assert!(Instant::now() < deadline, "the standby does not follow");
+        thread::sleep(Duration::from_millis(50));
+    }
+    standby.stop();
+    writer.append(&mut log, 3).unwrap();
+    primary.kill();
+    standby.start_again();
+    standby.promote();
+    let refused = writer.append(&mut log, 3);
+    assert!(matches!(&refused, Err(AppendError::Behind(head)) if head.position == both), "{refused:?}");
+}
