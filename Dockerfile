@@ -20,7 +20,7 @@ RUN set -eu; \
     }; \
     groupadd --gid 65532 ensue; \
     useradd --uid 65532 --gid 65532 --home-dir /var/lib/ensue --shell /usr/sbin/nologin ensue; \
-    install --directory --owner=65532 --group=65532 --mode=0700 /var/lib/ensue /var/lib/ensue/data /var/lib/ensue/state; \
+    install --directory --owner=65532 --group=65532 --mode=0700 /var/lib/ensue /var/lib/ensue/data /var/lib/ensue/keys /var/lib/ensue/state; \
     install --directory --owner=65532 --group=65532 /etc/ensue/packs
 COPY --from=build /out/ensue /usr/local/bin/ensue
 ENV ENSUE_LISTEN=0.0.0.0:3678 \
