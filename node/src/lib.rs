@@ -93,7 +93,7 @@ pub use ensue_api::PageServing;
 pub use ensue_api::ports::AskedToken;
 pub use packs_folder::{PacksNews, PacksRead};
 pub use process::{Node, NodeFailure};
-pub use real_actions::{RealActions, RealActionsError, RealCase};
+pub use real_actions::{CaseConnection, RealActions, RealActionsError, RealCase};
 pub use seat::lead::LogOver;
 pub use seat::standby::Standby;
 pub use sensors::RehearsedMessages;
