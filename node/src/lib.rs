@@ -53,6 +53,7 @@ mod memory;
 mod metrics;
 pub mod offline;
 mod outside;
+mod pack_credentials;
 mod packs_folder;
 pub mod parts;
 mod passwords;
