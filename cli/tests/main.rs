@@ -41,6 +41,7 @@ mod keys;
 mod labels;
 mod library;
 mod library_at_work;
+mod library_over_connections;
 mod life_of_a_webhook;
 mod links;
 mod listening;

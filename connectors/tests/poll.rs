@@ -105,6 +105,7 @@ fn poll() -> PollSource {
         times: PollTimes::Every(MINUTE),
         asked: Asked::Http(Arc::new(HttpRequest {
             connection: None,
+            without_connection: None,
             url: template(json!("http://a.example/items")),
             method: template(json!("GET")),
             headers: template(json!({})),

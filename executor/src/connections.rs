@@ -41,7 +41,7 @@ pub use settings::{BreakerSettings, ConnectionSettings, Endpoint, HttpAuth, Http
 pub use status::{ConnectionError, ConnectionErrorKind, ConnectionStatus};
 pub use test::Tested;
 
-pub(crate) use http::{Credentials, NoCredentials};
+pub(crate) use http::{Credentials, NoCredentials, Proof};
 pub(crate) use test::kind_of_broken;
 
 /// How long the sockets of a connection that nobody uses are kept.
@@ -118,7 +118,7 @@ pub(crate) enum NotLent {
     #[error("{0}")]
     KeyUnavailable(String),
     /// A key of it has a value that cannot be sent.
-    #[error("the key `{key}` of the connection `{name}` has a value that cannot be sent in a header")]
+    #[error("the key `{key}` of the connection `{name}` has a value that cannot be sent")]
     KeyUnfit { name: ConnectionName, key: KeyRef },
     /// Its file of authorities cannot be used.
     #[error("the connection `{name}` cannot be opened: {why}")]

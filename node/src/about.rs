@@ -287,7 +287,9 @@ impl Node for AboutNode {
         findings.push(self.permissions_finding());
         findings.extend(self.hook_findings());
         findings.push(self.sensors.finding());
-        findings.push(self.connections.finding(&self.catalogs.current()));
+        let catalog = self.catalogs.current();
+        findings.push(self.connections.finding(&catalog));
+        findings.push(crate::pack_credentials::finding(&catalog, |key| self.keys.is_set(key)));
         findings.push(self.key_finding());
         findings.push(self.token_finding());
         findings.extend(self.issuers.findings(&self.keys));

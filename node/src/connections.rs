@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 use crate::clock::Clock;
 use crate::keys::KeyRing;
 use crate::machine::{bad, good};
+use crate::pack_credentials::unknown_connections;
 
 /// How many connections a finding names.
 const NAMES_MAX: usize = 3;
@@ -102,7 +103,8 @@ fn shown(status: connections::ConnectionStatus) -> ConnectionStatus {
 }
 
 impl NodeConnections {
-    /// Returns what `ensue doctor` says about the connections: those that fail, and those that packs list and nobody defines.
+    /// Returns what `ensue doctor` says about the connections: those that fail, and those that packs list or name in their settings and
+    /// nobody defines.
     pub(crate) fn finding(&self, catalog: &Catalog) -> Finding {
         let statuses = self.0.statuses();
         let known: BTreeSet<&ConnectionName> = statuses.iter().map(|status| &status.name).collect();
@@ -114,7 +116,7 @@ impl NodeConnections {
         let missing = listed
             .filter(|(_, name)| !known.contains(name))
             .map(|(pack, name)| format!("the pack `{}` lists `{name}`, which `ensue.yaml` does not declare", pack.name));
-        let found: Vec<String> = failing.chain(missing).collect();
+        let found: Vec<String> = failing.chain(missing).chain(unknown_connections(catalog, &known)).collect();
         if found.is_empty() {
             return good("connections", "no connection fails");
         }

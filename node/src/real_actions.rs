@@ -17,18 +17,23 @@ use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::names::{KeyRef, VarName};
 use ensue_engine::ports::{Committed, Reply, Secret, Submit, SubmitError};
 use ensue_engine::record::{BodyHandle, CatalogRevision, Digest, Position};
+use ensue_engine::time::Timestamp;
 use ensue_engine::vars::reads::VarReads;
 use ensue_executor::absent::{NoAccess, NoTriggers};
 use ensue_executor::begun::{Begun, Opener};
-use ensue_executor::connections::Connections;
+use ensue_executor::connections::{
+    BreakerSettings, ConnectionSettings, ConnectionUser, Connections, ConnectionsHost, Endpoint, HttpAuth, HttpEndpoint,
+};
 use ensue_executor::ports::{Bodies, BodyError, KeyError, KeyUser, Keys, PackFiles, Vars};
 use ensue_executor::programs::DirectPrograms;
 use ensue_executor::{Destinations, EgressPolicy, Executor, ExecutorPorts, ExecutorSettings, SystemClock};
+use ensue_packs::fake::{FakeAuth, FakeProof};
 use ensue_rehearsal::Stuck;
 use ensue_rehearsal::history::Way;
 use ensue_rehearsal::stage::{Aside, Came, Cast, Said};
 use ensue_store::blobs::MemoryBlobs;
 use ensue_store::outputs::MemoryOutputs;
+use reqwest::header::HeaderMap;
 use serde_json::Value;
 use thiserror::Error;
 use tokio::runtime::Runtime;
@@ -53,10 +58,24 @@ pub struct RealCase<'c> {
     pub catalog: &'c Arc<Catalog>,
     /// The values of the keys.
     pub keys: BTreeMap<KeyRef, String>,
+    /// The connection of the case, if it has one.
+    pub connection: Option<CaseConnection>,
     /// The address that requests may be sent to.
     pub to: SocketAddr,
     /// A folder for the worker's files, which is empty.
     pub folder: &'c Path,
+}
+
+/// A connection to the fake vendor of a case.
+pub struct CaseConnection {
+    /// Its name.
+    pub name: &'static str,
+    /// The address of the vendor.
+    pub url: String,
+    /// How it proves who sends a request.
+    pub auth: FakeAuth,
+    /// The value that it sends in place of the key of the pack.
+    pub credentials: &'static str,
 }
 
 /// A worker that runs the actions of one case.
@@ -79,6 +98,11 @@ impl<'r> RealActions<'r> {
         let clock = Arc::new(SystemClock::new());
         let programs = DirectPrograms::open(&case.folder.join("attempts"), clock.clone()).map_err(|error| failed(error.to_string()))?;
         let (begun, _) = Begun::open(case.folder.join("begun"), Opener::now(WORKER), []).map_err(|error| failed(error.to_string()))?;
+        let egress = EgressPolicy::allowing(vec![allowed]);
+        let connections = match case.connection {
+            Some(connection) => connection.opened(egress.clone(), clock.clone()).map_err(failed)?,
+            None => Connections::none(clock.clone()),
+        };
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let bodies = Arc::new(CaseBodies::default());
         let ports = ExecutorPorts {
@@ -93,8 +117,8 @@ impl<'r> RealActions<'r> {
             outputs: Arc::new(MemoryOutputs::new(0)),
             blobs: Arc::new(MemoryBlobs::default()),
             programs: Arc::new(programs),
-            web: Arc::new(Destinations::new(EgressPolicy::allowing(vec![allowed]), clock.clone())),
-            connections: Arc::new(Connections::none(clock.clone())),
+            web: Arc::new(Destinations::new(egress, clock.clone())),
+            connections: Arc::new(connections),
             spans: None,
             observe: Arc::new(NoTriggers),
             packs: Arc::new(OneFolder(case.folder.to_owned())),
@@ -147,6 +171,54 @@ impl Cast for RealActions<'_> {
 
     fn aside(&self) -> Aside {
         Aside::Played
+    }
+}
+
+impl CaseConnection {
+    fn opened(self, egress: EgressPolicy, clock: Arc<SystemClock>) -> Result<Connections, String> {
+        let FakeAuth { key, proof, .. } = self.auth;
+        let auth = match proof {
+            FakeProof::Bearer => HttpAuth::Bearer(key.clone()),
+            FakeProof::Header { name, prefix } => {
+                HttpAuth::Header { name: name.parse().map_err(|_| format!("`{name}` is not a header"))?, prefix, value: key.clone() }
+            }
+            FakeProof::JsonField(name) => HttpAuth::JsonField { name, value: key.clone() },
+        };
+        let endpoint = HttpEndpoint {
+            url: self.url.parse().map_err(|error| format!("`{}` is not an address: {error}", self.url))?,
+            auth,
+            headers: HeaderMap::new(),
+            ca: None,
+            timeout: ANSWER_TIMEOUT,
+            connect_timeout: ANSWER_TIMEOUT,
+            test_path: None,
+        };
+        let settings = ConnectionSettings {
+            endpoint: Endpoint::Http(Box::new(endpoint)),
+            packs: None,
+            max: 1,
+            // A case may want an answer after any number of failures.
+            breaker: BreakerSettings { failures: u32::MAX, ..BreakerSettings::default() },
+        };
+        let name = self.name.parse().map_err(|error| format!("`{}` is not the name of a connection: {error}", self.name))?;
+        let host = Arc::new(CaseCredentials { key, value: self.credentials });
+        Ok(Connections::new(BTreeMap::from([(name, settings)]), egress, clock, host))
+    }
+}
+
+/// The key of the connection of a case.
+struct CaseCredentials {
+    key: KeyRef,
+    value: &'static str,
+}
+
+impl ConnectionsHost for CaseCredentials {
+    fn open(&self, key: &KeyRef, _: &ConnectionUser) -> Result<Option<Secret>, KeyError> {
+        Ok((*key == self.key).then(|| Secret::new(self.value.as_bytes().to_vec())))
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::default()
     }
 }
 

@@ -76,7 +76,18 @@ pub enum Against {
     Fake {
         /// The values of keys that differ from those that the vendor accepts.
         keys: BTreeMap<KeyRef, String>,
+        /// What proves to the vendor who sends a request.
+        over: Over,
     },
+}
+
+/// What proves to a fake vendor who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// The keys of the pack.
+    Keys,
+    /// A connection, whose credentials differ from the keys of the pack. The pack has only those keys that the case gives.
+    Connection,
 }
 
 /// A var as it is expected at the end.

@@ -11,6 +11,7 @@ mod connections;
 mod fake;
 mod flow;
 mod gives;
+mod http;
 mod inferred;
 mod labels;
 mod mail;

@@ -24,12 +24,41 @@ pub struct Fake {
     pub setting: String,
     /// The values of the pack's keys that the vendor accepts.
     pub keys: BTreeMap<KeyRef, String>,
+    /// How a connection to the vendor proves who sends a request, if cases can ask for one.
+    pub auth: Option<FakeAuth>,
     /// The answer to a request without the right proof.
     pub unauthorized: FakeAnswer,
     /// The answer to a request that does not fit its route.
     pub invalid: FakeAnswer,
     /// The requests that it knows, in the order in which they are tried.
     pub routes: Vec<FakeRoute>,
+}
+
+/// How a connection to a fake vendor proves who sends a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FakeAuth {
+    /// The setting of the pack that names the connection.
+    pub setting: String,
+    /// The key of the pack in whose place the vendor accepts that of the connection.
+    pub key: KeyRef,
+    /// Where a request has it.
+    pub proof: FakeProof,
+}
+
+/// Where a request over a connection has its credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FakeProof {
+    /// In `Authorization: Bearer`.
+    Bearer,
+    /// In a header.
+    Header {
+        /// Its name.
+        name: String,
+        /// The text before the value.
+        prefix: String,
+    },
+    /// In a field of the JSON object that is the body.
+    JsonField(String),
 }
 
 /// A request that a fake vendor knows.

@@ -43,6 +43,55 @@ fn connection_may_be_a_name_a_parameter_or_a_setting() {
     }
 }
 
+const EITHER: &str = "    connection: ${{ config.server }}
+    url: /items/${{ params.text }}
+    json: { a: 1 }
+    without_connection:
+      url: https://example.test/items/${{ params.text }}
+      headers: { authorization: 'Bearer ${{ keys[\"demo.token\"] }}' }
+      json: { b: '${{ keys[\"demo.token\"] }}' }
+";
+
+fn fetch_either(from: &str, to: &str) -> String {
+    assert!(EITHER.contains(from), "{from}");
+    let action = format!("parameters: {{ server: 'connection<http>', text: string }}\nrun:\n  http:\n{}", EITHER.replace(from, to));
+    let pack = LISTED.replace("permissions", "keys: [token]\npermissions");
+    shown_with(&[("pack.yaml", &pack), ("actions/fetch.yaml", &action)])
+}
+
+#[test]
+fn request_may_have_another_url_and_further_headers_and_fields_without_a_connection() {
+    for (from, to) in [
+        ("/items", "/other"),
+        ("https://example.test/items/${{ params.text }}", "${{ 'https://example.test' + params.text }}"),
+        (
+            "url: https://example.test/items/${{ params.text }}",
+            "url: { secret: true, value: 'https://example.test/${{ keys[\"demo.token\"] }}' }",
+        ),
+        ("{ b: '${{ keys[\"demo.token\"] }}' }", "\"${{ {'b': 1} }}\""),
+    ] {
+        assert_eq!(fetch_either(from, to), "", "{to}");
+    }
+}
+
+#[test]
+fn wrong_uses_of_what_a_request_has_without_a_connection_are_reported() {
+    let mistakes = [
+        ("    connection: ${{ config.server }}\n", ""),
+        ("${{ config.server }}", "orders"),
+        ("${{ config.server }}", "${{ params.server }}"),
+        ("url: /items", "url: https://example.test/items"),
+        ("url: https://example.test/items", "url: /items"),
+        ("      url: https://example.test/items/${{ params.text }}\n", ""),
+        ("    json: { a: 1 }\n", ""),
+        ("    json: { a: 1 }\n", "    form: { a: 1 }\n"),
+        ("json: { b: '${{ keys[\"demo.token\"] }}' }", "json: 7"),
+        ("demo.token", "demo.tokem"),
+        ("headers:", "query:"),
+    ];
+    insta::assert_snapshot!(mistakes.map(|(from, to)| format!("── {from} -> {to}\n{}\n", fetch_either(from, to))).concat());
+}
+
 #[test]
 fn wrong_lists_and_types_of_connections_are_reported() {
     let lists = ["connections: orders", "connections: [Orders]", "connections: [7]"];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_packs::cases::Against;
+use ensue_packs::cases::{Against, Over};
 use ensue_packs::fake::{Encoding, Segment};
 use ensue_packs::{Colour, PackSource, library, tests};
 
@@ -23,6 +23,8 @@ routes:
       - { when: calls == 0, status: 503, headers: { Retry-After: '1' } }
       - { body: { id: '${{ path.id }}' } }
 ";
+const CALL: &str =
+    "run: { http: { connection: '${{ config.server }}', url: /items, without_connection: { url: '${{ config.api }}/items' } } }\n";
 const CASE: &str = "- it: goes\n  real: true\n  keys: { token: wrong }\n  run: { action: demo.ship, with: { version: a } }\n  expect: {}\n";
 
 fn shown(fake: &str) -> String {
@@ -44,7 +46,7 @@ fn fake_vendor_is_read_with_its_routes_and_keys() {
     assert_eq!(route.path, [Segment::Text("items".to_owned()), Segment::Any("id".to_owned())]);
     assert_eq!(route.answers[0].headers["retry-after"], "1");
     let keys = BTreeMap::from([("demo.token".parse().unwrap(), "wrong".to_owned())]);
-    assert_eq!(suite.cases[0].against, Against::Fake { keys });
+    assert_eq!(suite.cases[0].against, Against::Fake { keys, over: Over::Keys });
 }
 
 #[test]
@@ -64,6 +66,9 @@ fn errors_of_a_fake_vendor_are_reported_at_their_place() {
         changed("encoding: form", "encoding: xml"),
         changed("calls == 0", "calls"),
         changed("status: 503", "status: 99"),
+        changed("keys: { token: right }", "auth: { bearer: { key: tokem } }"),
+        changed("keys: { token: right }", "auth: {}"),
+        changed("keys: { token: right }", "auth: { bearer: { key: token }, header: { name: x-a, value: { key: token } } }"),
     ];
     insta::assert_snapshot!(all.join("\n----\n"));
 }
@@ -78,6 +83,21 @@ fn real_case_needs_a_fake_vendor_and_has_no_mocks() {
     let with_mocks = CASE.replace("  expect", "  mocks: { ship: { result: 1 } }\n  expect");
     let not_real = CASE.replace("  real: true\n", "");
     let all = [of(CASE, false), of(&with_mocks, true), of(&not_real, true), of(&CASE.replace("token", "tokem"), true)];
+    insta::assert_snapshot!(all.join("\n----\n"));
+}
+
+#[test]
+fn case_over_a_connection_needs_a_vendor_that_says_how_one_proves_itself() {
+    let pack = PACK.replace("config: { ", "config: { server: 'connection<http>?', ");
+    let of = |case: &str, fake: &str| {
+        shown_with(&[("pack.yaml", &pack), GREET, ("actions/call.yaml", CALL), ("fake/server.yaml", fake), ("tests/a.test.yaml", case)])
+    };
+    let with_auth = format!("auth: {{ header: {{ name: x-token, prefix: 'Token ', value: {{ key: token }} }} }}\n{FAKE}");
+    let case = CASE.replace("  real: true\n", "  real: true\n  connection: true\n");
+    assert_eq!(of(&case, &with_auth), "");
+    let not_real = case.replace("  real: true\n", "").replace("  keys: { token: wrong }\n", "");
+    let all =
+        [of(&case, FAKE), of(&not_real, &with_auth), of(&case.replace("connection: true", "connection: 7"), &with_auth), shown(&with_auth)];
     insta::assert_snapshot!(all.join("\n----\n"));
 }
 

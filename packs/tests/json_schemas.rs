@@ -38,11 +38,11 @@ fn every_file_of_a_new_project_matches_its_schema() {
 }
 
 /// A separate pack that uses every field of every kind of file.
-const WHOLE: [(&str, &str); 36] = [
+const WHOLE: [(&str, &str); 37] = [
     (
         "pack.yaml",
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
-         config: { owner: 'string = \"acme\"' }\nkeys: [token, whole.other]\nconnections: [orders]\npermissions: [actions:execute on action=core.shell]\n",
+         config: { owner: 'string = \"acme\"', server: 'connection<http>?' }\nkeys: [token, whole.other]\nconnections: [orders]\npermissions: [actions:execute on action=core.shell]\n",
     ),
     ("triggers/ping.yaml", "description: A ping.\npayload:\n  host: string\n  load: number?\nindex: [host]\n"),
     ("triggers/several.yaml", "triggers:\n  pong: { payload: { schema: { type: object } } }\n  pang: { description: Loud. }\n"),
@@ -189,9 +189,18 @@ const WHOLE: [(&str, &str); 36] = [
     ("actions/order.yaml", "run: { http: { url: 'https://example.test/', method: POST, form: { a: 1, b: { c: two }, d: [x, y] } } }\n"),
     (
         "tests/real.test.yaml",
-        "- it: asks\n  real: true\n  keys: { token: other }\n  run: { action: whole.ask }\n  expect: { status: succeeded }\n",
+        "- it: asks\n  real: true\n  keys: { token: other }\n  run: { action: whole.ask }\n  expect: { status: succeeded }\n\
+         - it: asks over a connection\n  real: true\n  connection: true\n  run: { action: whole.ask }\n  expect: { status: succeeded }\n",
     ),
-    ("fake/server.yaml", "setting: owner\nroutes: [{ request: GET /, answers: [{ status: 204 }] }]\n"),
+    (
+        "actions/either.yaml",
+        "run:\n  http:\n    connection: ${{ config.server }}\n    url: /items\n    json: { a: 1 }\n\
+         \x20   without_connection: { url: 'https://example.test/', headers: { x-a: b }, json: { b: '${{ keys[\"whole.token\"] }}' } }\n",
+    ),
+    (
+        "fake/server.yaml",
+        "setting: owner\nauth: { header: { name: x-a, value: { key: token } } }\nroutes: [{ request: GET /, answers: [{ status: 204 }] }]\n",
+    ),
     ("actions/fetch.yaml", "run: { http: { connection: orders, url: /items } }\n"),
     (
         "actions/mail.yaml",

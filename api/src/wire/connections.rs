@@ -16,7 +16,7 @@ pub(crate) struct WireConnection {
     kind: WireConnectionKind,
     /// Without credentials.
     address: String,
-    /// How it proves who uses it.
+    /// How it proves who uses it: `none`, `bearer`, `basic`, `header`, `json_field`, `oauth2` or `login`.
     auth: &'static str,
     /// The only packs that may use it; null if every pack that lists it may.
     packs: Option<Vec<PackName>>,

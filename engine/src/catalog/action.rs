@@ -8,7 +8,7 @@ use std::time::Duration;
 use ensue_expression::{Expression, Node, Template};
 use serde_json::{Map, Value};
 
-use crate::catalog::{Concurrency, ConnectionKind, MailMessage, Misfit, Retry, Schema, UsedConnection, Workflow};
+use crate::catalog::{Concurrency, ConnectionKind, HttpRequest, MailMessage, Misfit, Retry, Schema, UsedConnection, Workflow};
 use crate::executions::facts::Pace;
 use crate::inquiries::question::Question;
 use crate::names::{ActionRef, LabelName, Names, TriggerRef, WorkerQueueName};
@@ -196,43 +196,6 @@ pub struct ShellScript {
     /// Its environment, in addition to the variables that every process gets: either by name, or one
     /// expression that returns an object.
     pub env: Template,
-}
-
-/// An HTTP request to make.
-#[derive(Clone, Debug)]
-pub struct HttpRequest {
-    /// The connection whose server it goes to. Its `url` is then a path below the address of the connection.
-    pub connection: Option<UsedConnection>,
-    /// The URL: exactly one expression for the whole URL, or a literal with percent-encoded interpolations.
-    pub url: Template,
-    /// The method; `GET` by default.
-    pub method: Template,
-    /// The headers: an object of strings.
-    pub headers: Template,
-    /// The query: an object of strings, appended to the query of the URL.
-    pub query: Template,
-    /// The request body.
-    pub body: HttpBody,
-}
-
-/// The body of an HTTP request.
-#[derive(Clone, Debug)]
-pub enum HttpBody {
-    /// Nothing.
-    None,
-    /// A value, as JSON; null sends nothing.
-    Json(Template),
-    /// A text; null sends nothing.
-    Text(Template),
-    /// The fields of a form; an object with none sends nothing.
-    Form(Template),
-    /// Whichever of the two is not null. If both are set, the attempt fails.
-    Either {
-        /// A value, as JSON.
-        json: Template,
-        /// A text.
-        text: Template,
-    },
 }
 
 /// The actions that the node runs itself.

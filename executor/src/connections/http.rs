@@ -12,12 +12,19 @@ use super::oauth::TokenError;
 use super::settings::{HttpAuth, HttpEndpoint};
 use super::{ConnectionErrorKind, Lent, NotLent, Used};
 
-/// The header with which a request proves who sends it.
+/// With what a request proves who sends it.
 pub(crate) struct Credentials {
-    pub(crate) header: HeaderName,
-    pub(crate) value: HeaderValue,
+    pub(crate) proof: Proof,
     /// What must not appear in what the server answers, besides the values of keys, under the key that it comes from.
     pub(crate) derived: Option<(KeyRef, Secret)>,
+}
+
+/// Where a request has its credentials.
+pub(crate) enum Proof {
+    /// In a header.
+    Header(HeaderName, HeaderValue),
+    /// In a field of the JSON object that is its body.
+    JsonField(String, String),
 }
 
 /// Why there are no credentials.
@@ -75,7 +82,7 @@ impl Lent {
         self.connection.http()
     }
 
-    /// Returns the header that proves who sends a request; `None` if the connection has no credentials.
+    /// Returns what proves who sends a request; `None` if the connection has no credentials.
     pub(crate) async fn credentials(&self) -> Result<Option<Credentials>, NoCredentials> {
         let Some(http) = self.http() else { return Ok(None) };
         let unfit = |key: &KeyRef| NoCredentials::NotLent(NotLent::KeyUnfit { name: self.connection.name().clone(), key: key.clone() });
@@ -83,7 +90,7 @@ impl Lent {
             let mut value = HeaderValue::from_bytes(text).map_err(|_| unfit(key))?;
             value.set_sensitive(true);
             let derived = derived.map(|derived| (key.clone(), Secret::new(derived.to_vec())));
-            Ok(Some(Credentials { header, value, derived }))
+            Ok(Some(Credentials { proof: Proof::Header(header, value), derived }))
         };
         // A value from a file may end with a line break.
         let secret = |key: &KeyRef| self.pool.secret(key).trim_ascii().to_vec();
@@ -96,6 +103,10 @@ impl Lent {
             }
             HttpAuth::Header { name, prefix, value } => {
                 header(name.clone(), &[prefix.as_bytes(), secret(value).as_slice()].concat(), value, None)
+            }
+            HttpAuth::JsonField { name, value } => {
+                let text = String::from_utf8(secret(value)).map_err(|_| unfit(value))?;
+                Ok(Some(Credentials { proof: Proof::JsonField(name.clone(), text), derived: None }))
             }
             HttpAuth::OAuth2(client) => {
                 let token = self.token(client).await.map_err(NoCredentials::NoToken)?;

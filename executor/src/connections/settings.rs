@@ -88,6 +88,13 @@ pub enum HttpAuth {
         /// The key with its value.
         value: KeyRef,
     },
+    /// A field of the JSON object that is the body of each request.
+    JsonField {
+        /// Its name.
+        name: String,
+        /// The key with its value.
+        value: KeyRef,
+    },
     /// `Authorization: Bearer <token>`, with a token that the node gets from another server.
     OAuth2(Box<OAuthClient>),
 }
@@ -149,7 +156,10 @@ impl Endpoint {
         match self {
             Self::Http(http) => match &http.auth {
                 HttpAuth::None => Vec::new(),
-                HttpAuth::Bearer(key) | HttpAuth::Basic { password: key, .. } | HttpAuth::Header { value: key, .. } => vec![key],
+                HttpAuth::Bearer(key)
+                | HttpAuth::Basic { password: key, .. }
+                | HttpAuth::Header { value: key, .. }
+                | HttpAuth::JsonField { value: key, .. } => vec![key],
                 HttpAuth::OAuth2(client) => vec![&client.client_secret],
             },
             Self::Smtp(smtp) => smtp.login.iter().map(|(_, key)| key).collect(),
@@ -172,6 +182,7 @@ impl Endpoint {
                 HttpAuth::Bearer(_) => "bearer",
                 HttpAuth::Basic { .. } => "basic",
                 HttpAuth::Header { .. } => "header",
+                HttpAuth::JsonField { .. } => "json_field",
                 HttpAuth::OAuth2(_) => "oauth2",
             },
             Self::Smtp(smtp) => {

@@ -8,7 +8,7 @@ use reqwest::Method;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 
-use super::http::NoCredentials;
+use super::http::{NoCredentials, Proof};
 use super::settings::{Endpoint, HttpEndpoint};
 use super::{ConnectionErrorKind, ConnectionUser, Connections, Lent, NotLent, Used};
 use crate::web::{Letter, NoWay, Web as _};
@@ -89,7 +89,7 @@ impl Connections {
     }
 }
 
-/// Sends a `GET` with the credentials.
+/// Sends a `GET` with the credentials, as far as they are in a header.
 async fn request(lent: &Lent, http: &HttpEndpoint) -> Result<String, Problem> {
     let url = http.tested().map_err(|why| (ConnectionErrorKind::Rejected, format!("`test_path` {why}")))?;
     let credentials = lent.credentials().await.map_err(|why| match why {
@@ -97,9 +97,15 @@ async fn request(lent: &Lent, http: &HttpEndpoint) -> Result<String, Problem> {
         NoCredentials::NoToken(why) => (why.kind, why.to_string()),
     })?;
     let mut headers: HeaderMap = http.headers.clone();
-    if let Some(credentials) = credentials {
-        headers.insert(credentials.header, credentials.value);
-    }
+    let note = match credentials.map(|credentials| credentials.proof) {
+        Some(Proof::Header(header, value)) => {
+            headers.insert(header, value);
+            ""
+        }
+        // A request that changes nothing has no body.
+        Some(Proof::JsonField(..)) => "; the key was not tried, because only a body has it",
+        None => "",
+    };
     let way = lent.pool.web.way(&url).await.map_err(|why| (kind_of(&why), why.to_string()))?;
     let letter = Letter { method: Method::GET, url, headers, body: None };
     let answered = way.send(letter).await.map_err(|why| (kind_of_broken(&why.0), why.0))?;
@@ -112,7 +118,7 @@ async fn request(lent: &Lent, http: &HttpEndpoint) -> Result<String, Problem> {
         Used::Well if http.test_path.is_some() && status.is_client_error() => {
             Err((ConnectionErrorKind::Rejected, format!("the server answered {status} at `test_path`")))
         }
-        Used::Well => Ok(format!("the server answered {status}")),
+        Used::Well => Ok(format!("the server answered {status}{note}")),
     }
 }
 

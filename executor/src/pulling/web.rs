@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use ensue_connectors::world::{self, WebAnswer, WebRequest};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError};
-use ensue_engine::catalog::{ConnectionKind, HttpBody, UsedConnection};
+use ensue_engine::catalog::{ConnectionKind, Route, UsedConnection};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use reqwest::StatusCode;
@@ -85,13 +85,8 @@ impl SensorWeb {
 
     async fn exchange(&self, order: WebRequest, lent: Option<&Lent>) -> Result<WebAnswer, SourceError> {
         let http = &*order.http;
-        let body = match &http.body {
-            HttpBody::None => Vec::new(),
-            HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => vec![template],
-            HttpBody::Either { json, text } => vec![json, text],
-        };
-        let templates = [&http.url, &http.method, &http.headers, &http.query].into_iter().chain(body);
-        let keys = open_keys(templates, &order.sensor, &*order.keys)?;
+        let route = if lent.is_some() { Route::Connection } else { Route::Own };
+        let keys = open_keys(http.templates(route), &order.sensor, &*order.keys)?;
         let mut request = {
             let mut renderer = Renderer::of_sensor(&order.sensor, &order.values, &keys);
             Request::composed(http, &mut renderer, lent.and_then(Lent::http)).map_err(source_error)?

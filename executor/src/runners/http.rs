@@ -4,6 +4,7 @@
 //! `destinations.rs`.
 
 mod answer;
+mod body;
 mod connected;
 mod request;
 mod retry_after;

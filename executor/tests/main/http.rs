@@ -18,6 +18,7 @@ use crate::world::{Plan, SECRET, TRACE, attempt, body, execution, failure, resul
 fn get(url: &str) -> HttpRequest {
     HttpRequest {
         connection: None,
+        without_connection: None,
         url: template(json!(url)),
         method: template(json!(null)),
         headers: template(json!({})),
@@ -121,6 +122,7 @@ async fn request_body_is_json_or_text_and_never_both() {
     let server = ok_server().await;
     let post = |json: Value, text: Value| HttpRequest {
         connection: None,
+        without_connection: None,
         method: template(json!("post")),
         body: HttpBody::Either { json: template(json), text: template(text) },
         ..get(&server.url("/"))

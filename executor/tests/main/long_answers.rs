@@ -58,6 +58,7 @@ async fn ninth_long_answer_waits_and_a_short_one_does_not() {
     .await;
     let request = HttpRequest {
         connection: None,
+        without_connection: None,
         url: template(json!("${{ params.url }}")),
         method: template(json!(null)),
         headers: template(json!({})),

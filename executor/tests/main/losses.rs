@@ -136,6 +136,7 @@ async fn request_cut_off_by_a_stop_is_ended_and_not_reported() {
     let address = listener.local_addr().unwrap();
     let request = HttpRequest {
         connection: None,
+        without_connection: None,
         url: template(json!(format!("http://{address}/"))),
         method: template(json!(null)),
         headers: template(json!({})),

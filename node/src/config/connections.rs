@@ -73,6 +73,7 @@ enum WrittenAuth {
     Bearer(WrittenKey),
     Basic(WrittenBasic),
     Header(WrittenHeader),
+    JsonField(WrittenJsonField),
     Oauth2(WrittenOAuth),
 }
 
@@ -89,6 +90,13 @@ struct WrittenHeader {
     name: String,
     #[serde(default)]
     prefix: String,
+    value: WrittenKey,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenJsonField {
+    name: String,
     value: WrittenKey,
 }
 
@@ -165,6 +173,12 @@ impl WrittenHttp {
                 let name = parsed.ok_or_else(|| format!("`auth.header.name` is `{name}`, but must be like X-Api-Key"))?;
                 HeaderValue::from_str(&prefix).map_err(|_| "`auth.header.prefix` has a control character".to_owned())?;
                 HttpAuth::Header { name, prefix, value: value.key }
+            }
+            Some(WrittenAuth::JsonField(WrittenJsonField { name, value })) => {
+                if name.is_empty() {
+                    return Err("`auth.json_field.name` is empty, but must be the name of a field, like routing_key".to_owned());
+                }
+                HttpAuth::JsonField { name, value: value.key }
             }
             Some(WrittenAuth::Oauth2(oauth)) => HttpAuth::OAuth2(Box::new(OAuthClient {
                 token_url: address("auth.oauth2.token_url", &oauth.token_url, Rewrite::Client)?,
@@ -310,6 +324,8 @@ mod tests {
             "  orders: { http: { url: https://a.example, auth: { basic: { user: 'a:b', password: { key: shop.p } } } } }",
             "  orders: { http: { url: https://a.example, auth: { header: { name: Host, value: { key: shop.p } } } } }",
             "  orders: { http: { url: https://a.example, auth: { header: { name: 'X Y', value: { key: shop.p } } } } }",
+            "  orders: { http: { url: https://a.example, auth: { json_field: { name: '', value: { key: shop.p } } } } }",
+            "  orders: { http: { url: https://a.example, auth: { json_field: { name: p, value: CANARY-1 } } } }",
             "  orders: { http: { url: https://a.example, auth: { oauth2: { token_url: 'https://id:CANARY-1@b.example/token', client_id: id, client_secret: { key: shop.p } } } } }",
             "  orders: { http: { url: https://a.example, headers: { Authorization: Bearer CANARY-1 } } }",
             "  orders: { http: { url: https://a.example, headers: { Host: b.example } } }",

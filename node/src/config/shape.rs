@@ -487,6 +487,7 @@ static AUTH: Shape = Shape {
         optional("bearer", Kind::Fields(&KEY_OF), "`Authorization: Bearer` with the value of a key."),
         optional("basic", Kind::Fields(&BASIC), "`Authorization: Basic` with a user and a password."),
         optional("header", Kind::Fields(&AUTH_HEADER), "A header with the value of a key."),
+        optional("json_field", Kind::Fields(&JSON_FIELD), "A field of the JSON object that is the body of each request."),
         optional("oauth2", Kind::Fields(&OAUTH2), "`Authorization: Bearer` with a token of OAuth 2.0 (client credentials)."),
     ],
     later: &[],
@@ -516,6 +517,16 @@ static AUTH_HEADER: Shape = Shape {
         required("name", "name: X-Api-Key", Kind::Text(Form::Header), "The name of the header."),
         optional("prefix", Kind::Text(Form::Any), "The text before the value, for example `Token `. Default: none."),
         required("value", "value: { key: shop.api_key }", Kind::Fields(&KEY_OF), "The key with the value."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static JSON_FIELD: Shape = Shape {
+    what: "`json_field`",
+    fields: &[
+        required("name", "name: routing_key", Kind::Text(Form::Any), "The name of the field."),
+        required("value", "value: { key: ops.pagerduty }", Kind::Fields(&KEY_OF), "The key with the value."),
     ],
     later: &[],
     between: &[],
@@ -886,6 +897,7 @@ connections:
     breaker: { failures: 5, open_for: 30s }
   stock: { http: { url: 'https://stock.example.test', auth: { basic: { user: app, password: { key: shop.password } } } } }
   search: { http: { url: 'https://search.example.test', auth: { header: { name: X-Api-Key, prefix: 'Token ', value: { key: shop.api } } } } }
+  pager: { http: { url: 'https://events.example.test', auth: { json_field: { name: routing_key, value: { key: shop.pager } } } } }
   crm:
     http:
       url: https://crm.example.test

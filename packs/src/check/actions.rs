@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ensue_engine::catalog::{self, Builtin, ConnectionKind, Extra, HttpBody, HttpRequest, ProcessCommand, Run, ShellScript};
+use ensue_engine::catalog::{self, Builtin, Extra, ProcessCommand, Run, ShellScript};
 use ensue_engine::names::ActionRef;
 use ensue_engine::vars::reads::VARS;
 use ensue_expression::{Document, MapType, Occurrence, Others, Template, ValueType, nearest};
 use serde_json::{Map, Value, json};
 
 use super::compiled::{literal, optional};
-use super::connections;
 use super::gives::{Gives, raw_fields};
 use super::inferred::Taker;
 use super::parameters::Given;
@@ -18,18 +17,16 @@ use super::refs::trigger_to_make;
 use super::roots::{config_type, locals, vars};
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
-use super::{Checking, Stage, code, flow, url, workflows};
+use super::{Checking, Stage, code, flow, workflows};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{first_line, wrong_type};
 use crate::read::FileMode;
 use crate::source::SourceText;
-use crate::written::{self, Body, Environment};
+use crate::written::{self, Environment};
 use crate::yaml::{Content, Entry, Node, Spanned};
 
 /// The folder with the files of actions.
 const FOLDER: &str = "actions";
-
-const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 pub(super) fn action(
     checking: &mut Checking<'_>,
@@ -166,14 +163,8 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             Some(Run::Shell(ShellScript { script: script?, env: env? }))
         }
         written::Run::Http(http) => {
-            let written::Http { url, connection, method, headers, query, body } = &**http;
-            let (connection, address) =
-                connections::used(checking, ConnectionKind::Http, connection.as_ref(), action.parameters.as_ref(), file, report)?;
-            let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
-            let target = url::compiled(url, (address, &taker), (plain, &with_keys), file, report);
-            let parts = RequestParts { method: method.as_ref(), headers: headers.as_ref(), query: query.as_ref(), body };
-            let request = parts.compiled(target, (plain, &with_keys), file, report);
-            request.map(|request| Run::Http(Box::new(HttpRequest { connection, ..request })))
+            let request = super::http::request(checking, (file, http), action.parameters.as_ref(), (plain, &with_keys), report);
+            request.map(|request| Run::Http(Box::new(request)))
         }
         written::Run::Mail(mail) => {
             let mail = super::mail::mail(checking, (file, mail), action.parameters.as_ref(), (plain, &with_keys), report);
@@ -187,41 +178,6 @@ fn run(checking: &mut Checking<'_>, file: &SourceText, action: &written::Action,
             workflows::workflow(checking, file, action.result.as_ref(), written, plain, report)
         }
         written::Run::Builtin { which, at } => builtin(checking, file, *which, at, report),
-    }
-}
-
-/// The parts of a request beside its URL, as written.
-pub(super) struct RequestParts<'w> {
-    pub(super) method: Option<&'w Node>,
-    pub(super) headers: Option<&'w Node>,
-    pub(super) query: Option<&'w Node>,
-    pub(super) body: &'w Body,
-}
-
-impl RequestParts<'_> {
-    /// Compiles a request to a URL, without a connection. Only its headers and its body may read keys.
-    pub(super) fn compiled(
-        &self,
-        url: Option<Template>,
-        (plain, with_keys): (&Scope<'_>, &Scope<'_>),
-        file: &SourceText,
-        report: &mut Report,
-    ) -> Option<HttpRequest> {
-        check_method(self.method, file, report);
-        let method = or_literal(self.method, &json!("GET"), plain, report);
-        let headers = or_literal(self.headers, &json!({}), with_keys, report);
-        let query = or_literal(self.query, &json!({}), plain, report);
-        let body = match self.body {
-            Body::None => Some(HttpBody::None),
-            Body::Json(node) => with_keys.template(node, report).map(HttpBody::Json),
-            Body::Text(node) => with_keys.template(node, report).map(HttpBody::Text),
-            Body::Form(node) => with_keys.template(node, report).map(HttpBody::Form),
-            Body::Either { json, text } => {
-                let (json, text) = (with_keys.template(json, report), with_keys.template(text, report));
-                json.zip(text).map(|(json, text)| HttpBody::Either { json, text })
-            }
-        };
-        Some(HttpRequest { connection: None, url: url?, method: method?, headers: headers?, query: query?, body: body? })
     }
 }
 
@@ -351,23 +307,5 @@ pub(super) fn note_keys(template: &Template, node: &Node, file: &SourceText, rep
         report
             .note(Code::KeyInEnvironment, file, span, "other programs of the same user can see a secret in the environment")
             .hint("pass it more safely to a process with `input` or `files`");
-    }
-}
-
-fn check_method(method: Option<&Node>, file: &SourceText, report: &mut Report) {
-    let Some(Node { content: Content::Text { value, .. }, span }) = method else { return };
-    if !value.contains("${{") && !METHODS.contains(&value.as_str()) {
-        let upper = value.to_ascii_uppercase();
-        report
-            .error(Code::InvalidValue, file, span.clone(), format!("`{value}` is not an HTTP method"))
-            .did_you_mean(METHODS.contains(&upper.as_str()).then_some(upper.as_str()).or_else(|| nearest(&upper, METHODS)))
-            .hint(format!("use one of {}", crate::fields::listed(&METHODS)));
-    }
-}
-
-fn or_literal(given: Option<&Node>, otherwise: &Value, scope: &Scope<'_>, report: &mut Report) -> Option<Template> {
-    match given {
-        Some(node) => scope.template(node, report),
-        None => Some(literal(otherwise)),
     }
 }

@@ -2,21 +2,23 @@
 //! are valid.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
-use ensue_engine::catalog::{JsonSchema, Schema};
+use ensue_engine::catalog::{ConnectionKind, JsonSchema, Schema, Type};
 use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, MapType, Occurrence, Others, ValueType, nearest};
 use regex::RegexBuilder;
 
 use super::Checking;
+use super::compiled::optional;
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fake::{ANSWERS_MAX, Encoding, Fake, FakeAnswer, FakeRoute, ROUTES_MAX, Segment};
+use crate::fake::{ANSWERS_MAX, Encoding, Fake, FakeAnswer, FakeAuth, FakeProof, FakeRoute, ROUTES_MAX, Segment};
 use crate::fields::{Fields, first_line, listed, text, wrong_type};
 use crate::schema;
 use crate::source::SourceText;
-use crate::written::{ANSWER, ENCODINGS, FAKE, ROUTE};
+use crate::written::{ANSWER, AUTH, AUTH_HEADER, ENCODINGS, FAKE, FAKE_AUTH, JSON_FIELD, KEY_OF, ROUTE};
 use crate::yaml::{Content, Entry, Node, Spanned};
 
 /// The setting that holds the address of the vendor, if the file does not name another.
@@ -41,6 +43,7 @@ impl<'a> Reading<'_, 'a> {
         let mut fields = Fields::open(node, &FAKE, self.file, report)?;
         let setting = self.setting(&mut fields, report);
         let keys = fields.take("keys").map_or(Some(BTreeMap::new()), |entry| sent_keys(self.checking, self.file, entry, report));
+        let auth = fields.take(AUTH).map(|entry| self.auth(entry, report));
         let no_captures = BTreeSet::new();
         let refusal = |entry: Option<Entry>, status: u16, report: &mut Report| match entry {
             Some(entry) => self.answer(entry.value, &no_captures, status, report),
@@ -54,6 +57,7 @@ impl<'a> Reading<'_, 'a> {
             file: self.file.path().to_owned(),
             setting: setting?,
             keys: keys?,
+            auth: optional(auth)?,
             unauthorized: unauthorized?,
             invalid: invalid?,
             routes: routes.into_iter().collect::<Option<_>>()?,
@@ -78,6 +82,56 @@ impl<'a> Reading<'_, 'a> {
             )
             .did_you_mean(nearest(&setting, names))
             .hint("declare it under `config` in `pack.yaml`, and begin the `url` of each action with it: `config.api + \"/items\"`");
+        None
+    }
+
+    fn auth(&self, entry: Entry, report: &mut Report) -> Option<FakeAuth> {
+        let at = entry.key.span;
+        let mut fields = Fields::open(entry.value, &FAKE_AUTH, self.file, report)?;
+        let mut ways: Vec<Entry> = FAKE_AUTH.names().into_iter().filter_map(|name| fields.take(name)).collect();
+        let (Some(way), None) = (ways.pop(), ways.pop()) else {
+            report
+                .error(Code::NotExactlyOne, self.file, at, "`auth` needs exactly one way to prove who sends a request")
+                .hint(format!("use one of {}", listed(&FAKE_AUTH.names())));
+            return None;
+        };
+        let (proof, key) = match way.key.value.as_str() {
+            "bearer" => (FakeProof::Bearer, self.key_of(way.value, report)?),
+            "header" => {
+                let mut fields = Fields::open(way.value, &AUTH_HEADER, self.file, report)?;
+                let name = fields.take_required("name", report).and_then(|entry| text(entry.value, "`name`", self.file, report));
+                let prefix = fields.text("prefix", report).map_or(String::new(), |prefix| prefix.value);
+                let key = fields.take_required("value", report).and_then(|entry| self.key_of(entry.value, report));
+                (FakeProof::Header { name: name?.value, prefix }, key?)
+            }
+            _ => {
+                let mut fields = Fields::open(way.value, &JSON_FIELD, self.file, report)?;
+                let name = fields.take_required("name", report).and_then(|entry| text(entry.value, "`name`", self.file, report));
+                let key = fields.take_required("value", report).and_then(|entry| self.key_of(entry.value, report));
+                (FakeProof::JsonField(name?.value), key?)
+            }
+        };
+        Some(FakeAuth { setting: self.connection_setting(at, report)?, key, proof })
+    }
+
+    fn key_of(&self, node: Node, report: &mut Report) -> Option<KeyRef> {
+        let mut fields = Fields::open(node, &KEY_OF, self.file, report)?;
+        let key = fields.take_required("key", report).and_then(|entry| text(entry.value, "`key`", self.file, report))?;
+        key_named(self.checking, self.file, &key, report)
+    }
+
+    /// Returns the setting of the pack that names a connection.
+    fn connection_setting(&self, at: Range<usize>, report: &mut Report) -> Option<String> {
+        // Without a valid schema of the settings, that error is enough.
+        let declared = self.checking.pack.manifest.config.as_ref()?;
+        let fields = declared.fields().into_iter().flat_map(|fields| &fields.0);
+        let mut named = fields.filter(|field| field.kind == Type::Connection(ConnectionKind::Http));
+        if let (Some(field), None) = (named.next(), named.next()) {
+            return Some(field.name.clone());
+        }
+        report
+            .error(Code::InvalidValue, self.file, at, "`auth` needs exactly one setting of the pack that names a connection")
+            .hint("declare it under `config` in `pack.yaml`: `connection: connection<http>?`");
         None
     }
 
@@ -220,22 +274,28 @@ pub(super) fn sent_keys(checking: &Checking<'_>, file: &SourceText, entry: Entry
         wrong_type(&entry.value, "`keys`", "a mapping of the names of keys to their values", file, report);
         return None;
     };
-    let listed_keys = checking.pack.manifest.keys.as_deref().unwrap_or_default();
     let mut keys = Some(BTreeMap::new());
     for Entry { key, value } in entries {
         let value = text(value, &format!("the value of `{}`", key.value), file, report);
-        let named = listed_keys.iter().find(|listed| listed.name() == key.value || listed.as_str() == key.value);
-        if named.is_none() {
-            let names: Vec<&str> = listed_keys.iter().map(KeyRef::name).collect();
-            report
-                .error(Code::InvalidValue, file, key.span, format!("the pack has no key `{}`", key.value))
-                .did_you_mean(nearest(&key.value, names))
-                .hint("list it under `keys` in `pack.yaml`");
-        }
-        keys = keys.zip(named.cloned().zip(value)).map(|(mut keys, (key, value))| {
+        let named = key_named(checking, file, &key, report);
+        keys = keys.zip(named.zip(value)).map(|(mut keys, (key, value))| {
             keys.insert(key, value.value);
             keys
         });
     }
     keys
+}
+
+/// Returns the key of the pack that a name means.
+fn key_named(checking: &Checking<'_>, file: &SourceText, name: &Spanned<String>, report: &mut Report) -> Option<KeyRef> {
+    let listed_keys = checking.pack.manifest.keys.as_deref().unwrap_or_default();
+    let named = listed_keys.iter().find(|listed| listed.name() == name.value || listed.as_str() == name.value);
+    if named.is_none() {
+        let names: Vec<&str> = listed_keys.iter().map(KeyRef::name).collect();
+        report
+            .error(Code::InvalidValue, file, name.span.clone(), format!("the pack has no key `{}`", name.value))
+            .did_you_mean(nearest(&name.value, names))
+            .hint("list it under `keys` in `pack.yaml`");
+    }
+    named.cloned()
 }

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use ensue_engine::catalog::{
-    self, AfterFile, Asked, ConnectionKind, Decode, FileContent, FileSource, HttpRequest, PollCursor, PollSource, PolledAction,
-    ProcessSource, Source,
+    self, AfterFile, Asked, Decode, FileContent, FileSource, HttpRequest, PollCursor, PollSource, PolledAction, ProcessSource, Source,
 };
 use ensue_expression::{Expression, MapType, Occurrence, Others, Template, ValueType};
 
@@ -19,7 +18,6 @@ use super::refs::action_named;
 use super::roots::config_type;
 use super::schemas::{Form, type_of};
 use super::scope::{Holds, Scope};
-use super::url;
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
 use crate::source::SourceText;
@@ -227,7 +225,9 @@ fn warn_of_unread_cursor(scope: &Scope<'_>, written: &written::Poll, cursor: &wr
                 written::Body::Either { json, text } => vec![json, text],
             };
             let rest = [Some(&http.url.node), http.method.as_ref(), http.headers.as_ref(), http.query.as_ref()];
-            ("request", rest.into_iter().flatten().chain(body).collect())
+            let instead = http.without_connection.iter();
+            let instead = instead.flat_map(|written| [Some(&written.url.node), written.headers.as_ref(), written.json.as_ref()]);
+            ("request", rest.into_iter().chain(instead).flatten().chain(body).collect())
         }
     };
     let mut reads = all.into_iter().flat_map(|node| scope.reads(node, Holds::Value));
@@ -301,17 +301,7 @@ fn request(
     report: &mut Report,
 ) -> Option<HttpRequest> {
     let with_keys = plain.clone().with_keys(checking.listed_keys());
-    let (connection, address) = connections::used(checking, ConnectionKind::Http, written.connection.as_ref(), None, file, report)?;
-    let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
-    let target = url::compiled(&written.url, (address, &taker), (plain, &with_keys), file, report);
-    let parts = actions::RequestParts {
-        method: written.method.as_ref(),
-        headers: written.headers.as_ref(),
-        query: written.query.as_ref(),
-        body: &written.body,
-    };
-    let request = parts.compiled(target, (plain, &with_keys), file, report)?;
-    Some(HttpRequest { connection, ..request })
+    super::http::request(checking, (file, written), None, (plain, &with_keys), report)
 }
 
 fn file(

@@ -19,11 +19,11 @@ use super::Checking;
 use super::fake::sent_keys;
 use super::parameters::{Given, has_expression};
 use super::refs::{action_named, trigger_named};
-use crate::cases::{Against, Case, ExpectedEvent, ExpectedMade, ExpectedVar, Given as CaseGiven, GivenEvent, GivenMessage, Subject};
+use crate::cases::{Against, Case, ExpectedEvent, ExpectedMade, ExpectedVar, Given as CaseGiven, GivenEvent, GivenMessage, Over, Subject};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, wrong_type};
 use crate::source::SourceText;
-use crate::written::{EVENT_CASE, EXPECTED_EVENT, GIVEN, GIVEN_EVENT, GIVEN_MESSAGE, RUN_CASE, RUN_WHAT, RUNS, Source};
+use crate::written::{AUTH, EVENT_CASE, EXPECTED_EVENT, GIVEN, GIVEN_EVENT, GIVEN_MESSAGE, RUN_CASE, RUN_WHAT, RUNS, Source};
 use crate::yaml::{Content, Entry, Node, Spanned};
 use path::Root;
 
@@ -96,6 +96,11 @@ impl<'a> Reading<'_, 'a> {
                 report.error(Code::FieldOutOfPlace, self.file, keys.key.span, message).hint("remove it, or add `real: true`");
                 return None;
             }
+            if let Some(connection) = fields.take("connection") {
+                let message = "`connection` is only for a case that is `real`: no other case sends requests";
+                report.error(Code::FieldOutOfPlace, self.file, connection.key.span, message).hint("remove it, or add `real: true`");
+                return None;
+            }
             return Some(Against::Mocks);
         };
         if !matches!(real.value.content, Content::Bool(true)) {
@@ -115,7 +120,26 @@ impl<'a> Reading<'_, 'a> {
             return None;
         }
         let keys = fields.take("keys").map(|entry| sent_keys(self.checking, self.file, entry, report));
-        Some(Against::Fake { keys: keys.unwrap_or_else(|| Some(Default::default()))? })
+        let over = fields.take("connection").map_or(Some(Over::Keys), |entry| self.over_connection(&entry, report));
+        Some(Against::Fake { keys: keys.unwrap_or_else(|| Some(Default::default()))?, over: over? })
+    }
+
+    /// Checks that the fake vendor says how a connection to it proves who sends a request.
+    fn over_connection(&self, entry: &Entry, report: &mut Report) -> Option<Over> {
+        if !matches!(entry.value.content, Content::Bool(true)) {
+            wrong_type(&entry.value, "`connection`", "true, or left out", self.file, report);
+            return None;
+        }
+        let fake = self.checking.pack.fake.as_ref();
+        let has_auth =
+            fake.is_some_and(|(_, node)| matches!(&node.content, Content::Map(entries) if entries.iter().any(|one| one.key.value == AUTH)));
+        if !has_auth {
+            report
+                .error(Code::MissingField, self.file, entry.key.span.clone(), "a case with `connection` needs `auth` in `fake/server.yaml`")
+                .hint("for example `auth: { bearer: { key: token } }`, as a connection of `ensue.yaml` has it");
+            return None;
+        }
+        Some(Over::Connection)
     }
 
     /// Reads the values of vars; null for a var without a value.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use ensue_engine::catalog::{Action, Asked, Field, Flow, HttpBody, HttpRequest, Run, Source, Stage, Step, UsedConnection};
+use ensue_engine::catalog::{Action, Asked, Field, Flow, Run, Source, Stage, Step, UsedConnection};
 use ensue_engine::names::KeyRef;
 use ensue_expression::{Expression, Path, Template};
 
@@ -74,7 +74,7 @@ fn reads_of_run(action: &Action) -> Reads {
             process.input.iter().chain(given).collect()
         }
         Run::Shell(shell) => vec![&shell.script, &shell.env],
-        Run::Http(request) => templates_of(request),
+        Run::Http(request) => request.all_templates(),
         Run::Mail(message) => message.templates().collect(),
         Run::Emit { payload, dedupe, .. } => std::iter::once(payload).chain(dedupe).collect(),
         Run::Workflow(workflow) => workflow.result().into_iter().collect(),
@@ -90,17 +90,6 @@ fn reads_of_run(action: &Action) -> Reads {
     reads
 }
 
-/// Returns the templates of a request.
-fn templates_of(request: &HttpRequest) -> Vec<&Template> {
-    let mut templates = vec![&request.url, &request.method, &request.headers, &request.query];
-    match &request.body {
-        HttpBody::None => {}
-        HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => templates.push(template),
-        HttpBody::Either { json, text } => templates.extend([json, text]),
-    }
-    templates
-}
-
 /// Returns the reads of what a sensor reads its messages from.
 fn reads_of_source(source: &Source) -> Vec<Path> {
     match source {
@@ -112,7 +101,7 @@ fn reads_of_source(source: &Source) -> Vec<Path> {
             let cursor = poll.cursor.iter().flat_map(|cursor| [&cursor.start, &cursor.next]);
             let expressions = poll.items.iter().chain(&poll.next_page).chain(&poll.only_new).chain(cursor);
             let templates = match &poll.asked {
-                Asked::Http(request) => templates_of(request),
+                Asked::Http(request) => request.all_templates(),
                 Asked::Action(action) => vec![&action.with],
             };
             expressions.flat_map(Expression::reads).chain(templates.into_iter().flat_map(Template::reads)).collect()

@@ -6,6 +6,7 @@ use ensue_engine::catalog::{Builtin, Fields as SchemaFields, OnLost, RunAs, Sche
 use ensue_engine::names::{DEFAULT_QUEUE, HTTP_QUEUE, WorkerQueueName};
 
 use super::concurrency::{CONCURRENCY, Concurrency, read_concurrency};
+use super::http::{HTTP, Http, read_http};
 use super::labels::{LABELS, Label, read_labels};
 use super::local::{LOCAL, read_local, read_names};
 use super::mail::{MAIL, Mail, read_mail};
@@ -13,7 +14,7 @@ use super::retry::{RETRY, Retry, read_retry};
 use super::timing::{PRIORITY, read_priority, read_timeout};
 use super::workflow::{self, WORKFLOW, Workflow};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, first_line, is_one_expression, listed, text, wrong_type};
+use crate::fields::{Fields, listed, text, wrong_type};
 use crate::schema::{self, tell_bad_name};
 use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;
@@ -220,61 +221,6 @@ static SHELL: Shape = Shape {
     ..Shape::BARE
 };
 
-pub(super) static HTTP: Shape = Shape {
-    what: "`http`",
-    fields: &[
-        required(
-            "url",
-            "url: https://example.test/items",
-            Kind::TextOrFields(Form::Url, &SECRET_URL),
-            "The URL. The scheme and host are written out, and each `${{ … }}` after them is percent-encoded; or the whole URL is one \
-             expression. Private addresses are refused unless the operator allows them. With a `connection`, it is a path below the \
-             address of that, and begins with `/`. A URL that contains a key is written as `{ secret: true, value: … }`.",
-        ),
-        optional(
-            "connection",
-            Kind::Text(Form::Connection),
-            "The connection whose server the request goes to, with its credentials: a name that `pack.yaml` lists, or exactly \
-             `${{ params.<name> }}` or `${{ config.<name> }}` of the type `connection<http>`.",
-        ),
-        optional("method", Kind::Text(Form::Method), "The HTTP method. The default is `GET`."),
-        optional(
-            "headers",
-            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalar },
-            "Headers, by name, or one expression that returns them.",
-        ),
-        optional(
-            "query",
-            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalars },
-            "Appended to the URL, encoded: by name, or one expression that returns it. A list repeats its name.",
-        ),
-        optional("json", Kind::Value, "The value to send, as JSON. Use either this or `body`."),
-        optional("body", Kind::Scalar, "The string to send, as it is. Use either this or `json`."),
-        optional(
-            "form",
-            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Value },
-            "The fields of a form to send (`application/x-www-form-urlencoded`), by name, or one expression that returns them. A list \
-             repeats its name, and an object becomes fields named `name[key]`. Not available next to `json` and `body`.",
-        ),
-    ],
-    later: &[],
-    between: &[Between::NotBothWritten("json", "body"), Between::NotBoth("form", "json"), Between::NotBoth("form", "body")],
-};
-
-static SECRET_URL: Shape = Shape {
-    what: "`url`",
-    fields: &[
-        required("secret", "secret: true", Kind::True, "The URL is a secret: it is in no record, error, log, span or metric."),
-        required(
-            "value",
-            "value: https://example.test/hooks/${{ keys[\"chat.hook\"] }}",
-            Kind::Text(Form::Url),
-            "The URL, as above. After the host, which is written out, it may also read `keys`.",
-        ),
-    ],
-    ..Shape::BARE
-};
-
 static EMIT: Shape = Shape {
     what: "`emit`",
     fields: &[
@@ -342,31 +288,6 @@ pub(crate) enum Run {
     Builtin { which: Builtin, at: std::ops::Range<usize> },
 }
 
-/// A request.
-pub(crate) struct Http {
-    pub(crate) url: Url,
-    pub(crate) connection: Option<Node>,
-    pub(crate) method: Option<Node>,
-    pub(crate) headers: Option<Node>,
-    pub(crate) query: Option<Node>,
-    pub(crate) body: Body,
-}
-
-/// The URL of a request.
-pub(crate) struct Url {
-    pub(crate) node: Node,
-    pub(crate) secrecy: Secrecy,
-}
-
-/// Whether a URL may contain keys.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Secrecy {
-    /// It contains none.
-    Public,
-    /// It may contain some, and is never shown.
-    Secret,
-}
-
 impl Run {
     /// Returns true if the action has no effect outside its workflow, or one that is checked where it happens. The engine
     /// decides this in `executions/rights.rs`.
@@ -383,19 +304,6 @@ pub(crate) enum Environment {
     None,
     /// By name, or as one expression that returns an object.
     Given(Node),
-}
-
-/// The body of a request.
-pub(crate) enum Body {
-    None,
-    Json(Node),
-    Text(Node),
-    Form(Node),
-    /// Both, each as one expression: which of them is present is known once it is computed.
-    Either {
-        json: Node,
-        text: Node,
-    },
 }
 
 pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option<Action> {
@@ -573,58 +481,6 @@ fn read_shell(node: Node, file: &SourceText, report: &mut Report) -> Option<Run>
         return None;
     }
     Some(Run::Shell { script, env })
-}
-
-pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Http> {
-    let mut fields = Fields::open(node, &HTTP, file, report)?;
-    let url = fields.take_required("url", report);
-    let is_connected = fields.has("connection");
-    let connection = fields.text_node("connection", report);
-    if is_connected && connection.is_none() {
-        // Its error has been reported, and the address is not known without it.
-        return None;
-    }
-    let method = fields.text_node("method", report);
-    let headers = fields.mapping_or_expression("headers", report);
-    let query = fields.mapping_or_expression("query", report);
-    let form = fields.mapping_or_expression("form", report);
-    if let (Some(form), true) = (&form, fields.has("json") || fields.has("body")) {
-        report
-            .error(Code::NotExactlyOne, file, first_line(&form.span, file), "`form` cannot be sent together with `json` or `body`")
-            .hint("keep one: a request has one body");
-        return None;
-    }
-    let body_at = fields.key_of("body");
-    let body = match (fields.take("json").map(|entry| entry.value), fields.scalar("body", report)) {
-        (Some(json), Some(text)) if is_one_expression(&json) && is_one_expression(&text) => Body::Either { json, text },
-        (Some(_), Some(_)) => {
-            report
-                .error(Code::NotExactlyOne, file, body_at, "`body` and `json` cannot both be sent")
-                .hint("keep one: `json` sends a value as JSON, `body` sends a string as it is");
-            return None;
-        }
-        (Some(json), None) => Body::Json(json),
-        (None, Some(text)) => Body::Text(text),
-        (None, None) => form.map_or(Body::None, Body::Form),
-    };
-    let url = url.and_then(|url| read_url(url.value, file, report));
-    Some(Http { url: url?, connection, method, headers, query, body })
-}
-
-fn read_url(node: Node, file: &SourceText, report: &mut Report) -> Option<Url> {
-    if !matches!(node.content, Content::Map(_)) {
-        return Some(Url { node, secrecy: Secrecy::Public });
-    }
-    let mut fields = Fields::open(node, &SECRET_URL, file, report)?;
-    let at = fields.span_of("secret");
-    let (secret, value) = (fields.take_required("secret", report), fields.take_required("value", report));
-    if !matches!(secret?.value.content, Content::Bool(true)) {
-        report
-            .error(Code::InvalidValue, file, at, "`secret` can only be `true`")
-            .hint("write a URL without a secret as a text: `url: https://example.test/`");
-        return None;
-    }
-    Some(Url { node: value?.value, secrecy: Secrecy::Secret })
 }
 
 fn read_emit(node: Node, file: &SourceText, report: &mut Report) -> Option<Run> {

@@ -4,7 +4,7 @@
 
 use super::test::SENT_KEYS;
 use crate::fake::Encoding;
-use crate::shape::{Form, Kind, Shape, optional, required, words};
+use crate::shape::{Between, Form, Kind, Shape, optional, required, words};
 
 /// How a body can be written.
 pub(crate) const ENCODINGS: [(&str, Encoding); 2] = [("json", Encoding::Json), ("form", Encoding::Form)];
@@ -15,6 +15,12 @@ pub(crate) static FAKE: Shape = Shape {
     fields: &[
         optional("setting", Kind::Text(Form::OwnName), "The setting of the pack that holds the vendor's address. The default is `api`."),
         optional("keys", SENT_KEYS, "The values of the pack's keys that the vendor accepts, by name. A case can send others."),
+        optional(
+            AUTH,
+            Kind::Fields(&FAKE_AUTH),
+            "How a connection to the vendor proves who sends a request, for cases with `connection: true`: as `auth` of a connection in \
+             `ensue.yaml`, with a key of the pack. The vendor then accepts the value of the connection in place of this key.",
+        ),
         optional(
             "unauthorized",
             Kind::Fields(&ANSWER),
@@ -31,6 +37,45 @@ pub(crate) static FAKE: Shape = Shape {
             Kind::List(&ROUTE),
             "The requests that the vendor accepts. A case that sends another request fails.",
         ),
+    ],
+    ..Shape::BARE
+};
+
+/// The field that says how a connection proves who sends a request.
+pub(crate) const AUTH: &str = "auth";
+
+pub(crate) static FAKE_AUTH: Shape = Shape {
+    what: "`auth`",
+    fields: &[
+        optional("bearer", Kind::Fields(&KEY_OF), "`Authorization: Bearer` with the value."),
+        optional("header", Kind::Fields(&AUTH_HEADER), "A header with the value."),
+        optional("json_field", Kind::Fields(&JSON_FIELD), "A field of the JSON object that is the body."),
+    ],
+    between: &[Between::ExactlyOne],
+    ..Shape::BARE
+};
+
+pub(crate) static KEY_OF: Shape = Shape {
+    what: "a key of the pack",
+    fields: &[required("key", "key: token", Kind::Text(Form::KeyName), "The name of the key.")],
+    ..Shape::BARE
+};
+
+pub(crate) static AUTH_HEADER: Shape = Shape {
+    what: "`header`",
+    fields: &[
+        required("name", "name: X-Api-Key", Kind::Text(Form::Header), "The name of the header."),
+        optional("prefix", Kind::Text(Form::Any), "The text before the value. The default is none."),
+        required("value", "value: { key: token }", Kind::Fields(&KEY_OF), "The key."),
+    ],
+    ..Shape::BARE
+};
+
+pub(crate) static JSON_FIELD: Shape = Shape {
+    what: "`json_field`",
+    fields: &[
+        required("name", "name: routing_key", Kind::Text(Form::Any), "The name of the field."),
+        required("value", "value: { key: token }", Kind::Fields(&KEY_OF), "The key."),
     ],
     ..Shape::BARE
 };

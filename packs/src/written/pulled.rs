@@ -11,7 +11,8 @@ use ensue_engine::catalog::{
 };
 use ensue_engine::schedule::plan::When;
 
-use super::action::{self, Http};
+use super::action;
+use super::http::{self, Http};
 use super::schedule;
 use super::timing::read_some_time;
 use crate::diagnostics::{Code, Report};
@@ -91,7 +92,7 @@ pub(super) static POLL: Shape = Shape {
         optional("timezone", Kind::Text(Form::Any), "The time zone of `cron`, by its name in the IANA database. The default is UTC."),
         optional(
             "http",
-            Kind::Fields(&action::HTTP),
+            Kind::Fields(&http::HTTP),
             "The request, as for the runner `http`. It reads `config`, `keys`, `cursor` and `page`.",
         ),
         optional(
@@ -419,7 +420,7 @@ fn read_asked(fields: &mut Fields<'_>, report: &mut Report) -> Option<PollAsked>
                 .hint("for example `http: { url: https://example.test/items }`");
             return None;
         };
-        return action::read_http(entry.value, file, report).map(|http| PollAsked::Http(Box::new(http)));
+        return http::read_http(entry.value, file, report).map(|http| PollAsked::Http(Box::new(http)));
     }
     let with = fields.take("with").map(|entry| entry.value);
     let action = fields.text("action", report)?;

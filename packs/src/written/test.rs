@@ -70,7 +70,17 @@ const REAL: Field = optional(
 pub(crate) const SENT_KEYS: Kind = Kind::Mapping { names: Form::KeyName, of: &Kind::Text(Form::Any) };
 const KEYS: Field =
     optional("keys", SENT_KEYS, "In a `real` case, the values of keys that differ from those that the fake vendor accepts, by name.");
-const BETWEEN: &[Between] = &[Between::NotBoth("real", "mocks"), Between::OnlyBeside { field: "keys", other: "real" }];
+const CONNECTION: Field = optional(
+    "connection",
+    Kind::True,
+    "In a `real` case, the setting of the pack that names a connection has one to the fake vendor, with credentials of its own. The pack \
+     has no keys but those in `keys`, and the vendor accepts none of them.",
+);
+const BETWEEN: &[Between] = &[
+    Between::NotBoth("real", "mocks"),
+    Between::OnlyBeside { field: "keys", other: "real" },
+    Between::OnlyBeside { field: "connection", other: "real" },
+];
 
 static MOCKED: Kind = Kind::Nested(&MOCK);
 static ENDED: Kind = Kind::ChoiceOrFields(&STEP_STATUSES, &EXPECTED_STEP);
@@ -112,6 +122,7 @@ pub(crate) static EVENT_CASE: Shape = Shape {
         NAME,
         REAL,
         KEYS,
+        CONNECTION,
         CONFIG,
         VARS,
         required("given", "given: { event: { trigger: github.push, payload: {} } }", Kind::Fields(&GIVEN), "What comes."),
@@ -134,6 +145,7 @@ pub(crate) static RUN_CASE: Shape = Shape {
         NAME,
         REAL,
         KEYS,
+        CONNECTION,
         CONFIG,
         VARS,
         required(RUNS, "run: { action: release.ship, with: { version: v1 } }", Kind::Fields(&RUN_WHAT), "What somebody requests."),

@@ -28,7 +28,7 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 46] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 49] = [
     ("`poll` runs only actions of its own pack", "the pack's name is a value of another file"),
     ("`poll` cannot run `", "the action's file says what it runs"),
     ("`decode` is only for the answers of a server", "what a sensor watches is said in another mapping"),
@@ -73,6 +73,9 @@ const BEYOND_A_SCHEMA: [(&str, &str); 46] = [
     ("needs the fake vendor of the pack", "whether there is one is not known in one file"),
     ("`of` names", "a schema does not compare a number with the length of a list"),
     ("`url` is a path below its address", "what a URL is depends on the field beside it"),
+    ("`without_connection` is never used", "whether a parameter or a setting is optional is said elsewhere"),
+    ("`json` of `without_connection` adds fields", "what needs what is not in the schema of one field"),
+    ("needs `auth` in `fake/server.yaml`", "what a fake vendor says is not known in one file"),
     ("a URL must begin with `https://`", "what a URL is depends on the field beside it"),
     ("is not declared as code", "the field next to its name determines whether a parameter is code"),
 ];

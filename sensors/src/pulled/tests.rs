@@ -63,6 +63,7 @@ fn poll() -> Source {
         times: PollTimes::Every(Duration::from_secs(60)),
         asked: Asked::Http(Arc::new(HttpRequest {
             connection: None,
+            without_connection: None,
             url: template(&json!("http://a.example/")),
             method: template(&json!("GET")),
             headers: template(&json!({})),

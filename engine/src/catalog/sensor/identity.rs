@@ -6,7 +6,7 @@ use ensue_expression::{Expression, Path, Template};
 use serde_json::{Value, json};
 
 use super::{Asked, FileContent, PolledAction, Sensor, Source};
-use crate::catalog::UsedConnection;
+use crate::catalog::{HttpRequest, Route, UsedConnection};
 use crate::record::Digest;
 
 /// The name of the configuration in expressions.
@@ -24,14 +24,19 @@ pub(super) fn of(sensor: &Sensor) -> Digest {
             let starts = cursor.iter().flat_map(|cursor| cursor.start.reads());
             let (start, next) = (cursor.map(|cursor| cursor.start.source()), cursor.map(|cursor| cursor.next.source()));
             let only_new = poll.only_new.as_ref().map(Expression::source);
+            // Sensors without a connection keep the identity that they had before there were connections.
+            let used = poll.asked.http().and_then(|request| of_connection(request, &sensor.config));
             let mut meaning = match &poll.asked {
-                Asked::Http(request) => json!({
-                    "url": request.url.written(),
-                    "start": start,
-                    "next": next,
-                    "only_new": only_new,
-                    "config": settings(&sensor.config, request.url.reads().into_iter().chain(starts)),
-                }),
+                Asked::Http(request) => {
+                    let url = request.url(if used.is_some() { Route::Connection } else { Route::Own });
+                    json!({
+                        "url": url.written(),
+                        "start": start,
+                        "next": next,
+                        "only_new": only_new,
+                        "config": settings(&sensor.config, url.reads().into_iter().chain(starts)),
+                    })
+                }
                 Asked::Action(PolledAction { action, with }) => json!({
                     "action": action.as_str(),
                     "with": with.written(),
@@ -41,10 +46,8 @@ pub(super) fn of(sensor: &Sensor) -> Digest {
                     "config": settings(&sensor.config, with.reads().into_iter().chain(starts)),
                 }),
             };
-            // Sensors without a connection keep the identity that they had before there were connections.
-            let used = poll.asked.http().and_then(|request| request.connection.as_ref());
             if let (Some(used), Value::Object(meaning)) = (used, &mut meaning) {
-                meaning.insert("connection".to_owned(), connection(used, &sensor.config));
+                meaning.insert("connection".to_owned(), used);
             }
             meaning
         }
@@ -57,14 +60,16 @@ pub(super) fn of(sensor: &Sensor) -> Digest {
     Digest::of(format!("{} {meaning}", sensor.source.word()).as_bytes())
 }
 
-/// Returns the name of a connection.
-fn connection(used: &UsedConnection, config: &Value) -> Value {
-    match used {
+/// Returns the name of the connection that a request uses. A setting without a value counts, unless the request says what it
+/// has instead.
+fn of_connection(request: &HttpRequest, config: &Value) -> Option<Value> {
+    let name = match request.connection.as_ref()? {
         UsedConnection::Named(name) => name.as_str().into(),
         // A sensor has no parameters.
         UsedConnection::Parameter(_) => Value::Null,
         UsedConnection::Setting(name) => config.get(name).cloned().unwrap_or_default(),
-    }
+    };
+    (!name.is_null() || request.without_connection.is_none()).then_some(name)
 }
 
 /// Returns the values of the configuration that these paths read, by path.
@@ -90,7 +95,7 @@ mod tests {
     use crate::catalog::sensor::{
         Decode, FirstPoll, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, ProcessSource, Reading, Restart,
     };
-    use crate::catalog::{HttpBody, HttpRequest};
+    use crate::catalog::{HttpBody, WithoutConnection};
 
     fn roots() -> Roots {
         Roots::new(["config", "cursor", "items", "keys"])
@@ -111,6 +116,7 @@ mod tests {
     fn request() -> HttpRequest {
         HttpRequest {
             connection: None,
+            without_connection: None,
             url: template(&json!("${{ config.api }}/items")),
             method: template(&json!("GET")),
             headers: template(&json!({})),
@@ -160,6 +166,20 @@ mod tests {
         assert_ne!(elsewhere.identity(), as_it_was);
         assert_ne!(polling(PollSource { cursor: None, ..poll() }), as_it_was);
         assert_ne!(polling(PollSource { only_new: Some(expression("items.size()")), ..poll() }), as_it_was);
+    }
+
+    #[test]
+    fn identity_of_a_poll_survives_a_connection_that_is_possible_and_not_used() {
+        let as_it_was = polling(poll());
+        let request = HttpRequest {
+            connection: Some(UsedConnection::Setting("connection".to_owned())),
+            without_connection: Some(Box::new(WithoutConnection { url: request().url, headers: template(&json!({})), json: None })),
+            url: template(&json!("/items")),
+            ..request()
+        };
+        let source = Source::Poll(Arc::new(PollSource { asked: Asked::Http(Arc::new(request)), ..poll() }));
+        assert_eq!(sensor(source.clone(), json!({ "api": "http://a.example", "connection": null })).identity(), as_it_was);
+        assert_ne!(sensor(source, json!({ "api": "http://a.example", "connection": "feed" })).identity(), as_it_was);
     }
 
     #[test]

@@ -2,21 +2,20 @@
 //!
 //! It may hold secrets, so it has no `Debug`, and messages show no more of it than its server's name.
 
-use std::collections::VecDeque;
-
 use bytes::Bytes;
-use ensue_engine::catalog::{HttpBody, HttpRequest};
+use ensue_engine::catalog::{HttpRequest, Route};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::trace::TraceContext;
 use ensue_expression::Template;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
-use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::{Position, Url};
 
+use super::body;
 use crate::attempt::{Attempt, Broken, failed};
-use crate::connections::{Credentials, HttpEndpoint};
+use crate::connections::{Credentials, HttpEndpoint, Proof};
 use crate::masks::Masks;
 use crate::render::{Renderer, entries, reads_keys, scalar, shown};
 use crate::web::Letter;
@@ -125,13 +124,7 @@ enum ShownPlace {
 impl Request {
     /// Renders an action's request.
     pub(super) async fn rendered(action: &HttpRequest, attempt: &Attempt<'_>, below: Option<&HttpEndpoint>) -> Result<Self, Broken> {
-        let body = match &action.body {
-            HttpBody::None => Vec::new(),
-            HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => vec![template],
-            HttpBody::Either { json, text } => vec![json, text],
-        };
-        let templates = [&action.url, &action.method, &action.headers, &action.query].into_iter().chain(body);
-        let opened = attempt.open(templates).await?;
+        let opened = attempt.open(action.templates(route_of(below))).await?;
         let mut request = Self::composed(action, &mut attempt.renderer(&opened)?, below)?;
         let execution = HeaderValue::from_str(&attempt.dispatch.execution.to_string()).ok();
         if let Some(execution) = execution {
@@ -145,16 +138,26 @@ impl Request {
 
     /// Renders a request, without the headers that belong to an attempt. With a connection, its URL is below the address of that.
     pub(crate) fn composed<'r>(action: &'r HttpRequest, renderer: &mut Renderer<'r>, below: Option<&HttpEndpoint>) -> Result<Self, Broken> {
+        let route = route_of(below);
+        let target = action.url(route);
         let mut url = match below {
-            Some(connection) => url_below(renderer, &action.url, connection)?,
-            None => url(renderer, &action.url)?,
+            Some(connection) => url_below(renderer, target, connection)?,
+            None => url(renderer, target)?,
         };
         append_query(&mut url, entries("query", renderer.value("query", &action.query)?)?)?;
         let method = method(renderer.scalar("method", &action.method)?.as_deref())?;
-        let mut headers = headers(entries("headers", renderer.value("headers", &action.headers)?)?)?;
-        let body = body_of(renderer, &action.body, &mut headers)?;
+        let mut given = entries("headers", renderer.value("headers", &action.headers)?)?;
+        if let Some(instead) = action.instead(route) {
+            let place = "without_connection.headers";
+            given.extend(entries(place, renderer.value(place, &instead.headers)?)?);
+        }
+        let mut headers = headers(given)?;
+        let mut body = body::rendered(renderer, &action.body, &mut headers)?;
+        if let Some(json) = action.instead(route).and_then(|instead| instead.json.as_ref()) {
+            body = Some(body::with_fields(body.as_ref(), &renderer.document("without_connection.json", json)?)?);
+        }
         let has_own_trace = headers.contains_key(TRACEPARENT);
-        let place = match (reads_keys(&action.url), is_whole(&action.url)) {
+        let place = match (reads_keys(target), is_whole(target)) {
             (false, _) => ShownPlace::Whole,
             (true, false) => ShownPlace::Host,
             (true, true) => ShownPlace::Nothing,
@@ -173,11 +176,16 @@ impl Request {
         for (name, value) in &connection.headers {
             self.headers.entry(name).or_insert_with(|| value.clone());
         }
-        let Some(Credentials { header, value, .. }) = credentials else { return Ok(()) };
-        if self.headers.contains_key(&header) {
-            return Err(invalid(&format!("the header `{header}` is set by the connection, so the request cannot set it")));
+        match credentials.map(|credentials| credentials.proof) {
+            None => {}
+            Some(Proof::Header(header, value)) => {
+                if self.headers.contains_key(&header) {
+                    return Err(invalid(&format!("the header `{header}` is set by the connection, so the request cannot set it")));
+                }
+                self.headers.insert(header, value);
+            }
+            Some(Proof::JsonField(name, value)) => self.body = Some(body::with_secret(self.body.as_ref(), &name, &value)?),
         }
-        self.headers.insert(header, value);
         Ok(())
     }
 
@@ -305,6 +313,10 @@ impl Request {
         }
         Ok(Some(next))
     }
+}
+
+fn route_of(below: Option<&HttpEndpoint>) -> Route {
+    if below.is_some() { Route::Connection } else { Route::Own }
 }
 
 fn url<'r>(renderer: &mut Renderer<'r>, template: &'r Template) -> Result<Url, Broken> {
@@ -448,64 +460,7 @@ fn headers(given: Vec<(String, Value)>) -> Result<HeaderMap, Broken> {
     Ok(headers)
 }
 
-fn body_of<'r>(renderer: &mut Renderer<'r>, body: &'r HttpBody, headers: &mut HeaderMap) -> Result<Option<Bytes>, Broken> {
-    if let HttpBody::Form(form) = body {
-        return form_of(entries("form", renderer.value("form", form)?)?, headers);
-    }
-    let (json, text) = match body {
-        HttpBody::None | HttpBody::Form(_) => (None, None),
-        HttpBody::Json(json) => (Some(json), None),
-        HttpBody::Text(text) => (None, Some(text)),
-        HttpBody::Either { json, text } => (Some(json), Some(text)),
-    };
-    let json = json.map(|json| renderer.document("json", json)).transpose()?.filter(|json| !json.root().is_null());
-    let text = text.map(|text| renderer.scalar("body", text)).transpose()?.flatten();
-    let (text, kind) = match (json, text) {
-        (Some(_), Some(_)) => return Err(invalid("both `json` and `body` are given, but a request can have only one of them")),
-        (Some(json), None) => (Some(json.bytes().clone()), "application/json"),
-        (None, text) => (text.map(Bytes::from), "text/plain; charset=utf-8"),
-    };
-    if text.is_some() {
-        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
-        headers.remove(CONTENT_LENGTH);
-    }
-    Ok(text)
-}
-
-/// Encodes the fields of a form. A list repeats its name, an object becomes `name[key]`, and null sends nothing.
-fn form_of(fields: Vec<(String, Value)>, headers: &mut HeaderMap) -> Result<Option<Bytes>, Broken> {
-    let mut form = url::form_urlencoded::Serializer::new(String::new());
-    let mut waiting: VecDeque<(String, Value)> = fields.into();
-    let mut is_empty = true;
-    while let Some((name, value)) = waiting.pop_front() {
-        match value {
-            Value::Object(inner) => {
-                for (key, value) in inner.into_iter().rev() {
-                    waiting.push_front((format!("{name}[{key}]"), value));
-                }
-            }
-            Value::Array(values) => {
-                for value in values.into_iter().rev() {
-                    waiting.push_front((name.clone(), value));
-                }
-            }
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-                if let Some(text) = scalar(&format!("form.{name}"), value)? {
-                    form.append_pair(&name, &text);
-                    is_empty = false;
-                }
-            }
-        }
-    }
-    if is_empty {
-        return Ok(None);
-    }
-    headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/x-www-form-urlencoded"));
-    headers.remove(CONTENT_LENGTH);
-    Ok(Some(Bytes::from(form.finish())))
-}
-
-fn invalid(message: &str) -> Broken {
+pub(super) fn invalid(message: &str) -> Broken {
     failed(FailureKind::ParametersInvalid, message)
 }
 
@@ -533,19 +488,6 @@ mod tests {
             Broken::Cut(cut, _) => format!("{cut:?}"),
             Broken::Lost(_) => "lost".to_owned(),
         })
-    }
-
-    #[test]
-    fn form_has_nested_names_and_leaves_out_null() {
-        let fields = serde_json::json!({ "name": "Ada & Co", "metadata": { "site": "eu", "n": 7 }, "expand": ["a", "b"], "none": null });
-        let Value::Object(fields) = fields else { unreachable!("it is written as an object") };
-        let mut headers = HeaderMap::new();
-        let Ok(Some(body)) = form_of(fields.into_iter().collect(), &mut headers) else { panic!("it has a body") };
-        let mut pairs: Vec<&str> = std::str::from_utf8(&body).unwrap().split('&').collect();
-        pairs.sort_unstable();
-        assert_eq!(pairs, ["expand=a", "expand=b", "metadata%5Bn%5D=7", "metadata%5Bsite%5D=eu", "name=Ada+%26+Co"]);
-        assert_eq!(headers[CONTENT_TYPE], "application/x-www-form-urlencoded");
-        assert!(matches!(form_of(vec![("none".to_owned(), Value::Null)], &mut HeaderMap::new()), Ok(None)));
     }
 
     #[test]

@@ -258,6 +258,7 @@ async fn action_with_http_is_polled_and_throttled() {
     let server = Server::start(|_| b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 30\r\ncontent-length: 0\r\n\r\n".to_vec()).await;
     let request = HttpRequest {
         connection: None,
+        without_connection: None,
         url: in_action(&json!(server.url("/items"))),
         method: in_action(&json!("GET")),
         headers: in_action(&json!({})),

@@ -10,6 +10,7 @@ use crate::server::{Asked, Server};
 fn request(url: &str) -> HttpRequest {
     HttpRequest {
         connection: None,
+        without_connection: None,
         url: template(&json!(url)),
         method: template(&json!("GET")),
         headers: template(&json!({})),

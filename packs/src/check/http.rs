@@ -1,0 +1,124 @@
+//! Checks a request: where it goes, its expressions, and what it has instead of a connection.
+
+use ensue_engine::catalog::{ConnectionKind, HttpBody, HttpRequest, Schema, WithoutConnection};
+use ensue_expression::{Template, ValueType, nearest};
+use serde_json::{Value, json};
+
+use super::Checking;
+use super::compiled::literal;
+use super::connections::{self, Address};
+use super::inferred::Taker;
+use super::scope::Scope;
+use super::url;
+use crate::diagnostics::{Code, Report};
+use crate::source::SourceText;
+use crate::written::{self, Body};
+use crate::yaml::{Content, Node};
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
+/// Compiles a request. Only its headers and its body may read keys, and a URL that is a secret.
+pub(super) fn request(
+    checking: &Checking<'_>,
+    (file, written): (&SourceText, &written::Http),
+    parameters: Option<&Schema>,
+    (plain, with_keys): (&Scope<'_>, &Scope<'_>),
+    report: &mut Report,
+) -> Option<HttpRequest> {
+    let (connection, address) = connections::used(checking, ConnectionKind::Http, written.connection.as_ref(), parameters, file, report)?;
+    let scopes = (plain, with_keys);
+    let without_connection = match &written.without_connection {
+        Some(instead) if address == Address::Either => Some(self::instead((file, written), instead, scopes, report)),
+        Some(instead) => {
+            report
+                .error(
+                    Code::FieldOutOfPlace,
+                    file,
+                    instead.at.clone(),
+                    "`without_connection` is never used: the connection always has a value",
+                )
+                .hint("remove it, or make the parameter or setting of the connection optional");
+            return None;
+        }
+        None => None,
+    };
+    let address = if without_connection.is_some() { Address::BelowConnection } else { address };
+    let target = target(&written.url, address, scopes, file, report);
+    check_method(written.method.as_ref(), file, report);
+    let method = or_literal(written.method.as_ref(), &json!("GET"), plain, report);
+    let headers = or_literal(written.headers.as_ref(), &json!({}), with_keys, report);
+    let query = or_literal(written.query.as_ref(), &json!({}), plain, report);
+    let body = match &written.body {
+        Body::None => Some(HttpBody::None),
+        Body::Json(node) => with_keys.template(node, report).map(HttpBody::Json),
+        Body::Text(node) => with_keys.template(node, report).map(HttpBody::Text),
+        Body::Form(node) => with_keys.template(node, report).map(HttpBody::Form),
+        Body::Either { json, text } => {
+            let (json, text) = (with_keys.template(json, report), with_keys.template(text, report));
+            json.zip(text).map(|(json, text)| HttpBody::Either { json, text })
+        }
+    };
+    Some(HttpRequest {
+        connection,
+        without_connection: super::compiled::optional(without_connection)?.map(Box::new),
+        url: target?,
+        method: method?,
+        headers: headers?,
+        query: query?,
+        body: body?,
+    })
+}
+
+/// Compiles what a request has instead of a connection.
+fn instead(
+    (file, request): (&SourceText, &written::Http),
+    written: &written::WithoutConnection,
+    scopes: (&Scope<'_>, &Scope<'_>),
+    report: &mut Report,
+) -> Option<WithoutConnection> {
+    let with_keys = scopes.1;
+    let target = target(&written.url, Address::Whole, scopes, file, report);
+    let headers = or_literal(written.headers.as_ref(), &json!({}), with_keys, report);
+    let json = written.json.as_ref().map(|node| with_keys.template(node, report));
+    if written.json.is_some() && !matches!(request.body, Body::Json(_)) {
+        report
+            .error(
+                Code::FieldOutOfPlace,
+                file,
+                written.at.clone(),
+                "`json` of `without_connection` adds fields, but the request has no `json`",
+            )
+            .hint("give `json` in `http`, at least `json: {}`");
+        return None;
+    }
+    Some(WithoutConnection { url: target?, headers: headers?, json: super::compiled::optional(json)? })
+}
+
+fn target(
+    written: &written::Url,
+    address: Address,
+    scopes: (&Scope<'_>, &Scope<'_>),
+    file: &SourceText,
+    report: &mut Report,
+) -> Option<Template> {
+    let taker = Taker { takes: ValueType::text(), name: "`url`".to_owned() };
+    url::compiled(written, (address, &taker), scopes, file, report)
+}
+
+fn check_method(method: Option<&Node>, file: &SourceText, report: &mut Report) {
+    let Some(Node { content: Content::Text { value, .. }, span }) = method else { return };
+    if !value.contains("${{") && !METHODS.contains(&value.as_str()) {
+        let upper = value.to_ascii_uppercase();
+        report
+            .error(Code::InvalidValue, file, span.clone(), format!("`{value}` is not an HTTP method"))
+            .did_you_mean(METHODS.contains(&upper.as_str()).then_some(upper.as_str()).or_else(|| nearest(&upper, METHODS)))
+            .hint(format!("use one of {}", crate::fields::listed(&METHODS)));
+    }
+}
+
+fn or_literal(given: Option<&Node>, otherwise: &Value, scope: &Scope<'_>, report: &mut Report) -> Option<Template> {
+    match given {
+        Some(node) => scope.template(node, report),
+        None => Some(literal(otherwise)),
+    }
+}

@@ -1,0 +1,218 @@
+//! `run.http`: a request, and the server that gets it.
+
+use std::ops::Range;
+
+use crate::diagnostics::{Code, Report};
+use crate::fields::{Fields, first_line, is_one_expression};
+use crate::shape::{Between, Form, Kind, Shape, optional, required};
+use crate::source::SourceText;
+use crate::yaml::{Content, Entry, Node};
+
+pub(super) static HTTP: Shape = Shape {
+    what: "`http`",
+    fields: &[
+        required(
+            "url",
+            "url: https://example.test/items",
+            Kind::TextOrFields(Form::Url, &SECRET_URL),
+            "The URL. The scheme and host are written out, and each `${{ … }}` after them is percent-encoded; or the whole URL is one \
+             expression. Private addresses are refused unless the operator allows them. With a `connection`, it is a path below the \
+             address of that, and begins with `/`. A URL that contains a key is written as `{ secret: true, value: … }`.",
+        ),
+        optional(
+            "connection",
+            Kind::Text(Form::Connection),
+            "The connection whose server the request goes to, with its credentials: a name that `pack.yaml` lists, or exactly \
+             `${{ params.<name> }}` or `${{ config.<name> }}` of the type `connection<http>`.",
+        ),
+        optional(
+            "without_connection",
+            Kind::Fields(&WITHOUT_CONNECTION),
+            "What the request has instead if the optional parameter or setting in `connection` has no value. `url` is then only a path \
+             below a connection.",
+        ),
+        optional("method", Kind::Text(Form::Method), "The HTTP method. The default is `GET`."),
+        optional(
+            "headers",
+            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalar },
+            "Headers, by name, or one expression that returns them.",
+        ),
+        optional(
+            "query",
+            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalars },
+            "Appended to the URL, encoded: by name, or one expression that returns it. A list repeats its name.",
+        ),
+        optional("json", Kind::Value, "The value to send, as JSON. Use either this or `body`."),
+        optional("body", Kind::Scalar, "The string to send, as it is. Use either this or `json`."),
+        optional(
+            "form",
+            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Value },
+            "The fields of a form to send (`application/x-www-form-urlencoded`), by name, or one expression that returns them. A list \
+             repeats its name, and an object becomes fields named `name[key]`. Not available next to `json` and `body`.",
+        ),
+    ],
+    later: &[],
+    between: &[
+        Between::NotBothWritten("json", "body"),
+        Between::NotBoth("form", "json"),
+        Between::NotBoth("form", "body"),
+        Between::OnlyBeside { field: "without_connection", other: "connection" },
+    ],
+};
+
+static WITHOUT_CONNECTION: Shape = Shape {
+    what: "`without_connection`",
+    fields: &[
+        required(
+            "url",
+            "url: ${{ config.api }}/items",
+            Kind::TextOrFields(Form::Url, &SECRET_URL),
+            "The whole URL, as it is written without a `connection`.",
+        ),
+        optional(
+            "headers",
+            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalar },
+            "Headers that are sent in addition, such as `Authorization` with a key of the pack: by name, or one expression that returns \
+             them.",
+        ),
+        optional(
+            "json",
+            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Value },
+            "Fields that are sent in addition to those of `json`, which must return an object: by name, or one expression that returns \
+             them.",
+        ),
+    ],
+    ..Shape::BARE
+};
+
+static SECRET_URL: Shape = Shape {
+    what: "`url`",
+    fields: &[
+        required("secret", "secret: true", Kind::True, "The URL is a secret: it is in no record, error, log, span or metric."),
+        required(
+            "value",
+            "value: https://example.test/hooks/${{ keys[\"chat.hook\"] }}",
+            Kind::Text(Form::Url),
+            "The URL, as above. After the host, which is written out, it may also read `keys`.",
+        ),
+    ],
+    ..Shape::BARE
+};
+
+/// A request.
+pub(crate) struct Http {
+    pub(crate) url: Url,
+    pub(crate) connection: Option<Node>,
+    pub(crate) without_connection: Option<WithoutConnection>,
+    pub(crate) method: Option<Node>,
+    pub(crate) headers: Option<Node>,
+    pub(crate) query: Option<Node>,
+    pub(crate) body: Body,
+}
+
+/// What a request has instead if its connection has no value.
+pub(crate) struct WithoutConnection {
+    pub(crate) at: Range<usize>,
+    pub(crate) url: Url,
+    pub(crate) headers: Option<Node>,
+    pub(crate) json: Option<Node>,
+}
+
+/// The URL of a request.
+pub(crate) struct Url {
+    pub(crate) node: Node,
+    pub(crate) secrecy: Secrecy,
+}
+
+/// Whether a URL may contain keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Secrecy {
+    /// It contains none.
+    Public,
+    /// It may contain some, and is never shown.
+    Secret,
+}
+
+/// The body of a request.
+pub(crate) enum Body {
+    None,
+    Json(Node),
+    Text(Node),
+    Form(Node),
+    /// Both, each as one expression: which of them is present is known once it is computed.
+    Either {
+        json: Node,
+        text: Node,
+    },
+}
+
+pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Http> {
+    let mut fields = Fields::open(node, &HTTP, file, report)?;
+    let url = fields.take_required("url", report);
+    let is_connected = fields.has("connection");
+    let connection = fields.text_node("connection", report);
+    if is_connected && connection.is_none() {
+        // Its error has been reported, and the address is not known without it.
+        return None;
+    }
+    let without_connection = match fields.take("without_connection") {
+        Some(entry) if is_connected => Some(read_without_connection(entry, file, report)?),
+        Some(entry) => {
+            report
+                .error(Code::FieldOutOfPlace, file, entry.key.span, "`without_connection` needs a `connection` that is optional")
+                .hint("write its fields into `http`, or name a connection: `connection: ${{ config.connection }}`");
+            return None;
+        }
+        None => None,
+    };
+    let method = fields.text_node("method", report);
+    let headers = fields.mapping_or_expression("headers", report);
+    let query = fields.mapping_or_expression("query", report);
+    let form = fields.mapping_or_expression("form", report);
+    if let (Some(form), true) = (&form, fields.has("json") || fields.has("body")) {
+        report
+            .error(Code::NotExactlyOne, file, first_line(&form.span, file), "`form` cannot be sent together with `json` or `body`")
+            .hint("keep one: a request has one body");
+        return None;
+    }
+    let body_at = fields.key_of("body");
+    let body = match (fields.take("json").map(|entry| entry.value), fields.scalar("body", report)) {
+        (Some(json), Some(text)) if is_one_expression(&json) && is_one_expression(&text) => Body::Either { json, text },
+        (Some(_), Some(_)) => {
+            report
+                .error(Code::NotExactlyOne, file, body_at, "`body` and `json` cannot both be sent")
+                .hint("keep one: `json` sends a value as JSON, `body` sends a string as it is");
+            return None;
+        }
+        (Some(json), None) => Body::Json(json),
+        (None, Some(text)) => Body::Text(text),
+        (None, None) => form.map_or(Body::None, Body::Form),
+    };
+    let url = url.and_then(|url| read_url(url.value, file, report));
+    Some(Http { url: url?, connection, without_connection, method, headers, query, body })
+}
+
+fn read_without_connection(entry: Entry, file: &SourceText, report: &mut Report) -> Option<WithoutConnection> {
+    let at = entry.key.span;
+    let mut fields = Fields::open(entry.value, &WITHOUT_CONNECTION, file, report)?;
+    let url = fields.take_required("url", report).and_then(|url| read_url(url.value, file, report));
+    let headers = fields.mapping_or_expression("headers", report);
+    let json = fields.mapping_or_expression("json", report);
+    Some(WithoutConnection { at, url: url?, headers, json })
+}
+
+fn read_url(node: Node, file: &SourceText, report: &mut Report) -> Option<Url> {
+    if !matches!(node.content, Content::Map(_)) {
+        return Some(Url { node, secrecy: Secrecy::Public });
+    }
+    let mut fields = Fields::open(node, &SECRET_URL, file, report)?;
+    let at = fields.span_of("secret");
+    let (secret, value) = (fields.take_required("secret", report), fields.take_required("value", report));
+    if !matches!(secret?.value.content, Content::Bool(true)) {
+        report
+            .error(Code::InvalidValue, file, at, "`secret` can only be `true`")
+            .hint("write a URL without a secret as a text: `url: https://example.test/`");
+        return None;
+    }
+    Some(Url { node: value?.value, secrecy: Secrecy::Secret })
+}
