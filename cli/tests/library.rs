@@ -75,7 +75,7 @@ fn real_cases_run_only_if_they_are_asked_for() {
     let place = Place::new();
     assert_eq!(run(&place, &["packs", "add", "slack"]).code, Some(0));
     let printed = run(&place, &["pack", "test"]);
-    assert!(printed.stderr.contains("12 more cases against fake vendors: ensue pack test --real"), "{printed:#?}");
+    assert!(printed.stderr.contains("14 more cases against fake vendors: ensue pack test --real"), "{printed:#?}");
     let printed = run(&place, &["pack", "test", "--filter", "posts a message"]);
     assert_eq!((printed.code, printed.stderr.contains("run: ensue pack test --real")), (Some(5), true), "{printed:#?}");
     let bare = Place::new();
