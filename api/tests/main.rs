@@ -37,5 +37,4 @@ mod support;
 mod tags;
 mod traces;
 mod typescript;
-mod versions;
 mod workflows;

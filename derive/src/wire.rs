@@ -58,7 +58,6 @@ const SHAPES: &[&str] = &[
     "TokenId",
     "TriggerRef",
     "VarName",
-    "VersionedTrigger",
     "WorkerQueueName",
 ];
 

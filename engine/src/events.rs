@@ -4,4 +4,3 @@ pub mod decide;
 pub mod facts;
 pub mod internal;
 pub mod react;
-pub mod version;

@@ -49,6 +49,5 @@ mod turns;
 mod undo;
 mod vars;
 mod vectors;
-mod versions;
 mod waits;
 mod workflows;

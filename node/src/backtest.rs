@@ -236,7 +236,6 @@ impl Over {
             source: &fact.source,
             occurred_at: fact.occurred_at,
             received_at: self.clock.now(),
-            version: fact.version,
             payload,
         };
         Ok(self.backtest.judged_event(&past, judgement)?)

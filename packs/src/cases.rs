@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ensue_engine::events::version::{TriggerVersion, VersionedTrigger};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::{ActionRef, KeyRef, Names, PackName, RuleRef, SensorRef, StepName, TriggerRef, VarName};
@@ -165,8 +164,8 @@ pub enum ExpectedMade {
 pub struct ExpectedEvent {
     /// The line of the case's file on which it begins.
     pub line: usize,
-    /// Its trigger, and the version of its payload.
-    pub trigger: VersionedTrigger,
+    /// Its trigger.
+    pub trigger: TriggerRef,
     /// Its payload, or the part of it that matters.
     pub payload: Option<Value>,
     /// Its dedupe key.
@@ -180,8 +179,6 @@ pub struct ExpectedEvent {
 pub struct GivenEvent {
     /// Its trigger.
     pub trigger: TriggerRef,
-    /// The version of its payload; `None` if it is the newest.
-    pub version: Option<TriggerVersion>,
     /// Its payload.
     pub payload: Value,
     /// Its source.

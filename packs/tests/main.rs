@@ -29,6 +29,5 @@ mod templates;
 mod traps;
 mod types;
 mod urls;
-mod versions;
 mod webhooks;
 mod workflows;

@@ -3,8 +3,8 @@
 //! This module looks at nothing but the line.
 
 use bytes::Bytes;
-use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::executions::artifacts::{ArtifactName, MediaType};
+use ensue_engine::names::TriggerRef;
 use ensue_expression::Document;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -40,7 +40,7 @@ pub(super) enum Given {
     /// An event.
     Event {
         /// Its trigger.
-        trigger: VersionedTrigger,
+        trigger: TriggerRef,
         /// Its payload.
         payload: Document,
     },
@@ -90,7 +90,7 @@ struct Written {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenEvent {
-    trigger: VersionedTrigger,
+    trigger: TriggerRef,
     payload: Box<RawValue>,
 }
 

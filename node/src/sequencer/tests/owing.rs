@@ -1,7 +1,6 @@
 //! A batch whose consequences are owed.
 
 use ensue_engine::events::facts::EventReceived;
-use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::ReactionDeferred;
 use ensue_engine::ids::EventId;
@@ -15,7 +14,6 @@ pub(super) fn owing(log: LogId, epoch: Epoch) -> Batch {
     let event = EventId(Id::root(NOON, 7));
     let received = EventReceived {
         trigger: "demo.hello".parse().unwrap(),
-        version: TriggerVersion::FIRST,
         source: "api".into(),
         sensor: None,
         rule: None,
