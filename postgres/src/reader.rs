@@ -67,7 +67,7 @@ impl PostgresLogReader {
         Ok(Self::of(database, session, id, row.number))
     }
 
-    /// Opens a log that another node leads, for reading what is confirmed. A batch is confirmed once another one stands behind
+    /// Opens a log that another node leads, for reading what is confirmed. A batch is confirmed once another one follows
     /// it, because a writer appends only after its last batch was acknowledged, or after its own take-over was.
     pub fn confirmed(database: &Database, id: LogId) -> Result<Self, DatabaseError> {
         Ok(Self { shows: Shows::Confirmed, ..Self::open(database, id)? })
