@@ -32,7 +32,7 @@ pub(crate) struct Warm<'w> {
 /// The read models of a node that waits.
 enum WarmViews {
     Unopened,
-    Open(Box<dyn Views>, Projector),
+    Open(Box<dyn Views>, Box<Projector>),
     /// They could not be folded. The node does what is necessary once it leads.
     LeftAlone,
 }
@@ -111,7 +111,7 @@ impl<'w> Warm<'w> {
     fn try_to_fold_views(&mut self, reader: &dyn LogReader) -> Result<Step, String> {
         if matches!(self.views, WarmViews::Unopened) {
             let views = self.backend.views(self.log).map_err(|error| error.to_string())?;
-            self.views = WarmViews::Open(views, Projector::new());
+            self.views = WarmViews::Open(views, Box::new(Projector::new()));
         }
         let WarmViews::Open(views, projector) = &mut self.views else { return Ok(Step::Nothing) };
         let records = reader.read(views.position(), ReadLimit::default()).map_err(|error| error.to_string())?;
