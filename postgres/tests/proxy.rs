@@ -53,9 +53,9 @@ impl Proxy {
         Self { port, plan }
     }
 
-    /// Returns the address of a database through the proxy.
+    /// Returns the address of a database through the proxy. A request for TLS would hide the name of the application.
     pub(crate) fn address(&self, database: &str) -> String {
-        format!("postgres://ensue@127.0.0.1:{}/{database}", self.port)
+        format!("postgres://ensue@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
 
     /// Plans a fault after so many more bytes in one direction.
