@@ -159,7 +159,7 @@ async fn of_two_nodes_that_start_at_once_on_an_empty_database_one_waits() {
         return;
     }
     let pair = Pair::new();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::sync_channel(2);
     let first = Arc::new(pair.first);
     for place in [first.clone(), pair.second.clone()] {
         let tell = tell.clone();
