@@ -19,6 +19,16 @@ struct Pair {
     second: Arc<Place>,
 }
 
+/// Writes a pack whose rule greets for each order.
+fn write_shop(place: &Place) {
+    place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: Sells.\n");
+    place.write_pack_file("shop/triggers/order.yaml", "payload: { number: integer }\n");
+    place.write_pack_file(
+        "shop/rules/greet.yaml",
+        "trigger: shop.order\naction: core.echo\nwith: { message: '${{ string(event.payload.number) }}' }\n",
+    );
+}
+
 impl Pair {
     fn new() -> Self {
         let database = Server::shared().new_database();
@@ -29,12 +39,7 @@ impl Pair {
         let first = on(first);
         let second = on(Place::new()).listening_on(&format!("127.0.0.1:{}", free_port()));
         for place in [&first, &second] {
-            place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: Sells.\n");
-            place.write_pack_file("shop/triggers/order.yaml", "payload: { number: integer }\n");
-            place.write_pack_file(
-                "shop/rules/greet.yaml",
-                "trigger: shop.order\naction: core.echo\nwith: { message: '${{ string(event.payload.number) }}' }\n",
-            );
+            write_shop(place);
         }
         Self { address, database, first, second: Arc::new(second) }
     }
@@ -247,12 +252,7 @@ impl Alone {
     fn start() -> Self {
         let server = Server::start();
         let place = Place::new().with_arguments(&["--database", &server.address(&server.new_database())]);
-        place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: Sells.\n");
-        place.write_pack_file("shop/triggers/order.yaml", "payload: { number: integer }\n");
-        place.write_pack_file(
-            "shop/rules/greet.yaml",
-            "trigger: shop.order\naction: core.echo\nwith: { message: '${{ string(event.payload.number) }}' }\n",
-        );
+        write_shop(&place);
         Self { server, node: place.start(), _place: place }
     }
 }
