@@ -95,7 +95,7 @@ impl FromStr for Mode {
             "verify-ca" => Self::VerifyCa,
             "verify-full" => Self::VerifyFull,
             // `allow` tries without encryption first, which helps nobody here.
-            other => return Err(format!("`sslmode={other}` is none of disable, prefer, require, verify-ca and verify-full")),
+            other => return Err(format!("`sslmode={other}` is not supported; use disable, prefer, require, verify-ca or verify-full")),
         })
     }
 }
@@ -287,7 +287,7 @@ mod tests {
     #[test]
     fn parameters_that_cannot_be_used_are_refused() {
         let refused = |query: &str| Endpoint::at(&format!("postgres://ada:secret@db/cats?{query}")).err().unwrap();
-        assert!(refused("sslmode=allow").contains("`sslmode=allow` is none of"), "{}", refused("sslmode=allow"));
+        assert!(refused("sslmode=allow").contains("`sslmode=allow` is not supported"), "{}", refused("sslmode=allow"));
         assert!(refused("sslcert=a.pem").contains("needs `sslkey`"));
         assert!(refused("sslkey=a.pem").contains("needs `sslcert`"));
         assert!(refused("sslmode=verify-full&sslrootcert=/missing.pem").contains("/missing.pem"));

@@ -33,7 +33,7 @@ fn wait_for_standby(primary: &Server) {
     }
 }
 
-/// Appends until it is told to stop. Returns the log and what was acknowledged.
+/// Appends until `stop` is set. Returns the log, and the writer at the newest acknowledged record.
 fn append_until(stop: &Arc<AtomicBool>, mut log: PostgresLog, mut writer: Writer) -> thread::JoinHandle<(PostgresLog, Writer)> {
     let stop = stop.clone();
     thread::spawn(move || {

@@ -50,8 +50,8 @@ impl<'w> Warm<'w> {
         Self { backend, log, checkpoints, reader: None, folded: None, views: WarmViews::Unopened, rests_until: None }
     }
 
-    /// Folds the next records, if there are any. An error is no reason to end the wait: what it is about is checked once the
-    /// node leads.
+    /// Folds the next records, if there are any. An error does not end the wait: the same check runs again once the node
+    /// leads.
     pub(crate) fn step(&mut self) {
         let now = Instant::now();
         if self.rests_until.is_some_and(|until| now < until) {
