@@ -16,7 +16,7 @@ const KEYS: &str = "keys";
 /// The most packs that the finding names.
 const NAMES_MAX: usize = 3;
 
-/// Returns what the settings of packs name as a connection that is none of these: `` the setting `connection` of the pack … ``.
+/// Lists the settings of packs that name a connection which is not among the known ones, each as a text for people.
 pub(crate) fn unknown_connections(catalog: &Catalog, known: &BTreeSet<&ConnectionName>) -> Vec<String> {
     let of_actions = catalog.actions().values().filter_map(|action| {
         let (used, _) = action.run.connection()?;
