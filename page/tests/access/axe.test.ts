@@ -15,22 +15,33 @@ const rig = Rig.for('packs', {}, async (started) => {
   paths = await filled(node);
 });
 
-for (const colorScheme of ['light', 'dark'] as const) {
-  for (const [size, options] of [['wide', {}], ['phone', PHONE]] as const) {
-    test(`no screen has a finding: ${colorScheme}, ${size}`, async () => {
-      const watched = await Watched.open(rig.browser, node.url, { ...options, colorScheme });
-      const { page } = watched;
-      await page.goto('/ui/login');
-      await page.getByLabel('Token').waitFor();
-      expect(await findings(page), 'login').toEqual([]);
-      await watched.logIn(node.token);
-      for (const path of paths) {
-        await visit(page, path);
-        expect(await findings(page), path).toEqual([]);
-        expect(await sideways(page), path).toEqual([]);
+for (const [size, options] of [['wide', {}], ['phone', PHONE]] as const) {
+  test(`no screen has a finding, light or dark: ${size}`, async () => {
+    const watched = await Watched.open(rig.browser, node.url, options);
+    const { page } = watched;
+    const found: string[] = [];
+    const look = async (path: string): Promise<void> => {
+      for (const colorScheme of ['light', 'dark'] as const) {
+        await page.emulateMedia({ colorScheme });
+        found.push(...(await findings(page)).map((what) => `${path}, ${colorScheme}: ${what}`));
       }
-      await watched.expectNoFaults();
-      await watched.close();
-    }, 600_000);
-  }
+      found.push(...(await sideways(page)).map((what) => `${path}: ${what}`));
+    };
+    await page.goto('/ui/login');
+    await page.getByLabel('Token').waitFor();
+    const colour = (): Promise<string> => page.evaluate(() => getComputedStyle(document.body).color);
+    await page.emulateMedia({ colorScheme: 'light' });
+    const light = await colour();
+    await page.emulateMedia({ colorScheme: 'dark' });
+    expect(await colour()).not.toBe(light);
+    await look('login');
+    await watched.logIn(node.token);
+    for (const path of paths) {
+      await visit(page, path);
+      await look(path);
+    }
+    expect(found).toEqual([]);
+    await watched.expectNoFaults();
+    await watched.close();
+  }, 600_000);
 }

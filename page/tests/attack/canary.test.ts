@@ -4,6 +4,7 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Watched, launch } from '../support/browser.ts';
 import { Node } from '../support/node.ts';
+import { visit } from '../support/screens.ts';
 
 const CANARIES = [
   '<img src=x onerror=alert(1)>',
@@ -60,11 +61,7 @@ test('no text runs, loads or hides anything on any screen', async () => {
   paths.push(`/ui/executions/${first?.id}/against/${second?.id}`);
   const waiting = ['lock', 'queue', 'timer', 'parked', 'dead'].map((kind) => `/ui/waiting?kind=${kind}`);
   for (const path of [...paths, ...admin, ...tabs, ...why, ...past, ...rules, ...lists, ...odds, '/ui/now', '/ui/schedules', '/ui/sensors', '/ui/hooks', '/ui/system', ...waiting]) {
-    await page.goto(path);
-    await page.getByRole('main').waitFor();
-    // A running output is a stream, so that the network is never idle.
-    await page.locator('main .page, main [role="grid"], main h1').first().waitFor();
-    await page.waitForTimeout(250);
+    await visit(page, path);
     const planted = await page.evaluate(() => document.querySelectorAll('img, svg:not(.graph-lines, .rate-bars), main script, style, [onerror], [onload], iframe').length);
     expect(planted, path).toBe(0);
     const text = await page.evaluate(() => document.body.innerText);
