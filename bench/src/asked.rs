@@ -67,6 +67,8 @@ Examples:
   ensue bench http --rest 300            also the memory five minutes later
   ensue bench streams --streams 200 --rate 50
   ensue bench rule --slow-disk 5         commits take 5 ms longer
+  ensue bench rule --database postgres://ensue@127.0.0.1/postgres
+                                         with the log in PostgreSQL
   ensue bench workflow --graphs DIR      with the graphs of a folder
   ensue bench workflow --parts chain,fan-out
   ensue bench reads --executions 1000000 --folder /var/tmp/many
@@ -110,6 +112,10 @@ struct Asked {
     /// Make each commit take this many milliseconds longer, as on a slow disk.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     slow_disk: Option<u64>,
+    /// Keep the log of each node in a new database on the server with this address, which is dropped afterwards. Its role
+    /// must be allowed to create databases.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "slow_disk")]
+    database: Option<String>,
     /// When to reserve cores for the threads of the bench. `auto` does so on four cores or more.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     pin: Pin,
@@ -259,6 +265,9 @@ impl Bench {
             return then.run(&asked, watcher);
         }
         let machine = asked.machine();
+        if machine.database.is_some() {
+            asked.demand_deliveries()?;
+        }
         for (scenario, name) in [(Scenario::Log, "log"), (Scenario::Reads, "reads")] {
             if !asked.scenarios.contains(&scenario) {
                 continue;
@@ -301,12 +310,24 @@ impl Asked {
         nothing.is_ok_and(|nothing| nothing != *self)
     }
 
+    /// Fails unless each scenario sends deliveries to a node of its own: the others make their logs in other ways.
+    fn demand_deliveries(&self) -> Result<(), Unmeasured> {
+        let other = self.scenarios.iter().find(|scenario| **scenario != Scenario::Limits && scenario.runs().is_empty());
+        let name = other.and_then(ValueEnum::to_possible_value).map(|value| value.get_name().to_owned());
+        let why = match (name, &self.folder) {
+            (Some(name), _) => format!("`--database` does not apply to `{name}`"),
+            (None, Some(_)) => "`--database` creates a new log, and `--folder` continues an existing one".to_owned(),
+            (None, None) => return Ok(()),
+        };
+        Err(Unmeasured::new(Fault::Asked, why).hint("run `ensue bench rule --database ADDRESS`"))
+    }
+
     fn machine(&self) -> Machine {
         let cores = match self.pin {
             Pin::Auto => Cores::apart_where_there_are_enough(),
             Pin::Never => Cores::shared(),
         };
-        Machine { cores, slow_disk: self.slow_disk.map(Duration::from_millis) }
+        Machine { cores, slow_disk: self.slow_disk.map(Duration::from_millis), database: self.database.clone() }
     }
 }
 
@@ -375,7 +396,13 @@ async fn alone(scenario: Scenario, asked: Asked, machine: Machine, watcher: &dyn
 /// Returns a new document with how the measurement was made.
 fn opened(machine: &Machine) -> Value {
     let slow_disk_ms = machine.slow_disk.map(|delay| u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
-    json!({ "release": env!("CARGO_PKG_VERSION"), "binary": child::binary(), "cores": machine.cores.to_json(), "slow_disk_ms": slow_disk_ms })
+    json!({
+        "release": env!("CARGO_PKG_VERSION"),
+        "binary": child::binary(),
+        "cores": machine.cores.to_json(),
+        "slow_disk_ms": slow_disk_ms,
+        "database": machine.database.is_some(),
+    })
 }
 
 /// Measures scenarios, each on a fresh log, or one after the other on the log of a folder.
@@ -409,7 +436,7 @@ async fn measured(
         match beside(&*bar, seconds, measure(run, &plan, folder)).await {
             Ok(mut measured) => {
                 // The limits describe the machine's own disk.
-                if document["limits"].is_object() && plan.machine.slow_disk.is_none() {
+                if document["limits"].is_object() && plan.machine.slow_disk.is_none() && plan.machine.database.is_none() {
                     measured["share"] = limits::shares(&measured, &document["limits"]);
                 }
                 figures.push(measured);

@@ -51,6 +51,8 @@ pub(crate) struct Machine {
     pub(crate) cores: Cores,
     /// The added delay of each commit, to simulate a slow disk.
     pub(crate) slow_disk: Option<Duration>,
+    /// The address of a database on the server that stores the logs, if they are not in the data directory.
+    pub(crate) database: Option<String>,
 }
 
 impl Node {

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ensue_node::Scratch;
 use serde_json::Value;
 
 use crate::child::{Machine, Node, Start};
@@ -80,7 +81,11 @@ impl Plan {
             (Pace::Closed, Done::Answered) => format!("{} connections", self.connections),
             (Pace::Open { rate }, Done::Answered | Done::Called) => format!("{rate}/s"),
         };
-        let disk = self.machine.slow_disk.map_or_else(String::new, |delay| format!(", disk {} ms slower", delay.as_millis()));
+        let disk = match (self.machine.slow_disk, &self.machine.database) {
+            (Some(delay), _) => format!(", disk {} ms slower", delay.as_millis()),
+            (None, Some(_)) => ", PostgreSQL".to_owned(),
+            (None, None) => String::new(),
+        };
         match scenario {
             Scenario::Streams => format!("{sent}, {} streams{disk}", self.streams),
             _ => format!("{sent}{disk}"),
@@ -113,9 +118,9 @@ pub(crate) async fn measure(scenario: Scenario, plan: &Plan, folder: &Path) -> i
     }
     let memory_peak_bytes = bed.node.memory_peak_bytes();
     let ready = bed.node.ready;
-    let disk_bytes = bed.node.stop().await?;
+    let disk_bytes = bed.node.stop().await? + database_bytes(bed.database.as_ref())?;
     let judged = match scenario {
-        Scenario::Rules(_) => Some(tokio::task::block_in_place(|| judging::time_per_event(folder))?),
+        Scenario::Rules(_) if bed.database.is_none() => Some(tokio::task::block_in_place(|| judging::time_per_event(folder))?),
         _ => None,
     };
     let events = bed.load.delivery.events;
@@ -160,6 +165,8 @@ struct Bed {
     disk_bytes_before: u64,
     /// How many deliveries it received for the warm-up.
     warmed: u64,
+    /// The database of its log, if that is not in its directory.
+    database: Option<Scratch>,
 }
 
 impl Bed {
@@ -175,13 +182,15 @@ impl Bed {
         packs::write(&folder.join("packs"), scenario, target.as_ref().map(|target| target.address))?;
         let mut variables = vec![(packs::KEY_VARIABLE, secret_file.display().to_string())];
         variables.extend(target.as_ref().map(|target| ("ENSUE_EGRESS_ALLOW", target.address.to_string())));
+        let database = plan.machine.database.as_deref().map(database_on).transpose()?;
+        variables.extend(database.as_ref().map(|database| ("ENSUE_DATABASE", database.address().to_owned())));
         let token = kept::token(folder)?;
         let start = || Start { folder, token: &token, variables: variables.clone(), machine: &plan.machine };
         let is_new = !folder.join("data").exists();
         // The space that a node needs before its first event does not count for events.
         let first = Node::start(start()).await?;
         let first_start = is_new.then_some(first.ready);
-        let disk_bytes_before = first.stop().await?;
+        let disk_bytes_before = first.stop().await? + database_bytes(database.as_ref())?;
         let node = Node::start(start()).await?;
         let memory_rest_bytes = rested(&node, plan.rest.min(REST_BEFORE_MAX)).await;
         let delivery = match scenario {
@@ -209,8 +218,19 @@ impl Bed {
         if let Some(target) = &target {
             target.calls.clear();
         }
-        Ok(Self { node, connection, target, load, first_start, memory_rest_bytes, disk_bytes_before, warmed })
+        Ok(Self { node, connection, target, load, first_start, memory_rest_bytes, disk_bytes_before, warmed, database })
     }
+}
+
+/// Creates a database for one node. Connecting waits for the server.
+fn database_on(address: &str) -> io::Result<Scratch> {
+    let name = format!("ensue_bench_{}", &hex::encode(child::entropy()?)[..16]);
+    tokio::task::block_in_place(|| Scratch::create(address, &name)).map_err(io::Error::other)
+}
+
+/// Returns the size of the database, in bytes; 0 if there is none.
+fn database_bytes(database: Option<&Scratch>) -> io::Result<u64> {
+    database.map_or(Ok(0), |database| tokio::task::block_in_place(|| database.bytes()).map_err(io::Error::other))
 }
 
 /// What runs alongside a load.

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
+use crate::database_server::{Server, is_missing};
 use crate::support::{Place, Printed};
 
 fn fields(of: &Value) -> BTreeSet<String> {
@@ -59,6 +60,25 @@ fn sensors_are_measured_with_the_documented_figures() {
     assert_eq!(fields(&polls), told("Idle polls"));
     assert_eq!(polls["records"], 0, "{polls:#}");
     assert!(polls["polls_per_second"].as_f64() > Some(0.5), "{polls:#}");
+}
+
+#[test]
+fn rule_is_measured_with_its_log_in_a_database_that_is_dropped_afterwards() {
+    if is_missing() {
+        return;
+    }
+    let (server, place) = (Server::shared(), Place::new());
+    let database = server.new_database();
+    let address = server.address(&database);
+    let document = measured(&place, &["rule", "--database", &address], "database.json");
+    let run = &document["runs"][0];
+    assert_eq!(fields(run), &told("Runs") - &BTreeSet::from(["share".to_owned()]));
+    assert_eq!((&run["pace"], &run["refused"]), (&Value::from("2 connections, PostgreSQL"), &Value::from(0)), "{run:#}");
+    assert!(run["finished_per_second"].as_f64() > Some(0.0), "{run:#}");
+    let left = server.psql(&database, "SELECT count(*) FROM pg_database WHERE datname LIKE 'ensue_bench_%'");
+    assert_eq!(left.trim(), "0");
+    let refused = Printed::by(&mut place.ensue(&["bench", "log", "--database", &address]));
+    assert!(refused.code == Some(2) && refused.stderr.contains("`--database` does not apply to `log`"), "{refused:?}");
 }
 
 #[test]
