@@ -103,4 +103,9 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("cursor one batch behind", "a commit stores the cursor of the batch before"),
     mutant("refused message forgotten", "a message that cannot be read leaves no dead letter"),
     mutant("message without its key", "a message of a queue has no dedupe key"),
+    mutant("each failure recorded", "each failure of a sensor in a row has a record"),
+    mutant("new cursor does not end the run", "a run that began before a sensor was rewound still writes"),
+    mutant("disabled sensor continues", "a disabled sensor still takes messages"),
+    mutant("batch of an old run taken", "a run that another one replaced still writes"),
+    mutant("unknown outcome of a batch taken as kept", "messages whose commit has an unknown outcome count as taken"),
 ];
