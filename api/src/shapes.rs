@@ -116,6 +116,7 @@ shapes! {
     });
     ActionRef = text("The name of an action, with its pack.", "core.echo");
     TriggerRef = text("The name of a trigger, with its pack.", "github.push");
+    VersionedTrigger = text("The name of a trigger, with its pack and perhaps a version of its payload: without one, the newest.", "shop.ordered@1");
     SensorRef = text("The name of a sensor, with its pack.", "github.webhook");
     RuleRef = text("The name of a rule, with its pack.", "demo.greet");
     StepName = text("The name of a step of a workflow.", "build");

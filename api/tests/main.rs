@@ -37,4 +37,5 @@ mod support;
 mod tags;
 mod traces;
 mod typescript;
+mod versions;
 mod workflows;

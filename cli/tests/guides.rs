@@ -212,7 +212,7 @@ async fn rule_writing_guide_works() {
 async fn event_sending_guide_works() {
     let page = include_str!("../../docs/guides/send-events.md");
     let test = "event_sending_guide_works";
-    followed(test, &["curl", "python3"], page, Done { files: 1, commands: 16, outputs: 3 }).await;
+    followed(test, &["curl", "python3"], page, Done { files: 1, commands: 17, outputs: 3 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,6 +85,7 @@ mod tls;
 mod traces;
 mod upgrade;
 mod vars;
+mod versions;
 mod watch;
 mod websocket;
 mod workflows;

@@ -58,6 +58,7 @@ const SHAPES: &[&str] = &[
     "TokenId",
     "TriggerRef",
     "VarName",
+    "VersionedTrigger",
     "WorkerQueueName",
 ];
 

@@ -22,6 +22,7 @@ mod schema;
 mod sensor;
 pub mod state;
 mod verify;
+mod versions;
 mod webhook;
 mod workflow;
 
@@ -48,6 +49,7 @@ pub use verify::{
     HmacAlgorithm, HmacVerify, JwtVerify, KEY_BYTES_MIN, MtlsVerify, Scheme, SignatureEncoding, SignatureList, SignatureTime, SignedPart,
     SnsVerify, SnsVersion1, TOLERANCE_SECONDS, TimePlace, TimeUnit, VOUCHED_MAX, Verify, Vouched,
 };
+pub use versions::{Accepted, NoNewest, NotAccepted, UPCAST_STEPS_MAX};
 pub use webhook::{
     BodyForm, EarlyReply, HookMethod, HookRate, NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_BYTES_MAX,
     REPLY_WAIT_MILLIS_MAX, Reply, ReplyProof, UNPROVEN_REPLY_BYTES_MAX, WaitingReply, Webhook,

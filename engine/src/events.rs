@@ -4,3 +4,4 @@ pub mod decide;
 pub mod facts;
 pub mod internal;
 pub mod react;
+pub mod version;

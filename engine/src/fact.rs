@@ -190,12 +190,12 @@ macro_rules! facts {
 facts! {
     /// Facts about events.
     EventFact {
-        EventReceived(events::EventReceived): "event.received", 4, reacts_if events::EventReceived::concerns_rules;
+        EventReceived(events::EventReceived): "event.received", 5, reacts_if events::EventReceived::concerns_rules;
         DeliveryRefused(events::DeliveryRefused): "delivery.refused", 4;
     }
     /// Facts about rules.
     RuleFact {
-        EnforcementMade(rules::EnforcementMade): "enforcement.made", 5;
+        EnforcementMade(rules::EnforcementMade): "enforcement.made", 6;
         RuleErred(rules::RuleErred): "rule.erred", 1;
         RuleErrorsCounted(rules::RuleErrorsCounted): "rule.errors_counted", 1;
         RuleModeSet(rules::RuleModeSet): "rule.mode_set", 1, reacts;
@@ -211,7 +211,7 @@ facts! {
     }
     /// Facts about executions and their attempts.
     ExecutionFact: milestone {
-        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 10 => Milestone::Asked, reacts;
+        ExecutionRequested(executions::ExecutionRequested): "execution.requested", 11 => Milestone::Asked, reacts;
         AttemptStarted(executions::AttemptStarted): "attempt.started", 1 => Milestone::AttemptBegan;
         AttemptProgressed(executions::AttemptProgressed): "attempt.progressed", 1 => milestone::progressed;
         AttemptEmitted(executions::AttemptEmitted): "attempt.emitted", 1 => milestone::emitted;
@@ -244,7 +244,7 @@ facts! {
         UndoBegun(workflows::UndoBegun): "undo.begun", 1, reacts;
         UndoFailed(workflows::UndoFailed): "undo.failed", 2, reacts;
         WaitOpened(workflows::WaitOpened): "wait.opened", 2, reacts;
-        WaitMatched(workflows::WaitMatched): "wait.matched", 2, reacts;
+        WaitMatched(workflows::WaitMatched): "wait.matched", 3, reacts;
         WaitErred(workflows::WaitErred): "wait.erred", 2;
         RerunPlanned(workflows::RerunPlanned): "rerun.planned", 1;
         StepTakenOver(workflows::StepTakenOver): "step.taken_over", 1, reacts_if |fact: &workflows::StepTakenOver| fact.item.is_none();
@@ -412,13 +412,16 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 30] = [
+const STILL_WRITTEN: [(&str, u16); 34] = [
+    ("event.received", 4),
     ("delivery.refused", 2),
     ("delivery.refused", 3),
     ("enforcement.made", 4),
+    ("enforcement.made", 5),
     ("execution.requested", 7),
     ("execution.requested", 8),
     ("execution.requested", 9),
+    ("execution.requested", 10),
     ("execution.failed", 2),
     ("execution.failed", 3),
     ("execution.failed", 4),
@@ -441,6 +444,7 @@ const STILL_WRITTEN: [(&str, u16); 30] = [
     ("step.skipped", 1),
     ("wait.opened", 1),
     ("wait.matched", 1),
+    ("wait.matched", 2),
     ("wait.erred", 1),
     ("inquiry.withdrawn", 1),
 ];
@@ -458,19 +462,26 @@ impl Fact {
         };
         let is_permission = |error: &Failure| error.kind == FailureKind::NotPermitted;
         let behind = match self {
-            Self::EnforcementMade(fact) => u16::from(fact.flow.as_ref().is_none_or(|flow| flow.distinct.is_none())),
+            Self::EventReceived(fact) => u16::from(fact.version.is_first()),
+            // First a distinct value was added, and then the version of the event.
+            Self::EnforcementMade(fact) => match &fact.flow {
+                Some(flow) if flow.given.as_ref().is_some_and(|given| !given.version.is_first()) => 0,
+                Some(flow) if flow.distinct.is_some() => 1,
+                Some(_) | None => 2,
+            },
             // First a method and a path were added, and then messages.
             Self::DeliveryRefused(fact) => match &fact.with {
                 Some(with) if with.message.is_some() => 0,
                 Some(with) if with.is_beyond_post() => 1,
                 Some(_) | None => 2,
             },
-            // First the scope was added, then the principal, and then the link.
+            // First the scope was added, then the principal, then the link, and then the version of the event.
+            Self::ExecutionRequested(fact) if fact.given.as_ref().is_some_and(|given| !given.version.is_first()) => 0,
             Self::ExecutionRequested(fact) => match (&fact.link, &fact.principal, &fact.scope) {
-                (Some(_), _, _) => 0,
-                (None, Some(_), _) => 1,
-                (None, None, Some(_)) => 2,
-                (None, None, None) => 3,
+                (Some(_), _, _) => 1,
+                (None, Some(_), _) => 2,
+                (None, None, Some(_)) => 3,
+                (None, None, None) => 4,
             },
             // First the scope was added, and then the kinds of failure.
             Self::ExecutionFailed(fact) => age(&fact.error) + u16::from(age(&fact.error) == 2 && fact.scope.is_none()),
@@ -489,7 +500,9 @@ impl Fact {
             Self::ExecutionCancelled(fact) => u16::from(fact.by.is_none()),
             Self::StepSkipped(fact) => u16::from(fact.because != workflows::SkippedBecause::Event),
             Self::WaitOpened(fact) => u16::from(fact.purpose == workflows::Purpose::Awaited),
-            Self::WaitMatched(fact) => u16::from(fact.purpose == workflows::Purpose::Awaited),
+            // First the purpose was added, and then the version of the event.
+            Self::WaitMatched(fact) if !fact.given.version.is_first() => 0,
+            Self::WaitMatched(fact) => 1 + u16::from(fact.purpose == workflows::Purpose::Awaited),
             Self::WaitErred(fact) => u16::from(fact.purpose == workflows::Purpose::Awaited),
             Self::InquiryWithdrawn(fact) => u16::from(fact.by.is_none()),
             Self::RoleSet(fact) => u16::from(!fact.declared),
@@ -584,6 +597,11 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("wait.matched", 1, as_it_is),
     ("wait.erred", 1, as_it_is),
     ("inquiry.withdrawn", 1, as_it_is),
+    // Before triggers had versions, all payloads were of the first.
+    ("event.received", 4, as_it_is),
+    ("enforcement.made", 5, as_it_is),
+    ("execution.requested", 10, as_it_is),
+    ("wait.matched", 2, as_it_is),
     // Previously, `Retry-After` was ignored.
     ("attempt.failed", 1, as_it_is),
     // Before the end of an attempt had its own time, the record's time counted, and only the node's log said

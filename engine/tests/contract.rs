@@ -25,6 +25,7 @@ use ensue_engine::catalog::{Control, ItemFailure, LockConflict, Mode, OnFailure,
 use ensue_engine::dead_letters::facts::{DeadLetterDismissed, DeadLetterRetried};
 use ensue_engine::events::facts::{DeliveredWith, DeliveryRefused, EventReceived, KeptMessage, MessageForm};
 use ensue_engine::events::internal::InternalTrigger;
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
     Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionPaused,
@@ -106,8 +107,10 @@ fn samples() -> Vec<Fact> {
         explained: vec![part("params.load < 3", "false"), part("params.load", "7")],
         ..Failure::new(FailureKind::Assertion, "the site is busy")
     };
+    let version = TriggerVersion::new(2).unwrap();
     let given = GivenEvent {
         trigger: "github.push".parse().unwrap(),
+        version,
         source: "github.webhook".into(),
         occurred_at: NOON,
         payload: BodyHandle { digest: Digest::of(b"{}"), bytes: 2, at: Position(40) },
@@ -122,6 +125,7 @@ fn samples() -> Vec<Fact> {
     vec![
         EventReceived {
             trigger: "github.push".parse().unwrap(),
+            version,
             source: "github.webhook".into(),
             sensor: Some("github.webhook".parse().unwrap()),
             rule: Some(rule.clone()),
@@ -266,6 +270,7 @@ fn samples() -> Vec<Fact> {
             event,
             given: GivenEvent {
                 trigger: "github.workflow_run".parse().unwrap(),
+                version,
                 source: "github.webhook".into(),
                 occurred_at: NOON,
                 payload: BodyHandle { digest: Digest::of(b"{}"), bytes: 2, at: Position(40) },

@@ -49,5 +49,6 @@ mod turns;
 mod undo;
 mod vars;
 mod vectors;
+mod versions;
 mod waits;
 mod workflows;

@@ -9,6 +9,7 @@ use ensue_engine::executions::state::Phase;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
 use ensue_engine::record::{Body, Position};
+use ensue_engine::workflows::awaited::Form;
 use ensue_engine::workflows::facts::SkippedBecause;
 use ensue_expression::Document;
 use ensue_test_support::spec::Outcome;
@@ -170,7 +171,7 @@ fn event_wakes_only_the_matching_waits_of_many() {
     let flows: Vec<ExecutionId> = (0..300).map(|n| begin(&mut site, &json!(n % 3)).0).collect();
     let payload = Document::from_value(&json!({ "n": 1 }));
     let waits = site.engine().workflows().waits();
-    assert_eq!(waits.candidates(&"demo.done".parse().unwrap(), &payload, Position(u64::MAX)).len(), 100);
+    assert_eq!(waits.candidates(&"demo.done".parse().unwrap(), (&payload, Form::AsItCame), Position(u64::MAX)).len(), 100);
     let ended = reported(&site.receive("demo.done", &json!({ "n": 1 }))).iter().filter(|line| *line == "flow succeeded").count();
     assert_eq!((ended, flows.len()), (100, 300));
     let left = site.engine().executions().iter().filter(|(_, open)| open.phase == Phase::Awaiting).count();
@@ -194,7 +195,9 @@ fn wait_is_found_by_all_values_that_its_condition_requires() {
     let mut site = site([awaits("ci", wait(when, Since::Start))]);
     (0..30).for_each(|n| drop(begin(&mut site, &json!(n))));
     let waits = site.engine().workflows().waits();
-    let found = |payload: &Value| waits.candidates(&"demo.done".parse().unwrap(), &Document::from_value(payload), Position(u64::MAX)).len();
+    let found = |payload: &Value| {
+        waits.candidates(&"demo.done".parse().unwrap(), (&Document::from_value(payload), Form::AsItCame), Position(u64::MAX)).len()
+    };
     assert_eq!(
         (found(&json!({ "action": "completed", "n": 3 })), found(&json!({ "action": "begun", "n": 3 })), found(&json!({}))),
         (1, 0, 0)

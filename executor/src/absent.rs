@@ -29,6 +29,6 @@ pub struct NoTriggers;
 
 impl Observe for NoTriggers {
     fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
-        Err(EmissionError::NoTrigger(emission.trigger))
+        Err(EmissionError::NoTrigger(emission.trigger.name))
     }
 }

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Catalogs, Misfit};
+use ensue_engine::catalog::{Catalogs, Misfit, NoNewest, NotAccepted};
 use ensue_engine::command::ObservedEvent;
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::executions::facts::WantedLink;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
@@ -176,8 +177,8 @@ pub struct Emission {
     pub index: u32,
     /// The catalog that the execution runs in.
     pub catalog: CatalogRevision,
-    /// The trigger.
-    pub trigger: TriggerRef,
+    /// The trigger, and the version of the payload.
+    pub trigger: VersionedTrigger,
     /// The payload.
     pub payload: Document,
     /// The key under which the event is accepted once.
@@ -211,6 +212,20 @@ pub enum EmissionError {
         /// How it does not match.
         misfits: Vec<Misfit>,
     },
+    /// The payload has no newest form.
+    #[error(transparent)]
+    #[explain(transparent)]
+    NoNewest(#[from] NoNewest),
+}
+
+impl EmissionError {
+    /// Returns the reason why a trigger does not accept a payload.
+    pub fn of(trigger: TriggerRef, why: NotAccepted) -> Self {
+        match why {
+            NotAccepted::NoNewest(why) => why.into(),
+            NotAccepted::Misfits(misfits) => Self::Misfit { trigger, misfits },
+        }
+    }
 }
 
 /// Formats misfits as one line.

@@ -236,6 +236,7 @@ impl Over {
             source: &fact.source,
             occurred_at: fact.occurred_at,
             received_at: self.clock.now(),
+            version: fact.version,
             payload,
         };
         Ok(self.backtest.judged_event(&past, judgement)?)

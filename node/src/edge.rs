@@ -9,10 +9,11 @@ use bytes::Bytes;
 use ensue_api::ports::{
     ConfirmedTopic, Declined, EventMaker, GivenEvent, HookRefusal, Received, SecretState, ShownDelivery, ToSign, Webhooks,
 };
-use ensue_engine::catalog::{Catalog, Extra, Misfit, Sensor, Verify, Vouched, WaitingReply};
+use ensue_engine::catalog::{Catalog, Misfit, Sensor, Verify, Vouched, WaitingReply};
 use ensue_engine::command::{Conflict, Dedupe, DedupeKey, ObservedEvent, Refusal, RefusedDelivery, SignedBody};
 use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::events::internal::is_of_the_engine;
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{EventId, Id, LogId, Role};
 use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
@@ -100,7 +101,7 @@ pub struct Edge {
 /// An event before it is judged.
 struct Observed {
     id: EventId,
-    trigger: TriggerRef,
+    trigger: VersionedTrigger,
     source: String,
     sensor: Option<SensorRef>,
     rule: Option<RuleRef>,
@@ -132,7 +133,7 @@ impl Edge {
         emitted: Vec<Emitted>,
     ) -> Result<Vec<ObservedEvent>, (TriggerRef, EdgeRefusal)> {
         let event_of = |(index, one): (u32, Emitted)| {
-            let trigger = one.trigger.clone();
+            let trigger = one.trigger.name.clone();
             self.delivered(catalog, sensor, request, (index, one)).map_err(|refusal| (trigger, refusal))
         };
         (0..).zip(emitted).map(event_of).collect()
@@ -178,7 +179,7 @@ impl Edge {
         message: &Message,
         (index, emitted): (u32, Emitted),
     ) -> Result<ObservedEvent, (TriggerRef, EmissionError)> {
-        let trigger = emitted.trigger.clone();
+        let trigger = emitted.trigger.name.clone();
         if is_of_the_engine(&trigger) {
             return Err((trigger.clone(), EmissionError::OfTheEngine(trigger)));
         }
@@ -194,7 +195,7 @@ impl Edge {
     }
 
     /// Returns an event of a sensor, without a dedupe key. Without a time, it occurred now.
-    fn observed(&self, sensor: &Sensor, trigger: TriggerRef, payload: Document, time: Option<Timestamp>) -> Observed {
+    fn observed(&self, sensor: &Sensor, trigger: VersionedTrigger, payload: Document, time: Option<Timestamp>) -> Observed {
         let (id, now) = self.fresh();
         Observed {
             id,
@@ -241,22 +242,20 @@ pub(crate) fn natural_key(message: &Message, index: u32) -> Option<String> {
     message.key.as_ref().map(|key| format!("{key}/{index}"))
 }
 
-/// Checks a payload against its trigger and lets the rules judge it.
+/// Checks a payload against its trigger and lets the rules judge it, in the newest version.
 fn judged(catalog: &Catalog, observed: Observed) -> Result<ObservedEvent, EmissionError> {
-    let Some(trigger) = catalog.triggers().get(&observed.trigger) else { return Err(EmissionError::NoTrigger(observed.trigger)) };
-    let misfits = trigger.payload.misfits(observed.payload.root(), Extra::Allowed);
-    if !misfits.is_empty() {
-        return Err(EmissionError::Misfit { trigger: observed.trigger, misfits });
-    }
+    let VersionedTrigger { name, version } = observed.trigger;
+    let Some(trigger) = catalog.triggers().get(&name) else { return Err(EmissionError::NoTrigger(name)) };
+    let accepted = trigger.accept(version, &observed.payload).map_err(|why| EmissionError::of(name.clone(), why))?;
     let view = EventView {
         id: observed.id,
-        trigger: &observed.trigger,
+        trigger: &name,
         source: &observed.source,
         time: observed.occurred_at,
-        payload: &observed.payload,
+        payload: &accepted.newest,
         only: observed.rule.as_ref(),
     };
-    let event = ObservedEvent::judged(&view, judge(catalog, &view));
+    let event = ObservedEvent::judged(&view, judge(catalog, &view)).came_as(accepted.version, &observed.payload);
     Ok(ObservedEvent { sensor: observed.sensor, trace: observed.trace, dedupe: observed.dedupe, ..event })
 }
 
@@ -387,12 +386,12 @@ impl EventMaker for Edge {
 impl executor::Observe for Edge {
     /// Emits by the current catalog: the rules in force decide, whatever catalog the execution began with.
     fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
-        if is_of_the_engine(&emission.trigger) {
-            return Err(EmissionError::OfTheEngine(emission.trigger));
+        if is_of_the_engine(&emission.trigger.name) {
+            return Err(EmissionError::OfTheEngine(emission.trigger.name));
         }
         let id = Id::derived(self.log, emission.cause, Role::Emit(emission.index));
         let key = emission.dedupe.as_deref();
-        let dedupe = key.map(|key| Dedupe::of_emission(&emission.trigger, key, Digest::of(emission.payload.bytes())));
+        let dedupe = key.map(|key| Dedupe::of_emission(&emission.trigger.name, key, Digest::of(emission.payload.bytes())));
         let observed = Observed {
             id: EventId(id),
             trigger: emission.trigger,

@@ -84,9 +84,20 @@ impl PacksFolder {
     }
 
     /// Brings the catalog in line with what was found in the library and the folder.
-    pub(crate) fn take_in_what(&self, found: FoundPacks) -> Result<PacksRead, TakeInError> {
+    pub(crate) fn take_in_what(&self, mut found: FoundPacks) -> Result<PacksRead, TakeInError> {
         let mut findings = found.unreadable;
         findings.extend(found.checked.diagnostics.iter().map(|one| one.render(Colour::Plain)));
+        let installed = self.catalogs.current();
+        found.checked.good.retain(|pack| {
+            let lowered = pack.lowered(installed.triggers());
+            if lowered.is_empty() {
+                return true;
+            }
+            findings.extend(lowered.iter().map(|one| one.render(Colour::Plain)));
+            found.findings.entry(pack.name.clone()).or_default().extend(lowered);
+            found.broken.insert(pack.name.clone());
+            false
+        });
         // A pack whose only errors are in its tests is installed.
         let is_refused = |name: &PackName| found.checked.good.iter().all(|good| good.name != *name);
         let refused = found.findings.iter().filter(|(name, of_pack)| of_pack.iter().any(is_error) && is_refused(name));

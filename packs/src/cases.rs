@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use ensue_engine::events::version::{TriggerVersion, VersionedTrigger};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::{ActionRef, KeyRef, Names, PackName, RuleRef, SensorRef, StepName, TriggerRef, VarName};
@@ -164,8 +165,8 @@ pub enum ExpectedMade {
 pub struct ExpectedEvent {
     /// The line of the case's file on which it begins.
     pub line: usize,
-    /// Its trigger.
-    pub trigger: TriggerRef,
+    /// Its trigger, and the version of its payload.
+    pub trigger: VersionedTrigger,
     /// Its payload, or the part of it that matters.
     pub payload: Option<Value>,
     /// Its dedupe key.
@@ -179,6 +180,8 @@ pub struct ExpectedEvent {
 pub struct GivenEvent {
     /// Its trigger.
     pub trigger: TriggerRef,
+    /// The version of its payload; `None` if it is the newest.
+    pub version: Option<TriggerVersion>,
     /// Its payload.
     pub payload: Value,
     /// Its source.

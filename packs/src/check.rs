@@ -29,6 +29,7 @@ mod sensors;
 mod settings;
 mod tests;
 mod url;
+mod versions;
 mod webhooks;
 mod workflows;
 
@@ -54,6 +55,7 @@ use crate::read::PackSource;
 use crate::written;
 use needs::Uses;
 use scope::Listed;
+use versions::WrittenVersion;
 
 /// The result of checking packs.
 #[derive(Debug)]
@@ -92,6 +94,8 @@ pub struct GoodPack {
     pub(crate) connections: PackConnections,
     /// Its webhooks whose senders sign the public URL.
     pub(crate) url_signed: Vec<UrlSigned>,
+    /// Its triggers, each with its version.
+    pub(crate) versions: Vec<WrittenVersion>,
     /// Its rules. Each needs an id in the pack's manifest.
     pub rules: BTreeSet<RuleRef>,
 }
@@ -100,6 +104,12 @@ impl GoodPack {
     /// Creates the manifest for installing the pack, with an id for each of its rules.
     pub fn manifest(&self, mut id_of: impl FnMut(&RuleRef) -> ensue_engine::ids::RuleId) -> Manifest {
         Manifest { rules: self.rules.iter().map(|rule| (rule.clone(), id_of(rule))).collect(), config: self.config.clone() }
+    }
+
+    /// Returns an error for each of its triggers whose version is lower than the installed one: the log may have events of
+    /// the versions between.
+    pub fn lowered(&self, installed: &BTreeMap<TriggerRef, Arc<Trigger>>) -> Vec<Diagnostic> {
+        versions::lowered(&self.name, &self.versions, installed)
     }
 }
 
@@ -216,6 +226,7 @@ fn checked(
                 used: outcome.connections,
                 chosen: settings::chosen_connections(pack.manifest.config.as_ref(), &settings[index]),
             },
+            versions: versions::written(pack),
             url_signed: url_signed(pack, &outcome.parts.sensors),
             rules: outcome.parts.rules.into_iter().map(|rule| rule.name).collect(),
         });
@@ -534,10 +545,13 @@ impl<'a> Checking<'a> {
             let Some(written) = &defined.body else { continue };
             let name = named(TriggerRef::new(&pack.name, name));
             parts.places.push((Defined::Trigger(name.clone()), defined.place()));
+            let Some(upcasts) = versions::upcasts(&defined.file, &name, written, report) else { continue };
             parts.triggers.push(Trigger {
                 name,
                 description: written.description.clone(),
                 payload: written.payload.clone().unwrap_or_default(),
+                version: written.version,
+                upcasts,
                 index: written.index.clone(),
             });
         }

@@ -262,6 +262,13 @@ impl<'a> Fields<'a> {
         (are_values(of, &entries, self.file, report) && are_names).then_some(entries)
     }
 
+    /// Takes a mapping of values. Returns `None` if a name has no value.
+    pub(crate) fn values(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
+        let entries = self.mapping(name, report)?;
+        let Kind::Mapping { of, .. } = &self.field(name).kind else { return None };
+        are_values(of, &entries, self.file, report).then_some(entries)
+    }
+
     /// Takes a mapping of any values, as its entries.
     pub(crate) fn mapping(&mut self, name: &str, report: &mut Report) -> Option<Vec<Entry>> {
         let entry = self.take(name)?;

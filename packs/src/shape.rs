@@ -234,6 +234,10 @@ pub enum Form {
     VarName,
     /// A ref, `<pack>.<name>`.
     Ref,
+    /// The ref of a trigger, perhaps with a version of its payload: `<pack>.<name>@1`.
+    VersionedRef,
+    /// The number of a version of a trigger that is not the newest.
+    OlderVersion,
     /// A version, as in Semantic Versioning.
     Version,
     /// A range of versions.

@@ -8,8 +8,15 @@ use crate::support::{demo, linted, shown_alone};
 use ensue_packs::{Code, PackSource};
 
 /// Codes without an example, because a page cannot show their subject.
-const WITHOUT_EXAMPLE: [Code; 6] =
-    [Code::NotUtf8, Code::FileTooLarge, Code::NeedsBrokenPack, Code::ConfigInvalid, Code::UrlUnset, Code::MoreLeftOut];
+const WITHOUT_EXAMPLE: [Code; 7] = [
+    Code::NotUtf8,
+    Code::FileTooLarge,
+    Code::VersionLowered,
+    Code::NeedsBrokenPack,
+    Code::ConfigInvalid,
+    Code::UrlUnset,
+    Code::MoreLeftOut,
+];
 
 /// The variable that makes the test rewrite the page's outputs.
 const UPDATE: &str = "UPDATE_DOCS";

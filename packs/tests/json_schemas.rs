@@ -44,7 +44,10 @@ const WHOLE: [(&str, &str); 37] = [
         "name: whole\nversion: 1.0.0\ndescription: All of it.\nrequires: { ensue: '>=0.1', packs: { core: ^0.1 } }\n\
          config: { owner: 'string = \"acme\"', server: 'connection<http>?' }\nkeys: [token, whole.other]\nconnections: [orders]\npermissions: [actions:execute on action=core.shell]\n",
     ),
-    ("triggers/ping.yaml", "description: A ping.\npayload:\n  host: string\n  load: number?\nindex: [host]\n"),
+    (
+        "triggers/ping.yaml",
+        "description: A ping.\npayload:\n  host: string\n  load: number?\nindex: [host]\nversion: 2\nupcasts: { 1: { host: '${{ payload.name }}' } }\n",
+    ),
     ("triggers/several.yaml", "triggers:\n  pong: { payload: { schema: { type: object } } }\n  pang: { description: Loud. }\n"),
     (
         "sensors/meter.yaml",

@@ -29,5 +29,6 @@ mod templates;
 mod traps;
 mod types;
 mod urls;
+mod versions;
 mod webhooks;
 mod workflows;

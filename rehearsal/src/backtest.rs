@@ -13,13 +13,14 @@ use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, Definitions, Mode, Rule};
 use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, ObservedEvent, PackChange, Seen, SeenKeys, SeenVar, Settings};
 use ensue_engine::engine::Engine;
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EnforcementId, EventId, Id, LogId};
 use ensue_engine::names::{RuleRef, TriggerRef, VarName};
 use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Epoch, Head, Position, Record, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::Release;
-use ensue_engine::rules::judge::{EventView, Judgement, Plan, Verdict, judge, judge_rule};
+use ensue_engine::rules::judge::{EventView, Judgement, Plan, Verdict, judge_rule, judge_stored};
 use ensue_engine::time::Timestamp;
 use ensue_engine::vars::reads::{RuleReads, VarReads};
 use ensue_engine::vars::seen::NotSeen;
@@ -139,12 +140,14 @@ pub struct PastEvent<'a> {
     pub occurred_at: Timestamp,
     /// When it was received.
     pub received_at: Timestamp,
-    /// Its payload.
+    /// The version of its payload.
+    pub version: TriggerVersion,
+    /// Its payload as it came.
     pub payload: Document,
 }
 
 impl PastEvent<'_> {
-    /// Returns the event as rules see it.
+    /// Returns the event with its payload as it came.
     pub fn view(&self) -> EventView<'_> {
         EventView { id: self.id, trigger: self.trigger, source: self.source, time: self.occurred_at, payload: &self.payload, only: None }
     }
@@ -157,10 +160,10 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Returns the rule's judgement of an event, or `None` if the rule does not match it whatever the vars are.
-    /// Events of other triggers never match.
-    pub fn judge(&self, event: &EventView<'_>) -> Option<Judgement> {
-        let judgement = judge(&self.catalog, event);
+    /// Returns the rule's judgement of an event with a payload of a version, or `None` if the rule does not match it whatever
+    /// the vars are. Events of other triggers never match.
+    pub fn judge(&self, event: &EventView<'_>, version: TriggerVersion) -> Option<Judgement> {
+        let judgement = judge_stored(&self.catalog, event, version);
         (!judgement.verdicts.is_empty()).then_some(judgement)
     }
 }
@@ -248,7 +251,7 @@ impl Backtest {
     /// # Errors
     /// If the core cannot compute the consequences, which is an internal error.
     pub fn event(&mut self, past: &PastEvent<'_>) -> Result<(), Stuck> {
-        match self.judge().judge(&past.view()) {
+        match self.judge().judge(&past.view(), past.version) {
             Some(judgement) => self.judged_event(past, judgement),
             None => {
                 self.pass_over(1);
@@ -271,7 +274,10 @@ impl Backtest {
         self.judged += 1;
         let verdict = match judgement.verdicts.first().map(|judged| &judged.verdict) {
             Some(Verdict::Undecided) => match self.sequencing.engine().vars().seen(&self.reads, &self.world) {
-                Ok(vars) => judge_rule(&self.rule, &view, &vars),
+                Ok(vars) => match self.catalog.newest(past.trigger, past.version, &past.payload) {
+                    Ok(newest) => judge_rule(&self.rule, &EventView { payload: &newest, ..view }, &vars),
+                    Err(why) => Some(Verdict::Erred { message: why.to_string() }),
+                },
                 Err(NotSeen::TooLarge(message)) => Some(Verdict::Erred { message }),
                 Err(NotSeen::Missing(_)) => return Err(Stuck::PutAside("it needs the value of a var that is no longer stored".to_owned())),
             },
@@ -288,7 +294,7 @@ impl Backtest {
             return Ok(());
         }
         self.pass_time(past.received_at)?;
-        let event = ObservedEvent::judged(&view, judgement);
+        let event = ObservedEvent::judged(&view, judgement).came_as(past.version, &past.payload);
         let here = self.sequencing.committed_head().position.next();
         self.world.past.insert(here, past.position);
         self.ask(Ask::ReceiveEvents(vec![event]))?;

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use ensue_engine::catalog::{Catalog, Extra, Sensor};
+use ensue_engine::catalog::{Catalog, NotAccepted, Sensor};
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::names::{SensorRef, TriggerRef};
 use ensue_expression::Document;
 use ensue_packs::cases::{ExpectedEvent, ExpectedMade, GivenEvent, GivenMessage};
@@ -24,8 +25,8 @@ pub trait Messages {
 /// An event that a message makes.
 #[derive(Clone, Debug)]
 pub struct MadeEvent {
-    /// Its trigger.
-    pub trigger: TriggerRef,
+    /// Its trigger, and the version of its payload.
+    pub trigger: VersionedTrigger,
     /// Its payload.
     pub payload: Document,
     /// The key under which it is accepted once.
@@ -39,14 +40,14 @@ pub(crate) struct Keys(BTreeSet<(SensorRef, TriggerRef, String)>);
 impl Keys {
     /// Returns the event as it comes to the rules; `None` if its key was there before, so that it is not recorded.
     pub(crate) fn event(&mut self, message: &GivenMessage, made: MadeEvent) -> Option<GivenEvent> {
-        let MadeEvent { trigger, payload, dedupe } = made;
+        let MadeEvent { trigger: VersionedTrigger { name: trigger, version }, payload, dedupe } = made;
         if let Some(key) = dedupe
             && !self.0.insert((message.sensor.clone(), trigger.clone(), key))
         {
             return None;
         }
         let source = message.sensor.to_string();
-        Some(GivenEvent { trigger, payload: value(&payload), source, time: message.time, after_millis: 0 })
+        Some(GivenEvent { trigger, version, payload: value(&payload), source, time: message.time, after_millis: 0 })
     }
 }
 
@@ -55,13 +56,19 @@ pub(crate) fn made(catalog: &Catalog, messages: &dyn Messages, message: &GivenMe
     let sensor = catalog.sensors().get(&message.sensor).ok_or_else(|| format!("there is no sensor `{}`", message.sensor))?;
     let events = messages.made(sensor, message)?;
     for event in &events {
-        let trigger = catalog.triggers().get(&event.trigger).ok_or_else(|| format!("there is no trigger `{}`", event.trigger))?;
-        let misfits: Vec<String> = trigger.payload.misfits(event.payload.root(), Extra::Allowed).iter().map(ToString::to_string).collect();
-        if !misfits.is_empty() {
-            return Err(format!("the payload does not fit the trigger `{}`: {}", event.trigger, misfits.join("; ")));
-        }
+        let VersionedTrigger { name, version } = &event.trigger;
+        let trigger = catalog.triggers().get(name).ok_or_else(|| format!("there is no trigger `{name}`"))?;
+        trigger.accept(*version, &event.payload).map_err(|why| unfit(name, &why))?;
     }
     Ok(events)
+}
+
+/// Returns why a trigger does not accept a payload, as a sentence.
+pub(crate) fn unfit(trigger: &TriggerRef, why: &NotAccepted) -> String {
+    match why {
+        NotAccepted::NoNewest(why) => why.to_string(),
+        NotAccepted::Misfits(_) => format!("the payload does not fit the trigger `{trigger}`: {why}"),
+    }
 }
 
 /// Compares what a message makes with what it was expected to make. A message that is refused although nobody expected
@@ -82,7 +89,7 @@ pub(crate) fn differences(message: &GivenMessage, made: &Result<Vec<MadeEvent>, 
         (None, Err(reason)) => is(None, refused(reason), Some("if that is right, write a part of the reason in `refused`".to_owned())),
         (None, Ok(_)) => Vec::new(),
         (Some(ExpectedMade::Events(wanted)), Ok(events)) if wanted.len() != events.len() => {
-            let triggers: Vec<&str> = events.iter().map(|event| event.trigger.as_str()).collect();
+            let triggers: Vec<&str> = events.iter().map(|event| event.trigger.name.as_str()).collect();
             let hint = if triggers.is_empty() { "no `emits` matches it".to_owned() } else { format!("it makes {}", triggers.join(", ")) };
             is(count(wanted.len()), count(events.len()), Some(hint))
         }

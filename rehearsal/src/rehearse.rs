@@ -274,6 +274,8 @@ fn why_not(stage: &Stage, events: &[GivenEvent], name: &RuleRef) -> Option<Strin
         return Some(format!("it listens to {}, but there is no event of that kind", triggers.join(", ")));
     };
     let payload = Document::from_value(&event.payload);
+    let trigger = stage.catalog().triggers().get(&event.trigger)?;
+    let payload = trigger.newest(event.version.unwrap_or(trigger.version), &payload).ok()?;
     let time = event.time.unwrap_or_else(|| stage.now());
     let view =
         EventView { id: EventId(Id::root(time, 0)), trigger: &event.trigger, source: &event.source, time, payload: &payload, only: None };

@@ -18,6 +18,7 @@ use ensue_engine::command::{
     Answer, Ask, Command, InquiryAnswer, ObservedEvent, PackChange, Report, ReportOutcome, RequestExecution, SeenVar, Settings, VarChange,
 };
 use ensue_engine::effect::{Dispatch, Effect};
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, Pace};
 use ensue_engine::executions::state::{Execution, Phase};
 use ensue_engine::fact::Fact;
@@ -237,10 +238,12 @@ impl Stage {
         let id = self.drawn_event();
         let payload = Document::from_value(&event.payload);
         let at = event.time.unwrap_or_else(|| self.now());
-        if !self.catalog.triggers().contains_key(&event.trigger) {
+        let Some(trigger) = self.catalog.triggers().get(&event.trigger).cloned() else {
             return Err(Stuck::NoTrigger(event.trigger.clone()));
-        }
-        let observed = self.observed(id, &event.trigger, (&event.source, at), &payload);
+        };
+        let version = event.version.unwrap_or(trigger.version);
+        let newest = trigger.newest(version, &payload).map_err(|why| Stuck::Refused(why.to_string()))?;
+        let observed = self.observed(id, &event.trigger, (&event.source, at), &newest).came_as(version, &payload);
         self.ask(asker(), Ask::ReceiveEvents(vec![observed]))?;
         Ok(id)
     }
@@ -475,7 +478,8 @@ impl Stage {
         let (id, now) = (self.drawn_event(), self.now());
         let payload = Document::from_value(payload);
         let view = EventView { id, trigger, source: ASKER, time: now, payload: &payload, only: None };
-        let event = ObservedEvent::judged(&view, unseen);
+        let version = self.catalog.triggers().get(trigger).map_or(TriggerVersion::FIRST, |trigger| trigger.version);
+        let event = ObservedEvent::judged(&view, unseen).came_as(version, &payload);
         self.ask(asker(), Ask::ReceiveEvents(vec![event])).map(drop)
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use ensue_engine::catalog::Catalog;
 use ensue_engine::command::{Ask, Command, ObservedEvent, PackChange, SeenVar};
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::ids::{EventId, Id, RuleId};
 use ensue_engine::names::{RuleRef, TriggerRef};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Position};
@@ -128,6 +129,7 @@ impl Past {
                 source: "api",
                 occurred_at,
                 received_at,
+                version: TriggerVersion::FIRST,
                 payload: payload.clone(),
             };
             backtest.event(&past).unwrap();

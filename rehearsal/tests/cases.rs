@@ -468,3 +468,17 @@ fn raw_mock_is_mapped_by_the_output_of_the_action() {
         assert_eq!(failures(verdict), "", "{case}");
     }
 }
+
+#[test]
+fn event_of_an_older_version_is_upcast_for_rules() {
+    let ordered = "payload: { sku: string }\nversion: 2\nupcasts: { 1: { sku: '${{ payload.item }}' } }\n";
+    let pack =
+        "trigger: demo.ordered\nwhen: event.payload.sku == 'tea'\naction: core.echo\nwith: { message: 'Pack ${{ event.payload.sku }}' }\n";
+    let verdicts = run(
+        &[("triggers/ordered.yaml", ordered), ("rules/pack.yaml", pack)],
+        "- it: packs an order of version 1\n  given: { event: { trigger: demo.ordered@1, payload: { item: tea } } }\n  expect: [{ rule: demo.pack, with: { message: Pack tea } }]\n\
+         - it: packs an order of the newest version\n  given: { event: { trigger: demo.ordered, payload: { sku: tea } } }\n  expect: [{ rule: demo.pack, with: { message: Pack tea } }]\n\
+         - it: does not pack what nobody ordered\n  given: { event: { trigger: demo.ordered@1, payload: { item: milk } } }\n  expect: []\n",
+    );
+    assert!(verdicts.iter().all(|verdict| verdict.is_passed()), "{verdicts:?}");
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ensue_engine::catalog::{Emit, EmitKey, HookMethod, Scheme, Sensor, Verify, WaitingReply, Webhook};
 use ensue_engine::events::facts::DeliveredWith;
-use ensue_engine::names::TriggerRef;
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::ports::{HookConnection, HookReply, HookRequest, Secret};
 use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
@@ -33,7 +33,7 @@ pub const KEPT_BYTES_MAX: usize = 8 * 1024;
 #[derive(Clone, Debug)]
 pub struct Emitted {
     /// Its trigger.
-    pub trigger: TriggerRef,
+    pub trigger: VersionedTrigger,
     /// Its payload. If the sensor has no payload template, it is the body byte for byte, parsed once and
     /// shared by all events of the delivery.
     pub payload: Document,
@@ -383,7 +383,8 @@ impl<'a> Making<'a> {
                 rendered.map_err(|why| erred(EmitPart::Payload, why.to_string()))?
             }
         };
-        Ok(Some(Emitted { trigger: emit.trigger.clone(), payload, dedupe }))
+        let trigger = VersionedTrigger { name: emit.trigger.clone(), version: emit.version };
+        Ok(Some(Emitted { trigger, payload, dedupe }))
     }
 
     /// Runs one evaluation within its own budget and that of the delivery.

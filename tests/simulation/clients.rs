@@ -5,7 +5,7 @@ use ensue_engine::ids::ExecutionId;
 use serde_json::{Map, Value, json};
 
 use crate::keyring::Keyring;
-use crate::pack::{NUMBER_MAX, POSTS, PROGRAMS, TEXTS, TRIGGERS, WrittenMode};
+use crate::pack::{NUMBER_MAX, POSTS, PROGRAMS, TEXTS, TRIGGERS, WrittenMode, in_first_version};
 use crate::random::Random;
 use crate::traffic::{Signature, Wish};
 
@@ -99,13 +99,20 @@ impl Client {
             {
                 return Wish::Send { trigger: *trigger, payload: payload.clone(), key: Some(key.clone()) };
             }
-            let (trigger, payload) = (random.below(TRIGGERS), self.payload(random, Some(&name)));
+            let (trigger, payload) = self.event(random, Some(&name));
             if !self.keyed.iter().any(|(key, _, _)| *key == name) {
                 self.keyed.push((name.clone(), trigger, payload.clone()));
             }
             return Wish::Send { trigger, payload, key: Some(name) };
         }
-        Wish::Send { trigger: random.below(TRIGGERS), payload: self.payload(random, None), key: None }
+        let (trigger, payload) = self.event(random, None);
+        Wish::Send { trigger, payload, key: None }
+    }
+
+    /// Draws a trigger and a payload, in the first version of the trigger or the newest.
+    fn event(&mut self, random: &mut Random, key: Option<&str>) -> (u64, String) {
+        let (trigger, payload) = (random.below(TRIGGERS), self.payload(random, key));
+        if random.chance(0.3) { (trigger, in_first_version(trigger, payload)) } else { (trigger, payload) }
     }
 
     fn deliver(&mut self, random: &mut Random) -> Wish {

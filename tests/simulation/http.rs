@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::clock::WorkerClock;
-use crate::pack::{DOOR_TRIGGER, WrittenMode};
+use crate::pack::{DOOR_TRIGGER, WrittenMode, trigger_of};
 use crate::secrets::{DOOR_SECRET, holds_secret, key_value, token};
 use crate::traffic::{Outcome, RequestNumber, Signature, Wish};
 
@@ -109,7 +109,8 @@ pub(crate) fn request(wish: &Wish, client: usize, copy: &Copy, clock: &Arc<Worke
     let (method, path, body) = match wish {
         Wish::Send { trigger, payload, key } => {
             let dedupe = key.as_ref().map_or_else(none, |key| format!(r#","dedupe":{}"#, json!(key)));
-            let body = format!(r#"{{"trigger":"sim.t{trigger}","payload":{payload}{dedupe}}}"#);
+            let trigger = trigger_of(*trigger, payload);
+            let body = format!(r#"{{"trigger":"{trigger}","payload":{payload}{dedupe}}}"#);
             (Method::POST, "/api/v1/events".to_owned(), body)
         }
         Wish::Deliver { payload, delivery, signature } => {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::Path;
 
 use ensue_expression::bugs::BUGGY_FIELD;
+use serde_json::Value;
 
 use crate::flow::Stage;
 use crate::random::Random;
@@ -16,6 +17,12 @@ use crate::web::EFFECTS;
 pub(crate) const TRIGGERS: u64 = 3;
 /// The trigger of the events that the pack's webhook creates.
 pub(crate) const DOOR_TRIGGER: u64 = 1;
+/// The trigger whose payloads have two versions. In the first, which clients mark, numbers are larger by [`OFFSET`].
+const VERSIONED_TRIGGER: u64 = 2;
+/// How much larger a number is in the first version.
+const OFFSET: u64 = 10;
+/// The field that marks a payload of the first version.
+const OLD: &str = "old";
 /// The number of rule names. A rule with one of these names is added, changed and removed.
 const RULES_MAX: u64 = 8;
 /// The maximum nesting depth of a condition.
@@ -99,6 +106,39 @@ impl fmt::Display for Condition {
             Self::Not(one) => write!(f, "!({one})"),
         }
     }
+}
+
+/// Returns the trigger of an event as a client names it, with the version of the payload.
+pub(crate) fn trigger_of(trigger: u64, payload: &str) -> String {
+    let is_old = trigger == VERSIONED_TRIGGER && payload.contains(&format!("\"{OLD}\":true"));
+    format!("sim.t{trigger}{}", if is_old { "@1" } else { "" })
+}
+
+/// Returns a payload in the first version of the trigger, if it has two.
+pub(crate) fn in_first_version(trigger: u64, payload: String) -> String {
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(&payload) else { return payload };
+    if trigger != VERSIONED_TRIGGER {
+        return payload;
+    }
+    if let Some(number) = fields.get("n").and_then(Value::as_u64) {
+        fields.insert("n".into(), (number + OFFSET).into());
+    }
+    fields.insert(OLD.into(), true.into());
+    Value::Object(fields).to_string()
+}
+
+/// Returns the payload of a stored event as its rules see it, or the reason why its version is wrong.
+pub(crate) fn in_newest_version(trigger: &str, version: u64, mut payload: Value) -> Result<Value, String> {
+    let is_versioned = trigger == format!("sim.t{VERSIONED_TRIGGER}");
+    let is_old = is_versioned && payload.get(OLD) == Some(&Value::Bool(true));
+    let expected = if is_versioned && !is_old { 2 } else { 1 };
+    if version != expected {
+        return Err(format!("it has version {version} of {trigger}, and was sent in version {expected}"));
+    }
+    if let Some(number) = payload.get("n").and_then(Value::as_u64).filter(|_| is_old) {
+        payload["n"] = (number - OFFSET).into();
+    }
+    Ok(payload)
 }
 
 /// What happens to a rule's matches, as the pack says.
@@ -334,7 +374,13 @@ impl Edition {
         );
         std::fs::write(folder.join("sensors/door.yaml"), format!("description: A door that was simulated.\n{door}"))?;
         for trigger in 0..TRIGGERS {
-            std::fs::write(folder.join(format!("triggers/t{trigger}.yaml")), "description: Something was simulated.\n")?;
+            let upcast = format!("payload.transformMap(key, value, key == \"n\" && type(value) == int ? value - {OFFSET} : value)");
+            let versions = match trigger {
+                VERSIONED_TRIGGER => format!("version: 2\nupcasts:\n  1: '${{{{ {upcast} }}}}'\n"),
+                _ => String::new(),
+            };
+            let text = format!("description: Something was simulated.\n{versions}");
+            std::fs::write(folder.join(format!("triggers/t{trigger}.yaml")), text)?;
             let again = format!(
                 "parameters:\n  n: any?\nrun:\n  emit:\n    trigger: sim.t{trigger}\n    payload:\n      n: ${{{{ params.?n.orValue(1) }}}}\n"
             );

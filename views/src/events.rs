@@ -3,6 +3,7 @@
 //! The payload is not here; its handle points into the log.
 
 use ensue_derive::sparse;
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
@@ -32,6 +33,9 @@ pub struct Event {
     pub position: Position,
     /// Its trigger.
     pub trigger: TriggerRef,
+    /// The version of the trigger that its payload has.
+    #[serde(default, skip_serializing_if = "TriggerVersion::is_first")]
+    pub version: TriggerVersion,
     /// Its observer: the ref of a sensor, `api`, an execution, or the source of a CloudEvent.
     pub source: String,
     /// The sensor through which it came.
@@ -78,6 +82,7 @@ impl View for Event {
             id: *id,
             position: record.position,
             trigger: fact.trigger.clone(),
+            version: fact.version,
             source: cut(&fact.source, TEXT_BYTES_MAX),
             sensor: fact.sensor.clone(),
             rule: fact.rule.clone(),

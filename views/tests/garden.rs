@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{Action, Builtin, Catalog, Definitions, Mode, OnLost, Rule, Run, Schema, Trigger};
 use ensue_engine::command::{Ask, Command, ObservedEvent, PackChange, Report, ReportOutcome};
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::executions::facts::{Evidence, Settlement};
 use ensue_engine::executions::state::{Attempt, Phase};
 use ensue_engine::ids::{EventId, ExecutionId, Id, RuleId};
@@ -162,6 +163,8 @@ fn catalog() -> Catalog {
         name: "garden.rained".parse().unwrap(),
         description: "It rained.".into(),
         payload: Schema::Any,
+        version: TriggerVersion::FIRST,
+        upcasts: Vec::new(),
         index: Vec::new(),
     });
     let definitions = Definitions {

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use ensue_engine::command::{Dedupe, ObservedEvent};
-use ensue_engine::names::{RuleRef, TriggerRef};
+use ensue_engine::events::version::VersionedTrigger;
+use ensue_engine::names::RuleRef;
 use ensue_engine::time::Timestamp;
 
 use super::Declined;
@@ -17,8 +18,8 @@ pub trait EventMaker: Send + Sync {
 /// An event as sent by a caller.
 #[derive(Clone, Debug)]
 pub struct GivenEvent {
-    /// Its trigger.
-    pub trigger: TriggerRef,
+    /// Its trigger, and the version of its payload.
+    pub trigger: VersionedTrigger,
     /// Its payload: JSON text, stored byte for byte.
     pub payload: Bytes,
     /// The source that the record will name: `api`, or the source of a CloudEvent.

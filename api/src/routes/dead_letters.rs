@@ -117,6 +117,7 @@ pub(super) fn declare(routes: &mut Routes) {
                 (422, "sensor_does_not_pull"),
                 (422, "sensor_erred"),
                 (422, "trigger_not_found"),
+                (422, "trigger_version_unknown"),
             ])
             .honors_conditions(Conditional::Change)
             .demands_admission(),

@@ -60,6 +60,7 @@ pub(super) fn declare(routes: &mut Routes) {
                 (422, "payload_invalid"),
                 (422, "trigger_not_found"),
                 (422, "trigger_of_the_engine"),
+                (422, "trigger_version_unknown"),
             ])
             .demands_admission(),
     );

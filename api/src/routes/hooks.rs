@@ -109,6 +109,7 @@ const REFUSES: &[(u16, &str)] = &[
     (422, "sensor_erred"),
     (422, "payload_invalid"),
     (422, "trigger_not_found"),
+    (422, "trigger_version_unknown"),
     (503, "hook_unusable"),
 ];
 
@@ -121,6 +122,7 @@ const SEND_REFUSES: &[(u16, &str)] = &[
     (422, "sensor_erred"),
     (422, "payload_invalid"),
     (422, "trigger_not_found"),
+    (422, "trigger_version_unknown"),
     (503, "hook_unusable"),
 ];
 

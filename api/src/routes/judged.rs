@@ -7,14 +7,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Catalog, Rule};
+use ensue_engine::catalog::{Catalog, NoNewest, Rule};
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::EventId;
 use ensue_engine::names::{RuleRef, TriggerRef};
 use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::rules::explain::{Reason, explain, explain_briefly};
-use ensue_engine::rules::judge::{EventView, Judgement, Verdict, judge, judge_rule};
+use ensue_engine::rules::judge::{EventView, Judgement, Verdict, judge_rule, judge_stored};
 use ensue_engine::time::Timestamp;
 use ensue_engine::vars::reads::{RuleReads, VarReads};
 use ensue_engine::vars::seen::SeenVars;
@@ -89,7 +90,12 @@ pub(super) struct Judged {
     trigger: TriggerRef,
     source: String,
     time: Timestamp,
-    payload: Document,
+    /// The version of the stored payload.
+    version: TriggerVersion,
+    /// The payload as it came.
+    stored: Document,
+    /// The payload in the form that the catalog judges, or the reason why there is none: then every rule errs.
+    newest: Result<Document, NoNewest>,
     /// The only rule that judges it, if it belongs to a rule's schedule.
     only: Option<RuleRef>,
     definitions: Definitions,
@@ -115,16 +121,17 @@ impl Judged {
         let payload = ports.log.body(handle.position)?.ok_or(Forgotten::Payload)?;
         // The body in the log was valid JSON when it was accepted.
         let payload = Document::parse(payload).map_err(|why| Problem::bug(&why))?;
-        let Event { id, trigger, source, time, rule: only, .. } = event;
+        let Event { id, trigger, version, source, time, rule: only, .. } = event;
         let view = EventView { id: *id, trigger, source, time: *time, payload: &payload, only: only.as_ref() };
         let judgement = match definitions {
-            Definitions::Then => judge(&catalog, &view).as_recorded(event.matched + event.erred),
-            Definitions::Now => judge(&catalog, &view),
+            Definitions::Then => judge_stored(&catalog, &view, *version).as_recorded(event.matched + event.erred),
+            Definitions::Now => judge_stored(&catalog, &view, *version),
         };
         let vars = vars_read(ports, &judgement, event.position)?;
         let judgement = Arc::new(judgement);
+        let newest = catalog.newest(trigger, *version, &payload);
         let (id, trigger, source, time, only) = (*id, trigger.clone(), source.clone(), *time, only.clone());
-        Ok(Self { id, trigger, source, time, payload, only, definitions, catalog, judgement, vars })
+        Ok(Self { id, trigger, source, time, version: *version, stored: payload, newest, only, definitions, catalog, judgement, vars })
     }
 
     /// Judges an event as if it arrived now; it is not stored. Blocking.
@@ -135,12 +142,15 @@ impl Judged {
         let catalog = ports.installed.at(revision).ok_or(Forgotten::Catalog(revision))?;
         let judgement = observed.judgement;
         let vars = vars_read(ports, &judgement, ports.log.head()?.position)?;
+        let newest = catalog.newest(&observed.trigger, observed.version, &observed.payload);
         Ok(Self {
             id: observed.id,
             trigger: observed.trigger,
             source: observed.source,
             time: observed.occurred_at,
-            payload: observed.payload,
+            version: observed.version,
+            stored: observed.payload,
+            newest,
             only: None,
             definitions: Definitions::Now,
             catalog,
@@ -151,9 +161,11 @@ impl Judged {
 
     /// Judges the same event with a changed catalog instead. Blocking.
     pub(super) fn by(self, ports: &Ports, catalog: Arc<Catalog>) -> Result<Self, Problem> {
-        let judgement = Arc::new(judge(&catalog, &self.view()));
+        let stored = EventView { payload: &self.stored, ..self.view() };
+        let judgement = Arc::new(judge_stored(&catalog, &stored, self.version));
+        let newest = catalog.newest(&self.trigger, self.version, &self.stored);
         let vars = vars_read(ports, &judgement, ports.log.head()?.position)?;
-        Ok(Self { catalog, judgement, vars, ..self })
+        Ok(Self { catalog, judgement, newest, vars, ..self })
     }
 
     /// Returns the rules that handle the event, in the order of their refs.
@@ -187,8 +199,7 @@ impl Judged {
     /// decision at the time. All of them share `steps_left`.
     pub(super) fn briefly(&self, rule: &Rule, enforcement: Option<&Enforcement>, steps_left: &mut u64) -> WireVerdict {
         let verdict = self.verdict(rule);
-        // The vars of that time are unknown, so a reason would be made up.
-        let is_told = !matches!(verdict, Some(Verdict::Undecided));
+        let is_told = self.is_told(verdict.as_ref());
         let reason = is_told.then(|| explain_briefly(rule, &self.view(), &self.vars, steps_left)).flatten();
         WireVerdict::new(rule, verdict.as_ref(), reason.as_ref(), enforcement)
     }
@@ -196,7 +207,7 @@ impl Judged {
     /// Returns a short explanation of one rule's decision, and the parts of its condition that decided, as they are written.
     pub(super) fn decided(&self, rule: &Rule, steps_left: &mut u64) -> (WireVerdict, Vec<String>) {
         let verdict = self.verdict(rule);
-        let is_told = !matches!(verdict, Some(Verdict::Undecided));
+        let is_told = self.is_told(verdict.as_ref());
         let reason = is_told.then(|| explain_briefly(rule, &self.view(), &self.vars, steps_left)).flatten();
         let when = reason.as_ref().and_then(|reason| reason.when.as_ref());
         let decisive = when.map(|when| when.decisive().iter().map(|part| part.source.clone()).collect()).unwrap_or_default();
@@ -222,7 +233,7 @@ impl Judged {
         enforcement: Option<&Enforcement>,
     ) -> Result<WireExplained, Problem> {
         let verdict = self.verdict(rule);
-        let is_told = !matches!(verdict, Some(Verdict::Undecided));
+        let is_told = self.is_told(verdict.as_ref());
         let reason = if is_told { explain(rule, &self.view(), &self.vars) } else { Reason::default() };
         let activity = read_row::<RuleActivity>(ports, &rule.id.to_string())?;
         let subject = WireSubject {
@@ -246,13 +257,19 @@ impl Judged {
         judge_rule(rule, &self.view(), &self.vars)
     }
 
+    /// Returns true if the decision can be explained. If the vars of that time are unknown, or the payload has no newest form,
+    /// a reason would be made up.
+    fn is_told(&self, verdict: Option<&Verdict>) -> bool {
+        self.newest.is_ok() && !matches!(verdict, Some(Verdict::Undecided))
+    }
+
     fn view(&self) -> EventView<'_> {
         EventView {
             id: self.id,
             trigger: &self.trigger,
             source: &self.source,
             time: self.time,
-            payload: &self.payload,
+            payload: self.newest.as_ref().unwrap_or(&self.stored),
             only: self.only.as_ref(),
         }
     }

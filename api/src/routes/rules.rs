@@ -82,6 +82,7 @@ pub(super) fn declare_judging(routes: &mut Routes) {
                 (422, "rule_invalid"),
                 (422, "trigger_differs"),
                 (422, "trigger_not_found"),
+                (422, "trigger_version_unknown"),
             ])
             .sees_views(),
     );

@@ -2,6 +2,7 @@
 
 use ensue_derive::wire;
 use ensue_engine::command::{Novelty, SeenEvent};
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::ids::{EventId, Id};
 use ensue_engine::names::{RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::{CatalogRevision, Position};
@@ -19,6 +20,8 @@ pub(crate) struct WireEvent {
     id: EventId,
     position: Position,
     trigger: TriggerRef,
+    /// The version of the trigger that the payload has.
+    version: u32,
     source: String,
     sensor: Option<SensorRef>,
     rule: Option<RuleRef>,
@@ -49,6 +52,7 @@ impl WireEvent {
             id: event.id,
             position: event.position,
             trigger: event.trigger,
+            version: event.version.number(),
             source: event.source,
             sensor: event.sensor,
             rule: event.rule,
@@ -76,7 +80,7 @@ impl WireEvent {
 #[wire(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireGivenEvent {
-    pub(crate) trigger: TriggerRef,
+    pub(crate) trigger: VersionedTrigger,
     pub(crate) payload: Box<RawValue>,
     #[serde(default)]
     pub(crate) dedupe: Option<String>,

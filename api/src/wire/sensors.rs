@@ -2,7 +2,8 @@
 
 use ensue_derive::wire;
 use ensue_engine::catalog::{Sensor, Source, Verify};
-use ensue_engine::names::{KeyRef, PackName, SensorRef, TriggerRef};
+use ensue_engine::events::version::VersionedTrigger;
+use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::time::Timestamp;
 use ensue_views::Schedule;
 use schemars::JsonSchema;
@@ -60,7 +61,7 @@ enum WireSource {
 /// An event that a sensor may create.
 #[wire(Serialize)]
 struct WireEmit {
-    trigger: TriggerRef,
+    trigger: VersionedTrigger,
     when: Option<String>,
     dedupe: Option<String>,
 }
@@ -78,7 +79,7 @@ impl WireSensor {
             Source::File(_) => (WireSource::File, None),
         };
         let emits = sensor.emits.iter().map(|emit| WireEmit {
-            trigger: emit.trigger.clone(),
+            trigger: VersionedTrigger { name: emit.trigger.clone(), version: emit.version },
             when: emit.when.as_ref().map(|when| when.source().to_owned()),
             dedupe: emit.dedupe.expression().map(|dedupe| dedupe.source().to_owned()),
         });

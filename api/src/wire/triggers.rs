@@ -12,7 +12,10 @@ pub(crate) struct WireTrigger {
     r#ref: TriggerRef,
     pack: PackName,
     description: String,
+    /// The schema of a payload of the newest version.
     payload: Value,
+    /// The newest version of the payload.
+    version: u32,
     index: Vec<String>,
     rules: Vec<RuleRef>,
 }
@@ -25,6 +28,7 @@ impl WireTrigger {
             pack: trigger.name.pack(),
             description: trigger.description.clone(),
             payload: trigger.payload.to_json(),
+            version: trigger.version.number(),
             index: trigger.index.clone(),
             rules,
         }

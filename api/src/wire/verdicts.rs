@@ -2,6 +2,7 @@
 
 use ensue_derive::wire;
 use ensue_engine::catalog::{Mode, Rule};
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::ids::{EnforcementId, EventId, ExecutionId, RuleId};
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_engine::record::CatalogRevision;
@@ -284,7 +285,7 @@ enum WireAsked {
 #[wire(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WireImagined {
-    pub(crate) trigger: TriggerRef,
+    pub(crate) trigger: VersionedTrigger,
     pub(crate) payload: Box<RawValue>,
     #[serde(default)]
     pub(crate) source: Option<String>,

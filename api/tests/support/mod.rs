@@ -140,6 +140,13 @@ impl TestApi {
         Self::within(Limits::default())
     }
 
+    /// Creates a node whose pack has other contents of a file.
+    pub(crate) fn with_file(path: &str, text: &str) -> Self {
+        let node = Arc::new(TestNode::with_file(path, text));
+        let front = Self::front(&node, Limits::default(), Queues::with(|_| 1_000_000_000));
+        Self { node, front }
+    }
+
     pub(crate) fn within(limits: Limits) -> Self {
         Self::with(limits, Queues::with(|_| 1_000_000_000))
     }

@@ -15,14 +15,17 @@ use ensue_api::{Ends, RecentChanges};
 use ensue_engine::access::keys::state::KeyVersions;
 use ensue_engine::access::quota::{Tier, Tiers};
 use ensue_engine::batch::{Beside, Offered, Sequencing};
-use ensue_engine::catalog::{Catalog, Catalogs, Extra};
-use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, NewToken, ObservedEvent, Refusal, Seen, SeenKeys, Settings};
+use ensue_engine::catalog::{Catalog, Catalogs, NotAccepted};
+use ensue_engine::command::{
+    Ask, Bodies, Command, DedupeKey, Moment, NewToken, ObservedEvent, PackChange, Refusal, Seen, SeenKeys, Settings,
+};
 use ensue_engine::engine::Engine;
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::health::state::Owed;
 use ensue_engine::ids::{AttemptId, EventId, Id, IdentityId, LinkId, LogId, SessionId, TokenId};
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_engine::ports::{Committed, OutputState, OutputStream, Secret, SubmitError};
-use ensue_engine::record::{Actor, Body, BodyHandle, CatalogRevision, Epoch, Head, Position, Record};
+use ensue_engine::record::{Actor, BodyHandle, CatalogRevision, Epoch, Head, Position, Record};
 use ensue_engine::rules::judge::{EventView, judge};
 use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
@@ -137,7 +140,15 @@ fn settings() -> Settings {
 
 impl TestNode {
     pub(crate) fn new() -> Self {
-        let (catalog, changes) = packs::catalog();
+        Self::installed(packs::catalog())
+    }
+
+    /// Creates a node whose pack has other contents of a file.
+    pub(crate) fn with_file(path: &str, text: &str) -> Self {
+        Self::installed((packs::catalog_with(path, text), packs::catalog().1))
+    }
+
+    fn installed((catalog, changes): (Catalog, Vec<PackChange>)) -> Self {
         let views = MemoryViews::new();
         let log = LogId(Id::root(NOON, 1));
         let core = Core {
@@ -312,22 +323,25 @@ impl TestNode {
     }
 
     fn judged(&self, given: GivenEvent, sensor: Option<SensorRef>) -> Result<ObservedEvent, Declined> {
-        let trigger = self.catalog.triggers().get(&given.trigger).ok_or_else(|| Refusal::NoTrigger(given.trigger.clone()))?;
+        let VersionedTrigger { name, version } = given.trigger.clone();
+        let trigger = self.catalog.triggers().get(&name).ok_or_else(|| Refusal::NoTrigger(name.clone()))?;
         let payload = Document::parse(given.payload.clone()).unwrap();
-        let misfits = trigger.payload.misfits(payload.root(), Extra::Allowed);
-        if !misfits.is_empty() {
-            let told = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            return Err(Declined::from(Refusal::PayloadMisfit { trigger: given.trigger, misfits: told }).with_misfits(misfits));
-        }
+        let accepted = trigger.accept(version, &payload).map_err(|why| match why {
+            NotAccepted::NoNewest(why) => Declined::from(why),
+            NotAccepted::Misfits(misfits) => {
+                let told = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+                Declined::from(Refusal::PayloadMisfit { trigger: name.clone(), misfits: told }).with_misfits(misfits)
+            }
+        })?;
         let mut core = self.core();
         core.ticks += 1;
         let time = NOON.plus_millis(core.ticks);
         let id = EventId(Id::root(time, u128::from(core.ticks) << 40));
-        let GivenEvent { trigger, source, dedupe, trace, rule, .. } = given;
+        let GivenEvent { source, dedupe, trace, rule, .. } = given;
         let occurred_at = given.occurred_at.unwrap_or(time);
-        let view = EventView { id, trigger: &trigger, source: &source, time: occurred_at, payload: &payload, only: rule.as_ref() };
-        let event = ObservedEvent::judged(&view, judge(&self.catalog, &view));
-        Ok(ObservedEvent { sensor, trace, dedupe, body: Body::json(given.payload), ..event })
+        let view = EventView { id, trigger: &name, source: &source, time: occurred_at, payload: &accepted.newest, only: rule.as_ref() };
+        let event = ObservedEvent::judged(&view, judge(&self.catalog, &view)).came_as(accepted.version, &payload);
+        Ok(ObservedEvent { sensor, trace, dedupe, ..event })
     }
 }
 

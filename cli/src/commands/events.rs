@@ -62,7 +62,7 @@ Examples:
   ensue events send my_automation.hello --data hello.json
   ensue events send my_automation.hello --data hello.json --dedupe order-4711")]
     Send {
-        /// The trigger.
+        /// The trigger, perhaps with a version of the payload: `shop.ordered@1`. Without one, the payload is of the newest.
         #[arg(value_name = "TRIGGER")]
         trigger: String,
         /// The payload: JSON such as `{"name": "Ana"}`, or a file with JSON. `-` reads standard input.
@@ -131,9 +131,11 @@ impl Events {
 }
 
 fn shown(event: &Value) -> String {
+    let version = if event["version"] == 1 { String::new() } else { text(event, "version") };
     let mut shown = pairs(&[
         ("id", text(event, "id")),
         ("trigger", text(event, "trigger")),
+        ("version", version),
         ("source", text(event, "source")),
         ("sensor", text(event, "sensor")),
         ("time", text(event, "time")),

@@ -9,9 +9,10 @@ use ensue_expression::{Expression, Node, Template};
 use serde_json::{Map, Value};
 
 use crate::catalog::{Concurrency, ConnectionKind, HttpRequest, MailMessage, Misfit, Retry, Schema, UsedConnection, Workflow};
+use crate::events::version::VersionedTrigger;
 use crate::executions::facts::Pace;
 use crate::inquiries::question::Question;
-use crate::names::{ActionRef, LabelName, Names, TriggerRef, WorkerQueueName};
+use crate::names::{ActionRef, LabelName, Names, WorkerQueueName};
 use crate::record::Digest;
 use crate::text::cut;
 use crate::time::millis;
@@ -133,8 +134,8 @@ pub enum Run {
     Mail(Box<MailMessage>),
     /// Records an event.
     Emit {
-        /// The trigger of the event.
-        trigger: TriggerRef,
+        /// The trigger of the event, and the version of its payload.
+        trigger: VersionedTrigger,
         /// Its payload.
         payload: Template,
         /// The key under which the event is accepted once.

@@ -7,8 +7,10 @@ use crate::catalog::Action;
 use crate::catalog::Rule;
 use crate::catalog::Schema;
 use crate::catalog::Sensor;
+use crate::events::version::TriggerVersion;
 use crate::names::{ActionRef, ConnectionName, KeyRef, PackName, RuleRef, SensorRef, TriggerRef};
 use crate::record::Digest;
+use ensue_expression::Template;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -58,8 +60,12 @@ pub struct Trigger {
     pub name: TriggerRef,
     /// Its meaning.
     pub description: String,
-    /// The schema of a payload; extra fields are allowed.
+    /// The schema of a payload of the newest version; extra fields are allowed.
     pub payload: Schema,
+    /// The newest version of the payload.
+    pub version: TriggerVersion,
+    /// What turns a payload of each older version into one of the next; the first item is for version 1.
+    pub upcasts: Vec<Template>,
     /// The payload fields by which events can be filtered.
     pub index: Vec<String>,
 }

@@ -18,6 +18,7 @@ pub use reading::{Decode, OnPoison, POISON_MAX, PoisonLimit, Reading};
 
 use super::verify::Verify;
 use super::webhook::Webhook;
+use crate::events::version::TriggerVersion;
 use crate::names::{SensorRef, TriggerRef};
 use crate::record::Digest;
 use crate::schedule::plan::Plan;
@@ -165,4 +166,6 @@ pub struct Emit {
     pub dedupe: EmitKey,
     /// Its payload; `None` means the body of the delivery, byte for byte.
     pub payload: Option<Template>,
+    /// The version that its payload has; `None` if it is the newest.
+    pub version: Option<TriggerVersion>,
 }

@@ -11,6 +11,7 @@ use crate::catalog::Action;
 use crate::command::Dedupe;
 use crate::command::SignedBody;
 use crate::events::facts::DeliveredWith;
+use crate::events::version::TriggerVersion;
 use crate::executions::facts::{Failure, GivenEvent};
 use crate::executions::labels::Labels;
 use crate::executions::scope::ExecutionScope;
@@ -35,6 +36,8 @@ pub struct ObservedEvent {
     pub id: EventId,
     /// Its trigger.
     pub trigger: TriggerRef,
+    /// The version of the trigger that its payload has.
+    pub version: TriggerVersion,
     /// The source that observed it.
     pub source: String,
     /// The sensor it came through.
@@ -45,7 +48,7 @@ pub struct ObservedEvent {
     pub occurred_at: Timestamp,
     /// Its own W3C trace; without one it belongs to the trace of its command.
     pub trace: Option<String>,
-    /// The payload, for storage.
+    /// The payload as it came, for storage.
     pub body: Body,
     /// The same payload, for reading.
     pub payload: Document,
@@ -58,11 +61,12 @@ pub struct ObservedEvent {
 }
 
 impl ObservedEvent {
-    /// Creates one that rules have already judged. It has no sensor and no key.
+    /// Creates one that rules have already judged, whose payload came in the first version. It has no sensor and no key.
     pub fn judged(view: &EventView<'_>, judgement: Judgement) -> Self {
         Self {
             id: view.id,
             trigger: view.trigger.clone(),
+            version: TriggerVersion::FIRST,
             source: view.source.to_owned(),
             sensor: None,
             rule: view.only.cloned(),
@@ -74,6 +78,12 @@ impl ObservedEvent {
             signed: None,
             judgement: Arc::new(judgement),
         }
+    }
+
+    /// Returns the event with the payload as it came, of this version. The rules judged it in the newest one.
+    #[must_use]
+    pub fn came_as(self, version: TriggerVersion, payload: &Document) -> Self {
+        Self { version, body: Body::json(payload.bytes().clone()), payload: payload.clone(), ..self }
     }
 }
 

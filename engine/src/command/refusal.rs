@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::access::quota::QuotaExceeded;
+use crate::catalog::NoNewest;
 use crate::dead_letters::state::{OPEN_DEAD_LETTERS_MAX, SENSOR_DEAD_LETTERS_MAX};
 use crate::explain::Explain;
 use crate::ids::{AttemptId, ExecutionId, GrantId, Id, IdentityId, InquiryId, SensorId};
@@ -29,6 +30,10 @@ pub enum Refusal {
         /// The errors.
         misfits: String,
     },
+    /// The payload has no newest form.
+    #[error(transparent)]
+    #[explain(transparent)]
+    NoNewest(#[from] NoNewest),
     /// Another event was accepted under the same key.
     #[error("the dedupe key was already used {} for another event; a key identifies a single event", place(*position))]
     #[explain(slug = "dedupe-key-reused", hint = "give this event its own key, or send the first event again unchanged")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use crate::catalog::{Extra, Mode};
+use crate::catalog::{Mode, NotAccepted};
 use crate::command::{
     Answer, Conflict, Context, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, RefusedDelivery, Seen,
 };
@@ -147,6 +147,7 @@ pub(crate) fn drafted(state: &State, event: &ObservedEvent, judgement: &Judgemen
     again.truncate(AGAIN_MAX);
     let fact = EventReceived {
         trigger: event.trigger.clone(),
+        version: event.version,
         source: event.source.clone(),
         sensor: event.sensor.clone(),
         rule: event.rule.clone(),
@@ -178,17 +179,19 @@ fn judgement_now(state: &State, event: &ObservedEvent, with: &Context<'_>) -> Re
     }
     let catalog = with.catalogs.at(now).ok_or(Refusal::NoCatalog(now))?;
     let trigger = catalog.triggers().get(&event.trigger).ok_or_else(|| Refusal::NoTrigger(event.trigger.clone()))?;
-    let misfits = trigger.payload.misfits(event.payload.root(), Extra::Allowed);
-    if !misfits.is_empty() {
-        let misfits = misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        return Err(Refusal::PayloadMisfit { trigger: event.trigger.clone(), misfits });
-    }
+    let accepted = match trigger.accept(Some(event.version), &event.payload) {
+        Ok(accepted) => accepted,
+        Err(NotAccepted::NoNewest(why)) => return Err(why.into()),
+        Err(misfits @ NotAccepted::Misfits(_)) => {
+            return Err(Refusal::PayloadMisfit { trigger: event.trigger.clone(), misfits: misfits.to_string() });
+        }
+    };
     let view = EventView {
         id: event.id,
         trigger: &event.trigger,
         source: &event.source,
         time: event.occurred_at,
-        payload: &event.payload,
+        payload: &accepted.newest,
         only: event.rule.as_ref(),
     };
     Ok(Arc::new(judge(&catalog, &view)))

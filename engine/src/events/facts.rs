@@ -4,6 +4,7 @@ use ensue_derive::sparse;
 use serde::{Deserialize, Serialize};
 
 use crate::events::internal::{InternalTrigger, InternalTriggers};
+use crate::events::version::TriggerVersion;
 use crate::names::{RuleRef, SensorRef, TriggerRef};
 use crate::record::{CatalogRevision, Digest, Position};
 use crate::sparse::is_default;
@@ -18,6 +19,9 @@ pub const AGAIN_MAX: usize = 1_000;
 pub struct EventReceived {
     /// Its trigger.
     pub trigger: TriggerRef,
+    /// The version of the trigger that its payload has.
+    #[serde(default, skip_serializing_if = "TriggerVersion::is_first")]
+    pub version: TriggerVersion,
     /// Its source: a sensor's ref, `api`, an execution, or the source of a CloudEvent.
     pub source: String,
     /// The sensor it came through.

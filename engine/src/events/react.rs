@@ -9,7 +9,7 @@ use crate::events::facts::EventReceived;
 use crate::ids::EventId;
 use crate::reaction::{Consequence, Reaction};
 use crate::record::Record;
-use crate::rules::judge::{EventView, Judgement, judge};
+use crate::rules::judge::{EventView, Judgement, judge_stored};
 use crate::rules::react as rules;
 use crate::state::State;
 use crate::workflows::waits;
@@ -57,5 +57,5 @@ fn judged_again(record: &Record, fact: &EventReceived, with: &Context<'_>) -> Re
         payload: &payload,
         only: fact.rule.as_ref(),
     };
-    Ok(Arc::new(judge(&catalog, &view).as_recorded(fact.matched + fact.erred)))
+    Ok(Arc::new(judge_stored(&catalog, &view, fact.version).as_recorded(fact.matched + fact.erred)))
 }

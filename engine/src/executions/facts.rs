@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::access::principal::Principal;
 use crate::catalog::OnLost;
 use crate::events::internal::InternalTriggers;
+use crate::events::version::TriggerVersion;
 use crate::executions::artifacts::{ArtifactName, MediaType};
 use crate::executions::labels::Labels;
 use crate::executions::scope::ExecutionScope;
@@ -135,6 +136,9 @@ impl ExecutionRequested {
 pub struct GivenEvent {
     /// Its trigger.
     pub trigger: TriggerRef,
+    /// The version of the trigger that its payload has.
+    #[serde(default, skip_serializing_if = "TriggerVersion::is_first")]
+    pub version: TriggerVersion,
     /// The source that observed it.
     pub source: String,
     /// When it happened.

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Scope, Value};
 
 use crate::catalog::{Action, Catalog, Extra, Flow, Misfit, Rule, Schema};
+use crate::events::version::TriggerVersion;
 use crate::executions::facts::Pace;
 use crate::executions::labels::Labels;
 use crate::locks::facts::Claim;
@@ -155,6 +156,21 @@ pub fn judge(catalog: &Catalog, event: &EventView<'_>) -> Judgement {
         }
     }
     judgement
+}
+
+/// Judges an event whose payload, in the view, is still of the version that it came in. If it cannot be brought to the newest
+/// one, every rule that would judge the event errs.
+pub fn judge_stored(catalog: &Catalog, event: &EventView<'_>, version: TriggerVersion) -> Judgement {
+    let why = match catalog.newest(event.trigger, version, event.payload) {
+        Ok(newest) => return judge(catalog, &EventView { payload: &newest, ..*event }),
+        Err(why) => cut(why.to_string(), ERROR_BYTES_MAX),
+    };
+    let rules = match event.only {
+        Some(rule) => catalog.rules().get(rule).map_or(&[][..], std::slice::from_ref),
+        None => catalog.index().of_trigger(event.trigger),
+    };
+    let erred = |rule: &Arc<Rule>| RuleVerdict { rule: rule.clone(), verdict: Verdict::Erred { message: why.clone() } };
+    Judgement { verdicts: rules.iter().map(erred).collect(), ..Judgement::of_no_rule(catalog.revision()) }
 }
 
 /// Returns the verdict of older releases for a rule that was not done within the steps left over. How many

@@ -108,6 +108,10 @@ fn decided(
         Ok(both) => both,
         Err(otherwise) => return otherwise,
     };
+    let payload = match catalog.map_or(Ok(payload.clone()), |catalog| catalog.newest(&fact.trigger, fact.version, &payload)) {
+        Ok(newest) => newest,
+        Err(why) => return Ok((Some(Verdict::Erred { message: why.to_string() }), 0)),
+    };
     let view = EventView {
         id: EventId(record.id),
         trigger: &fact.trigger,
@@ -133,6 +137,7 @@ impl EventReaction<'_> {
     pub(crate) fn given_event(&self) -> Option<GivenEvent> {
         Some(GivenEvent {
             trigger: self.fact.trigger.clone(),
+            version: self.fact.version,
             source: self.fact.source.clone(),
             occurred_at: self.fact.occurred_at,
             payload: self.record.body_handle()?,

@@ -3,11 +3,12 @@
 use ensue_expression::{Budget, Document, Scope, Value};
 use serde_json::{Value as Json, json};
 
-use crate::catalog::{Catalog, Emit, Extra, Sensor};
+use crate::catalog::{Accepted, Catalog, Emit, Sensor};
 use crate::command::ObservedEvent;
 use crate::events::decide::{Source, drafted};
 use crate::events::facts::DeliveryRefused;
 use crate::events::internal::InternalTriggers;
+use crate::events::version::TriggerVersion;
 use crate::executions::rights;
 use crate::ids::{EventId, Id, Role};
 use crate::names::{RuleRef, SensorRef, TriggerRef};
@@ -73,7 +74,8 @@ impl Making<'_> {
     fn of_rule(&self, rule: &RuleRef) -> Result<Vec<Draft>, String> {
         let trigger: TriggerRef = SCHEDULE_TRIGGER.parse().map_err(|why| format!("{why}"))?;
         let payload = Document::from_value(&self.occasion());
-        Ok(vec![self.event(0, (&trigger, &payload), rule.as_str(), None, Some(rule))])
+        let accepted = Accepted { version: TriggerVersion::FIRST, newest: payload.clone() };
+        Ok(vec![self.event(0, (&trigger, &payload, &accepted), rule.as_str(), None, Some(rule))])
     }
 
     /// Returns all events of the sensor, or an error and none of them.
@@ -86,16 +88,16 @@ impl Making<'_> {
         let mut steps_left = STEPS_MAX;
         let mut drafts = Vec::new();
         for (index, emit) in (0..).zip(&sensor.emits) {
-            let Some(payload) = self.payload(emit, &scope, &mut steps_left)? else { continue };
+            let Some((payload, accepted)) = self.payload(emit, &scope, &mut steps_left)? else { continue };
             rights::sensor_may_emit(self.state, &sensor.name, &emit.trigger)
                 .map_err(|why| NoEvent { trigger: emit.trigger.clone(), why })?;
-            drafts.push(self.event(index, (&emit.trigger, &payload), sensor.name.as_str(), Some(sensor.name.clone()), None));
+            drafts.push(self.event(index, (&emit.trigger, &payload, &accepted), sensor.name.as_str(), Some(sensor.name.clone()), None));
         }
         Ok(drafts)
     }
 
-    /// Returns the validated payload of one event, or `None` if its condition is false.
-    fn payload(&self, emit: &Emit, scope: &Scope<'_>, steps_left: &mut u64) -> Result<Option<Document>, NoEvent> {
+    /// Returns the validated payload of one event as it is stored and as rules see it, or `None` if its condition is false.
+    fn payload(&self, emit: &Emit, scope: &Scope<'_>, steps_left: &mut u64) -> Result<Option<(Document, Accepted)>, NoEvent> {
         let no_event = |why: String| NoEvent { trigger: emit.trigger.clone(), why };
         let mut budget = Budget::steps(*steps_left);
         if let Some(when) = &emit.when
@@ -110,24 +112,22 @@ impl Making<'_> {
         };
         *steps_left = steps_left.saturating_sub(budget.spent());
         let trigger = self.catalog.triggers().get(&emit.trigger).ok_or_else(|| no_event("there is no such trigger".to_owned()))?;
-        let misfits = trigger.payload.misfits(document.root(), Extra::Allowed);
-        if misfits.is_empty() {
-            return Ok(Some(document));
-        }
-        Err(no_event(misfits.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+        let accepted = trigger.accept(emit.version, &document).map_err(|why| no_event(why.to_string()))?;
+        Ok(Some((document, accepted)))
     }
 
     fn event(
         &self,
         index: u32,
-        (trigger, payload): (&TriggerRef, &Document),
+        (trigger, payload, accepted): (&TriggerRef, &Document, &Accepted),
         source: &str,
         sensor: Option<SensorRef>,
         only: Option<&RuleRef>,
     ) -> Draft {
         let id = EventId(Id::derived(self.state.log(), self.record.id, Role::Emit(index)));
-        let view = EventView { id, trigger, source, time: self.record.time, payload, only };
-        let event = ObservedEvent { sensor, ..ObservedEvent::judged(&view, judge(self.catalog, &view)) };
+        let view = EventView { id, trigger, source, time: self.record.time, payload: &accepted.newest, only };
+        let event = ObservedEvent::judged(&view, judge(self.catalog, &view)).came_as(accepted.version, payload);
+        let event = ObservedEvent { sensor, ..event };
         let cause = Some(self.record.cause.from_parent(self.record.id));
         let from = Source { actor: &Actor::Engine, cause, trace: None, internal_above: InternalTriggers::new() };
         drafted(self.state, &event, &event.judgement, &from)

@@ -44,6 +44,15 @@ pub struct Wait {
     pub has_erred: bool,
 }
 
+/// The form in which waiting steps read a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// All of them read it as it came, so that its fields find the steps.
+    AsItCame,
+    /// Each reads it in the newest version of its own catalog, so that each must be tried.
+    DependsOnReader,
+}
+
 impl WaitKey {
     /// Creates a key from the values that fields must have; `None` if there are none.
     pub(crate) fn of(tests: BTreeMap<Vec<String>, Literal>) -> Option<Self> {
@@ -82,9 +91,16 @@ impl Waits {
     }
 
     /// Returns the steps that may wait for the event of this record.
-    pub fn candidates(&self, trigger: &TriggerRef, payload: &Document, at: Position) -> Vec<(ExecutionId, StepName)> {
+    pub fn candidates(&self, trigger: &TriggerRef, (payload, form): (&Document, Form), at: Position) -> Vec<(ExecutionId, StepName)> {
         let mut found: Vec<(ExecutionId, StepName)> = self.others_of(trigger).collect();
-        for paths in self.paths_of(trigger) {
+        if form == Form::DependsOnReader {
+            // No wait has a key without fields, so it sorts before all others.
+            let none = WaitKey { paths: Vec::new(), values: digest_of(std::iter::empty()) };
+            let first = (trigger.clone(), none, ExecutionId(Id::MIN), StepName::MIN);
+            let keyed = self.keyed.range(first..).map(|(row, ())| row).take_while(|(of, ..)| of == trigger);
+            found.extend(keyed.map(|(_, _, workflow, step)| (*workflow, step.clone())));
+        }
+        for paths in self.paths_of(trigger).filter(|_| form == Form::AsItCame) {
             let value = |path: &Vec<String>| match Reach::walk(Value::from(payload.root()), path, PAYLOAD_NAMES) {
                 Reach::Found(value) => Literal::of(&value),
                 Reach::Astray(_) => None,

@@ -17,6 +17,7 @@ use crate::vars::reads::{VARS, VarReads};
 use crate::vars::seen::{NotSeen, SeenVars};
 use crate::workflows::run::StepError;
 use crate::workflows::state::{ItemState, StepState, StepStatus};
+use crate::workflows::waits::unreadable;
 
 /// The inputs available to the expressions that are about to be evaluated.
 pub(super) struct ExpressionInputs<'a> {
@@ -237,6 +238,7 @@ impl<'a> ExpressionInputs<'a> {
             let cancel = match (step.is_some_and(|step| step.cancel_when.is_some()), seen.cancelled_by.as_deref()) {
                 (_, Some((event, given))) => {
                     let payload = if *of_step == OfStep::Results { bodies.document(Some(given.payload)) } else { None };
+                    let payload = payload.map(|payload| as_read(given, &payload, execution, with)).transpose()?;
                     Cancel::By(Box::new(CancelledBy { id: event.to_string(), time: given.occurred_at.to_string(), given, payload }))
                 }
                 (true, None) => Cancel::NotYet,
@@ -253,6 +255,10 @@ impl<'a> ExpressionInputs<'a> {
             }
         };
         if bodies.missing.is_empty() {
+            let given = match (&execution.of_rule, given) {
+                (Some(of), Some(payload)) => Some(as_read(&of.given, &payload, execution, with)?),
+                (_, given) => given,
+            };
             let (id, at) = match &execution.of_rule {
                 Some(of) => (of.event.to_string(), of.given.occurred_at),
                 None => (id.to_string(), execution.began_at.unwrap_or_default()),
@@ -273,6 +279,14 @@ impl<'a> ExpressionInputs<'a> {
             .with(SUCCEEDED, Value::from(self.ends.succeeded))
             .with(FAILED, Value::from(self.ends.failed))
             .with(ALWAYS, Value::from(true))
+    }
+}
+
+/// Returns the payload of an event in the form in which the steps of an execution read it.
+fn as_read(given: &GivenEvent, payload: &Document, execution: &Execution, with: &Context<'_>) -> Result<Document, Failure> {
+    match with.catalogs.at(execution.catalog) {
+        Some(catalog) => catalog.as_read(&given.trigger, given.version, payload).map_err(|why| unreadable(&why)),
+        None => Ok(payload.clone()),
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use ensue_expression::{Budget, Check, Demand, Document, EVALUATION_STEPS_MAX, Known, Literal, Test};
 use serde_json::Value as Json;
 
-use crate::catalog::{OnExpire, Step, Watch};
+use crate::catalog::{NoNewest, OnExpire, Step, Watch};
 use crate::command::Context;
 use crate::events::facts::EventReceived;
 use crate::executions::facts::{ExecutionCancelled, ExecutionSucceeded, Failure, FailureKind, GivenEvent, Pace};
@@ -22,7 +22,7 @@ use crate::state::State;
 use crate::text::cut;
 use crate::time::duration_text;
 use crate::vars::reads::VARS;
-use crate::workflows::awaited::PAYLOAD_NAMES;
+use crate::workflows::awaited::{Form, PAYLOAD_NAMES};
 use crate::workflows::facts::{PartOf, Purpose, WaitErred, WaitKey, WaitMatched, WaitOpened};
 use crate::workflows::inputs::Ends;
 use crate::workflows::run::StepError;
@@ -42,12 +42,16 @@ pub(crate) fn of_event(state: &State, record: &Record, fact: &EventReceived, wit
     }
     let body = record.body_handle()?;
     let Some(payload) = with.bodies.document(&body) else { return Some(Reaction::Needs(vec![body])) };
-    let given = GivenEvent { trigger: fact.trigger.clone(), source: fact.source.clone(), occurred_at: fact.occurred_at, payload: body };
+    let (trigger, source) = (fact.trigger.clone(), fact.source.clone());
+    let given = GivenEvent { trigger, version: fact.version, source, occurred_at: fact.occurred_at, payload: body };
+    let catalog = with.catalogs.at(fact.catalog);
+    let newest = catalog.as_ref().and_then(|catalog| catalog.triggers().get(&fact.trigger)).map(|trigger| trigger.version);
+    let form = if newest.is_some_and(|newest| fact.version < newest) { Form::DependsOnReader } else { Form::AsItCame };
     let event = Coming { id: EventId(record.id), given, payload };
     // An event that a step waits for ends it, even if it would cancel it as well.
     for purpose in [Purpose::Awaited, Purpose::Cancels] {
         let mut drafts = Vec::new();
-        for (workflow, step) in state.workflows().waits_for(purpose).candidates(&fact.trigger, &event.payload, record.position) {
+        for (workflow, step) in state.workflows().waits_for(purpose).candidates(&fact.trigger, (&event.payload, form), record.position) {
             match event.for_step(state, record, (workflow, &step, purpose), with) {
                 Ok(draft) => drafts.extend(draft),
                 Err(reaction) => return Some(reaction),
@@ -171,8 +175,9 @@ impl WorkflowRun<'_> {
         let Some(when) = watch.when else { return Ok(true) };
         let mut budget = Budget::steps(EVALUATION_STEPS_MAX);
         let inputs = self.inputs(Ends { succeeded: true, failed: false }, &when.reads())?;
-        let GivenEvent { trigger, source, occurred_at, .. } = &event.given;
-        let view = EventView { id: event.id, trigger, source, time: *occurred_at, payload: &event.payload, only: None };
+        let GivenEvent { trigger, version, source, occurred_at, .. } = &event.given;
+        let payload = &self.catalog.as_read(trigger, *version, &event.payload).map_err(|why| unreadable(&why))?;
+        let view = EventView { id: event.id, trigger, source, time: *occurred_at, payload, only: None };
         let texts = EventTexts::of(&view);
         let scope = self.scope(&inputs, &[when], &mut budget)?.with("event", event_value(&view, &texts));
         Ok(when.holds(&scope, &mut budget)?)
@@ -232,7 +237,11 @@ pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId,
     let (fact, body): (Fact, _) = match awaited(state, execution) {
         Some((event, given)) => {
             let Some(payload) = with.bodies.document(&given.payload) else { return Reaction::Needs(vec![given.payload]) };
-            (ExecutionSucceeded { part_of }.into(), Some(result(*event, given, &payload)))
+            let catalog = with.catalogs.at(execution.catalog);
+            match catalog.map_or(Ok(payload.clone()), |catalog| catalog.as_read(&given.trigger, given.version, &payload)) {
+                Ok(payload) => (ExecutionSucceeded { part_of }.into(), Some(result(*event, given, &payload))),
+                Err(why) => (execution.failed(unreadable(&why)), None),
+            }
         }
         None if may_expire(state, record, part_of.as_ref(), with) => {
             (ExecutionSucceeded { part_of }.into(), Some(Body::json(r#"{"event":null}"#)))
@@ -246,6 +255,11 @@ pub(crate) fn end(state: &State, record: &Record, (id, execution): (ExecutionId,
     let cause = Some(execution.cause(record.id));
     let stream = StreamId::Execution(id);
     Reaction::last(vec![Draft { stream, begins: None, actor: Actor::Engine, cause, trace: None, fact, body }])
+}
+
+/// Returns the failure of a step that reads an event whose payload cannot be upcast.
+pub(super) fn unreadable(why: &NoNewest) -> Failure {
+    Failure::new(FailureKind::Expression, why.to_string())
 }
 
 /// Returns true if a step succeeds without its event, as its author specified. A step that cannot be read fails.

@@ -9,6 +9,7 @@ use ensue_engine::catalog::{
     OnPoison, PoisonLimit, Presence, ProcessCommand, ProcessSource, Reading, Restart, Rule, Run, RunAs, Schema, Sensor, Source, Stage,
     Trigger, Type,
 };
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::WorkerQueueName;
 use ensue_engine::record::{CatalogRevision, Digest};
@@ -108,8 +109,23 @@ impl Pieces {
     }
 
     pub(crate) fn trigger_taking(mut self, name: &str, payload: Schema) -> Self {
-        let trigger = Trigger { name: name.parse().unwrap(), description: String::new(), payload, index: Vec::new() };
+        let trigger = Trigger {
+            name: name.parse().unwrap(),
+            description: String::new(),
+            payload,
+            version: TriggerVersion::FIRST,
+            upcasts: Vec::new(),
+            index: Vec::new(),
+        };
         self.triggers.insert(name.to_owned(), trigger);
+        self
+    }
+
+    /// Gives a trigger one more version, with what turns a payload of the version before into one of it.
+    pub(crate) fn next_version(mut self, name: &str, upcast: &Value) -> Self {
+        let trigger = self.triggers.get_mut(name).unwrap();
+        trigger.version = TriggerVersion::new(trigger.version.number() + 1).unwrap();
+        trigger.upcasts.push(template(upcast));
         self
     }
 
@@ -162,7 +178,7 @@ impl Pieces {
             name: name.parse().unwrap(),
             description: String::new(),
             source: Source::Timer { schedule: Arc::new(plan) },
-            emits: vec![Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: EmitKey::Natural, payload }],
+            emits: vec![Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: EmitKey::Natural, payload, version: None }],
             config: Arc::new(json!({})),
         };
         self.sensors.insert(name.to_owned(), sensor);
@@ -185,7 +201,7 @@ impl Pieces {
             name: name.parse().unwrap(),
             description: String::new(),
             source: Source::Process(Arc::new(process)),
-            emits: vec![Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: EmitKey::Natural, payload: None }],
+            emits: vec![Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: EmitKey::Natural, payload: None, version: None }],
             config: Arc::new(json!({})),
         };
         self.sensors.insert(name.to_owned(), sensor);
@@ -275,5 +291,5 @@ pub(crate) fn template(value: &Value) -> Template {
 }
 
 fn roots() -> Roots {
-    Roots::new(["event", "events", "params", "config", "rule", "local", "vars"])
+    Roots::new(["event", "events", "payload", "params", "config", "rule", "local", "vars"])
 }

@@ -9,6 +9,7 @@ use ensue_engine::command::{
     Answer, Ask, Command, Conflict, Dedupe, DedupeKey, Message, ObservedEvent, PackChange, ReceivedEvent, Report, ReportOutcome,
     RequestExecution, Rerun, Said, SaidArtifact, SeenVar, VarChange,
 };
+use ensue_engine::events::version::{TriggerVersion, VersionedTrigger};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::executions::history::History;
 use ensue_engine::executions::labels::Labels;
@@ -100,12 +101,15 @@ impl Site {
         self.observed(id, trigger, payload)
     }
 
-    /// An event with this id.
+    /// An event with this id. The trigger may name a version of the payload.
     pub(crate) fn observed(&self, id: EventId, trigger: &str, payload: &Value) -> ObservedEvent {
-        let trigger = trigger.parse().unwrap();
+        let named: VersionedTrigger = trigger.parse().unwrap();
         let payload = Document::from_value(payload);
-        let view = EventView { id, trigger: &trigger, source: "api", time: self.now(), payload: &payload, only: None };
-        ObservedEvent::judged(&view, judge(&self.catalog, &view))
+        let newest = self.catalog.triggers().get(&named.name).map_or(TriggerVersion::FIRST, |trigger| trigger.version);
+        let version = named.version.unwrap_or(newest);
+        let newest = self.catalog.newest(&named.name, version, &payload).unwrap();
+        let view = EventView { id, trigger: &named.name, source: "api", time: self.now(), payload: &newest, only: None };
+        ObservedEvent::judged(&view, judge(&self.catalog, &view)).came_as(version, &payload)
     }
 
     /// Sends one event.

@@ -3,8 +3,8 @@
 //! This module looks at nothing but the line.
 
 use bytes::Bytes;
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::executions::artifacts::{ArtifactName, MediaType};
-use ensue_engine::names::TriggerRef;
 use ensue_expression::Document;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -40,7 +40,7 @@ pub(super) enum Given {
     /// An event.
     Event {
         /// Its trigger.
-        trigger: TriggerRef,
+        trigger: VersionedTrigger,
         /// Its payload.
         payload: Document,
     },
@@ -90,7 +90,7 @@ struct Written {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenEvent {
-    trigger: TriggerRef,
+    trigger: VersionedTrigger,
     payload: Box<RawValue>,
 }
 
@@ -168,7 +168,7 @@ mod tests {
         let Ok(Line::Given(Given::Event { trigger, payload })) = parse(r#"{"emit":{"trigger":"demo.seen","payload":{"n": 1.0}}}"#) else {
             panic!("it is an event");
         };
-        assert_eq!((trigger.as_str(), payload.bytes().as_ref()), ("demo.seen", br#"{"n": 1.0}"#.as_slice()));
+        assert_eq!((trigger.name.as_str(), payload.bytes().as_ref()), ("demo.seen", br#"{"n": 1.0}"#.as_slice()));
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_engine::catalog::Builtin;
 use ensue_engine::command::VarChange;
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::executions::facts::FailureKind;
-use ensue_engine::names::TriggerRef;
 use ensue_engine::record::Body;
 use ensue_expression::{Document, Node};
 
@@ -41,7 +41,7 @@ impl Runner for Builtin {
             Self::Emit => {
                 let params = attempt.params.root();
                 let trigger = params.get("trigger").and_then(|trigger| trigger.as_str()).unwrap_or_default();
-                let trigger: TriggerRef =
+                let trigger: VersionedTrigger =
                     trigger.parse().map_err(|error| invalid(format!("`trigger` does not name a trigger: {error}")))?;
                 let payload = params.get("payload").map_or("{}", |payload| payload.raw());
                 let payload = Document::parse(Bytes::copy_from_slice(payload.as_bytes()))

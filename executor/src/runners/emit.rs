@@ -3,8 +3,8 @@
 //! Nothing outside the node is touched before the report is in the log, so the attempt is never recorded as
 //! begun.
 
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::executions::facts::FailureKind;
-use ensue_engine::names::TriggerRef;
 use ensue_engine::record::Body;
 use ensue_expression::{Document, Template};
 use serde_json::json;
@@ -15,8 +15,8 @@ use crate::runners::Runner;
 
 /// The trigger and payload of the event.
 pub(crate) struct Emit<'a> {
-    /// The trigger.
-    pub(crate) trigger: &'a TriggerRef,
+    /// The trigger, and the version of the payload.
+    pub(crate) trigger: &'a VersionedTrigger,
     /// The payload.
     pub(crate) payload: &'a Template,
     /// The key under which the event is accepted once.
@@ -41,7 +41,7 @@ impl Runner for Emit<'_> {
 }
 
 /// Returns one event. The result is its id.
-pub(crate) fn emitted(attempt: &Attempt<'_>, trigger: TriggerRef, payload: Document, dedupe: Option<String>) -> Ending {
+pub(crate) fn emitted(attempt: &Attempt<'_>, trigger: VersionedTrigger, payload: Document, dedupe: Option<String>) -> Ending {
     let emission = Emission {
         execution: attempt.dispatch.execution,
         attempt: attempt.dispatch.attempt,

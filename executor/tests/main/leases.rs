@@ -20,7 +20,7 @@ impl Observe for Hanging {
     fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
         self.1.send(()).unwrap();
         self.0.lock().unwrap().recv().unwrap();
-        Err(EmissionError::NoTrigger(emission.trigger))
+        Err(EmissionError::NoTrigger(emission.trigger.name))
     }
 }
 

@@ -30,8 +30,9 @@ impl Observe for AnyTrigger {
     fn observe(&self, emission: Emission) -> Result<ObservedEvent, EmissionError> {
         let Emission { trigger, payload, execution, dedupe, .. } = emission;
         let source = format!("execution/{execution}");
-        let view = EventView { id: EventId(execution.0), trigger: &trigger, source: &source, time: NOON, payload: &payload, only: None };
-        let dedupe = dedupe.map(|key| Dedupe::of_emission(&trigger, &key, Digest::of(payload.bytes())));
+        let view =
+            EventView { id: EventId(execution.0), trigger: &trigger.name, source: &source, time: NOON, payload: &payload, only: None };
+        let dedupe = dedupe.map(|key| Dedupe::of_emission(&trigger.name, &key, Digest::of(payload.bytes())));
         Ok(ObservedEvent { dedupe, ..ObservedEvent::judged(&view, Judgement::of_no_rule(CatalogRevision(1))) })
     }
 }

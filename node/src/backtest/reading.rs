@@ -397,7 +397,7 @@ impl Thread<'_> {
             return;
         };
         let view = EventView { id, trigger: &fact.trigger, source: &fact.source, time: fact.occurred_at, payload: &payload, only: None };
-        let Some(judgement) = self.judge.judge(&view) else {
+        let Some(judgement) = self.judge.judge(&view, fact.version) else {
             part.passed_over += 1;
             return;
         };

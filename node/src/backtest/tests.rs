@@ -191,6 +191,7 @@ fn take_one(over: &mut Over, record: &Record, now: Timestamp) {
                 source: &fact.source,
                 occurred_at: fact.occurred_at,
                 received_at: now,
+                version: fact.version,
                 payload: Document::parse(plain).unwrap(),
             };
             over.backtest.event(&past).unwrap();

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use ensue_engine::catalog::{self, Emit, EmitKey, Extra, Repeats, Source};
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::names::{KeyRef, SensorRef};
 use ensue_expression::{Expression, ValueType};
 use serde_json::Value;
@@ -12,10 +13,10 @@ use super::compiled::optional;
 use super::inferred::Taker;
 use super::parameters::Given;
 use super::pulled;
-use super::refs::trigger_to_make;
 use super::roots::config_type;
 use super::schemas::{Form, type_of};
 use super::scope::{Listed, Scope, check_listed};
+use super::versions::trigger_to_send;
 use super::{Checking, webhooks};
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
@@ -87,7 +88,7 @@ fn emit(
             .hint("remove it");
         return None;
     }
-    let trigger = trigger_to_make(checking, file, &written.trigger, report);
+    let trigger = trigger_to_send(checking, file, &written.trigger, report);
     let when = written.when.as_ref().map(|node| scope.condition(node, "`when`", report));
     let scope = match &when {
         Some(when) => scope.after(when.as_ref()),
@@ -120,7 +121,8 @@ fn emit(
         None if written.no_key.is_some() => EmitKey::Nothing,
         None => EmitKey::Natural,
     };
-    Some(Emit { trigger: trigger?.0, when: optional(when)?, dedupe, payload: optional(payload)? })
+    let VersionedTrigger { name, version } = trigger?.0;
+    Some(Emit { trigger: name, version, when: optional(when)?, dedupe, payload: optional(payload)? })
 }
 
 /// Compiles `dedupe`, which is a text or a whole number. A delivery without the key is not deduplicated.

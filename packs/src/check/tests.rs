@@ -11,6 +11,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use ensue_engine::catalog::{Extra, Fields as SchemaFields, Presence, Schema};
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::names::{ActionRef, SensorRef, VarName};
 use ensue_expression::Document;
 use serde_json::{Map, Value};
@@ -18,7 +19,8 @@ use serde_json::{Map, Value};
 use super::Checking;
 use super::fake::sent_keys;
 use super::parameters::{Given, has_expression};
-use super::refs::{action_named, trigger_named};
+use super::refs::action_named;
+use super::versions::trigger_given;
 use crate::cases::{Against, Case, ExpectedEvent, ExpectedMade, ExpectedVar, Given as CaseGiven, GivenEvent, GivenMessage, Over, Subject};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, wrong_type};
@@ -356,7 +358,7 @@ impl<'a> Reading<'_, 'a> {
         let payload = fields.take("payload").map(|entry| entry.value.to_value());
         let dedupe = fields.text("dedupe", report).map(|text| text.value);
         let closeness = expected::closeness(&mut fields, report);
-        let (trigger, _) = trigger_named(self.checking, self.file, &written?, report)?;
+        let (trigger, _) = trigger_given(self.checking, self.file, &written?, report)?;
         Some(ExpectedEvent { line, trigger, payload, dedupe, closeness })
     }
 
@@ -375,7 +377,7 @@ impl<'a> Reading<'_, 'a> {
         let after = if fields.has("after") { fields.duration("after", report)? } else { Duration::ZERO };
         let after_millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         let written = trigger?;
-        let (trigger, schema) = trigger_named(self.checking, self.file, &written, report)?;
+        let (VersionedTrigger { name: trigger, version }, schema) = trigger_given(self.checking, self.file, &written, report)?;
         if let Some(node) = &payload
             && !matches!(node.content, Content::Map(_))
         {
@@ -385,7 +387,7 @@ impl<'a> Reading<'_, 'a> {
         if let Some(schema) = schema {
             self.payload(payload.as_ref(), &written, schema, report);
         }
-        Some(GivenEvent { trigger, payload: object(payload), source, time, after_millis })
+        Some(GivenEvent { trigger, version, payload: object(payload), source, time, after_millis })
     }
 
     /// Checks the given part of a payload: a case sets what matters and leaves out the rest.

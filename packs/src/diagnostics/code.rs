@@ -85,6 +85,10 @@ codes! {
     InvalidSchedule = "invalid_schedule";
     /// An invalid version or range of versions.
     InvalidVersion = "invalid_version";
+    /// The upcasts of a trigger do not cover exactly its older versions.
+    VersionGap = "version_gap";
+    /// The version of a trigger is lower than the installed one.
+    VersionLowered = "version_lowered";
     /// An invalid schema.
     InvalidSchema = "invalid_schema";
     /// A JSON Schema whose checks would take too long.
@@ -115,6 +119,8 @@ codes! {
     NeedsBrokenPack = "needs_broken_pack";
     /// Packs that need each other in a circle.
     PackCycle = "pack_cycle";
+    /// The trigger has no such version.
+    UnknownVersion = "unknown_version";
     /// No such trigger.
     UnknownTrigger = "unknown_trigger";
     /// No such action.

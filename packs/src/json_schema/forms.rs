@@ -58,6 +58,11 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
             ("^[a-z0-9_][a-z0-9_.-]{0,127}$".to_owned(), "A var's name consists of a-z, 0-9, _, . and -, and has at most 128 characters.")
         }
         Form::Ref => (format!("^{NAME}\\.{NAME}$"), "A ref is <pack>.<name>, for example github.push."),
+        Form::VersionedRef => (
+            format!("^{NAME}\\.{NAME}(?:@[1-9][0-9]{{0,9}})?$"),
+            "A ref is <pack>.<name>, for example github.push. A version of the payload may follow: shop.ordered@1.",
+        ),
+        Form::OlderVersion => ("^[1-9][0-9]?$".to_owned(), "The number of an older version, from 1."),
         Form::Version => (
             r"^(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)\.(?:0|[1-9][0-9]*)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?$".to_owned(),
             "A version has three numbers, for example 1.4.0.",

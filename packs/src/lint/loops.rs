@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ensue_engine::catalog::{Mode, Run};
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::names::{ActionRef, RuleRef, TriggerRef};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_expression::{Condition, Literal, Partial, Value};
@@ -58,7 +59,7 @@ pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings
 
 /// An event that an action emits.
 struct Emits<'a> {
-    trigger: Option<TriggerRef>,
+    trigger: Option<VersionedTrigger>,
     payload: Option<&'a Node>,
 }
 
@@ -107,14 +108,18 @@ fn emitted_by(rule: &RuleInPack<'_>, actions: &BTreeMap<ActionRef, Emits<'_>>) -
     let Some(trigger) = &emits.trigger else {
         let Content::Text { value, .. } = &given_at("trigger")?.content else { return None };
         let payload = given_at("payload").map_or(Partial::Unknown, |node| known(node, &|_| Partial::Unknown));
-        return Some(Emitted { trigger: value.parse().ok()?, payload });
+        let VersionedTrigger { name: trigger, version } = value.parse().ok()?;
+        return Some(Emitted { trigger, payload: if version.is_none() { payload } else { Partial::Unknown } });
     };
     let parameter = |name: &str| given_at(name).map_or(Partial::Unknown, |node| known(node, &|_| Partial::Unknown));
+    let VersionedTrigger { name: trigger, version } = trigger.clone();
     let payload = match emits.payload {
+        // What a rule sees of an older version is known only after its upcasts.
+        _ if version.is_some() => Partial::Unknown,
         Some(node) => known(node, &parameter),
         None => Partial::Map(BTreeMap::new()),
     };
-    Some(Emitted { trigger: trigger.clone(), payload })
+    Some(Emitted { trigger, payload })
 }
 
 /// Returns what is known of a value as written; `parameter` returns what is known of a parameter.

@@ -224,7 +224,12 @@ static SHELL: Shape = Shape {
 static EMIT: Shape = Shape {
     what: "`emit`",
     fields: &[
-        required("trigger", "trigger: release.tag_pushed", Kind::Text(Form::Ref), "The trigger of the event."),
+        required(
+            "trigger",
+            "trigger: release.tag_pushed",
+            Kind::Text(Form::VersionedRef),
+            "The trigger of the event, perhaps with a version: `shop.ordered@1`.",
+        ),
         optional("payload", Kind::Value, "The event's payload, with `${{ … }}` for computed values. The default is `{}`."),
         optional(
             "dedupe",

@@ -76,7 +76,12 @@ pub(crate) static SENSOR: Shape = Shape {
 static EMIT: Shape = Shape {
     what: "an item of `emits`",
     fields: &[
-        required("trigger", "trigger: release.tag_pushed", Kind::Text(Form::Ref), "The trigger of the event that is created."),
+        required(
+            "trigger",
+            "trigger: release.tag_pushed",
+            Kind::Text(Form::VersionedRef),
+            "The trigger of the event that is created, perhaps with a version: `shop.ordered@1`.",
+        ),
         optional(
             "when",
             Kind::Expression,

@@ -172,7 +172,12 @@ pub(crate) static GIVEN: Shape = Shape {
 pub(crate) static GIVEN_EVENT: Shape = Shape {
     what: "an event",
     fields: &[
-        required("trigger", "trigger: github.push", Kind::Text(Form::Ref), "Its kind: the ref of a trigger."),
+        required(
+            "trigger",
+            "trigger: github.push",
+            Kind::Text(Form::VersionedRef),
+            "Its kind: the ref of a trigger, perhaps with a version of the payload: `shop.ordered@1`.",
+        ),
         optional(
             "payload",
             Kind::Mapping { names: Form::Any, of: &Kind::Anything },
@@ -215,7 +220,12 @@ pub(crate) static GIVEN_MESSAGE: Shape = Shape {
 pub(crate) static EXPECTED_EVENT: Shape = Shape {
     what: "the expectation for an event",
     fields: &[
-        required("trigger", "trigger: feed.item", Kind::Text(Form::Ref), "The ref of its trigger."),
+        required(
+            "trigger",
+            "trigger: feed.item",
+            Kind::Text(Form::VersionedRef),
+            "The ref of its trigger, with the version that the sensor names, if it does.",
+        ),
         optional("payload", Kind::Value, "Its payload; for an object, the fields that matter."),
         optional("dedupe", Kind::Text(Form::Any), "The key under which it is accepted once."),
         EXACTLY,

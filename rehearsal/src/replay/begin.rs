@@ -173,6 +173,10 @@ fn judged(enforced: &Enforced, catalog: &Catalog, vars: &SeenVars) -> Result<Jud
     }
     let plain = event.body.as_ref().and_then(|body| body.content.clone()).ok_or(Unreplayable::BodyGone(event.position))?;
     let Ok(payload) = Document::parse(plain) else { return Err(Unreplayable::BodyGone(event.position)) };
+    let payload = match catalog.newest(&fact.trigger, fact.version, &payload) {
+        Ok(newest) => newest,
+        Err(why) => return Ok(Judged::Not(Some(format!("it fails: {why}")))),
+    };
     let view = EventView {
         id: *id,
         trigger: &fact.trigger,

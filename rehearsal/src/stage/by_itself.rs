@@ -8,9 +8,9 @@ use ensue_engine::catalog::{Action, Builtin, Extra, RAW_FIELDS, Run, Schema};
 use ensue_engine::command::{Dedupe, ObservedEvent, VarChange};
 use ensue_engine::effect::Dispatch;
 use ensue_engine::events::internal::is_of_the_engine;
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{EventId, Id, Role};
-use ensue_engine::names::TriggerRef;
 use ensue_engine::record::Digest;
 use ensue_engine::vars::seen::SeenVars;
 use ensue_expression::{Budget, Document, Scope, Value as Computed};
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use super::{Pending, Stage};
 use crate::example::example;
 use crate::history::Way;
+use crate::messages::unfit;
 use crate::stuck::Stuck;
 
 impl Stage {
@@ -103,23 +104,26 @@ impl Stage {
         self.catalog.actions().get(&dispatch.action).cloned()
     }
 
-    fn emit(&mut self, dispatch: &Dispatch, trigger: Result<TriggerRef, String>, payload: &Value, key: Option<&str>) -> Result<(), Stuck> {
+    fn emit(
+        &mut self,
+        dispatch: &Dispatch,
+        trigger: Result<VersionedTrigger, String>,
+        payload: &Value,
+        key: Option<&str>,
+    ) -> Result<(), Stuck> {
         let id = EventId(Id::derived(self.core.engine().log(), dispatch.execution.0, Role::Emit(0)));
         let source = format!("execution/{}", dispatch.execution);
-        let observed = trigger.and_then(|trigger| {
+        let observed = trigger.and_then(|VersionedTrigger { name: trigger, version }| {
             let payload = Document::from_value(payload);
             if is_of_the_engine(&trigger) {
                 return Err(format!("only the engine itself creates events of its own trigger `{trigger}`"));
             }
             let definition = self.catalog.triggers().get(&trigger).ok_or_else(|| format!("there is no trigger `{trigger}` to emit"))?;
-            let misfits = definition.payload.misfits(payload.root(), Extra::Allowed);
-            if !misfits.is_empty() {
-                let misfits: Vec<String> = misfits.iter().map(ToString::to_string).collect();
-                return Err(format!("the payload does not fit the trigger `{trigger}`: {}", misfits.join("; ")));
-            }
+            let accepted = definition.accept(version, &payload).map_err(|why| unfit(&trigger, &why))?;
             let now = self.now();
             let dedupe = key.map(|key| Dedupe::of_emission(&trigger, key, Digest::of(payload.bytes())));
-            Ok(ObservedEvent { dedupe, ..self.observed(id, &trigger, (&source, now), &payload) })
+            let event = self.observed(id, &trigger, (&source, now), &accepted.newest).came_as(accepted.version, &payload);
+            Ok(ObservedEvent { dedupe, ..event })
         });
         match observed {
             Ok(event) => self.report(dispatch, Ok(json!({ "event": id })), Some(event)),

@@ -92,6 +92,7 @@ fn emit(when: Option<&str>, payload: Option<Json>) -> Emit {
         when: when.map(expression),
         dedupe: EmitKey::Natural,
         payload: payload.map(|payload| template(&payload)),
+        version: None,
     }
 }
 

@@ -45,7 +45,7 @@ fn template(value: &serde_json::Value) -> Template {
 }
 
 fn emit(trigger: &str) -> Emit {
-    Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: EmitKey::Nothing, payload: None }
+    Emit { trigger: trigger.parse().unwrap(), when: None, dedupe: EmitKey::Nothing, payload: None, version: None }
 }
 
 fn proof_by(scheme: Scheme) -> Verify {
@@ -95,7 +95,7 @@ fn events_of_a_signed_delivery_share_its_exact_body() {
     let sensor = github(vec![emit("github.pull_request"), emit("github.event")]);
     let request = signed(&sensor, delivery(OPENED));
     let made = receive(&sensor, &request, current(&key())).unwrap();
-    let triggers: Vec<_> = made.iter().map(|event| event.trigger.as_str()).collect();
+    let triggers: Vec<_> = made.iter().map(|event| event.trigger.name.as_str()).collect();
     assert_eq!(triggers, ["github.pull_request", "github.event"]);
     assert_eq!(made[0].payload.bytes(), &request.body);
     assert_eq!(made[0].payload.bytes().as_ptr(), made[1].payload.bytes().as_ptr());
@@ -222,7 +222,7 @@ fn each_matching_emit_creates_an_event_in_order() {
         emit("github.event"),
     ]);
     let made = receive(&sensor, &delivery(OPENED), HookKeys::default()).unwrap();
-    let seen: Vec<_> = made.iter().map(|event| (event.trigger.as_str(), event.payload.root().raw())).collect();
+    let seen: Vec<_> = made.iter().map(|event| (event.trigger.name.as_str(), event.payload.root().raw())).collect();
     assert_eq!(seen, [("github.pull_request", r#"{"number":7}"#), ("github.event", OPENED)]);
 }
 

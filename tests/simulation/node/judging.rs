@@ -10,6 +10,7 @@ use ensue_expression::Document;
 use ensue_views::{Event, View};
 
 use super::Node;
+use crate::pack::trigger_of;
 use crate::secrets::key_value;
 use crate::sometimes;
 use crate::traffic::{Outcome, Promise, Wish};
@@ -56,13 +57,13 @@ impl Node {
         };
         let ask = match wish {
             Wish::Send { trigger, payload, key } => {
+                let trigger = trigger_of(*trigger, payload).parse().expect("it is a ref");
                 let payload = bytes::Bytes::from(payload.clone());
                 let dedupe = key.as_ref().map(|key| Dedupe {
                     key: DedupeKey { scope: format!("events/{client}"), hash: Digest::of(key.as_bytes()) },
                     content: Digest::of(&payload),
                     conflict: Conflict::IsRefused,
                 });
-                let trigger = format!("sim.t{trigger}").parse().expect("it is a ref");
                 let given = GivenEvent { trigger, payload, source: "api".to_owned(), occurred_at: None, trace: None, dedupe, rule: None };
                 let observed = self.edge.observe(given);
                 observed.map(|event| Ask::ReceiveEvents(vec![event])).map_err(|declined| declined.why.to_string())

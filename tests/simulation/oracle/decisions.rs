@@ -76,7 +76,7 @@ fn judge(
     let catalog = event.number("catalog");
     demand!(catalog == in_force.catalog, "I4", "the event at {at} was judged by catalog {catalog}, but {} was in force", in_force.catalog);
     let Revision { edition, ids, least } = in_force.revision(catalog);
-    let payload = event.payload();
+    let payload = event.newest_payload()?;
     let (mut matched, mut erred, mut undecided) = (0, 0, 0);
     let mut expected: BTreeMap<String, Option<&'static str>> = BTreeMap::new();
     for rule in edition.iter().flat_map(|edition| &edition.rules) {

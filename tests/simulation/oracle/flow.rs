@@ -172,7 +172,7 @@ impl<'w> Book<'w> {
         }
         let mode = came.modes.get(rule_id).map_or(rule.mode.as_str(), String::as_str);
         let is_shadow = mode == "shadow";
-        let payload = event.payload();
+        let payload = event.newest_payload()?;
         let (given, says) = outcome(record);
         let is = |expected: &str, why: &str| {
             let what = format!("{name} {given} at {at} on the event at {}; it should have {expected}: {why}", event.position);
@@ -403,7 +403,7 @@ impl<'w> Book<'w> {
         let present = self.in_force.now().rule(name, rule_id).map_or("", |rule| rule.mode.as_str());
         let is_shadow = mode.as_deref().unwrap_or(present) == "shadow";
         let (given, _) = outcome(record);
-        match (is_impossible(held.rule, &held.event.payload()), is_shadow) {
+        match (is_impossible(held.rule, &held.event.newest_payload()?), is_shadow) {
             (true, _) => demand!(given == "rejected", "I27", "enforcement {id} is {given} at {at}, and cannot be run"),
             (false, true) => demand!(given == "shadowed", "I27", "enforcement {id} is {given} at {at}, and its rule only watches"),
             (false, false) => self.runs(record, (held.rule, &held.keys), given, "it was released")?,

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::ground::Ground;
 use crate::node::Node;
 use crate::oracle::Violation;
+use crate::pack::in_newest_version;
 use crate::secrets::holds_secret;
 
 /// A record, parsed from its JSON.
@@ -69,6 +70,13 @@ impl Raw {
     /// Returns the body as JSON, or null if it has none.
     pub(super) fn payload(&self) -> Value {
         self.content.as_deref().and_then(|content| serde_json::from_slice(content).ok()).unwrap_or(Value::Null)
+    }
+
+    /// Returns the payload of an event as its rules see it, in the newest version of its trigger.
+    pub(super) fn newest_payload(&self) -> Result<Value, Violation> {
+        let version = self.said.get("version").and_then(Value::as_u64).unwrap_or(1);
+        let newest = in_newest_version(self.text("trigger"), version, self.payload());
+        newest.map_err(|why| Violation::new("I4", format!("the event at {} is wrong: {why}", self.position)))
     }
 
     /// Returns true if it may start something that a caller requested: it has no cause in the log, or it is a

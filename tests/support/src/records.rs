@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ensue_engine::access::facts::KeySet;
 use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::events::facts::EventReceived;
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EventId, ExecutionId, Id, LogId, Role};
 use ensue_engine::ports::{AppendError, Batch, Log, LogReader, ReadLimit};
@@ -70,6 +71,7 @@ pub fn event(number: u64) -> Sketch {
     let fact = EventReceived {
         rule: None,
         trigger: "github.push".parse().unwrap(),
+        version: TriggerVersion::FIRST,
         source: "github.webhook".to_owned(),
         sensor: Some("github.webhook".parse().unwrap()),
         occurred_at: NOON.plus_millis(number),

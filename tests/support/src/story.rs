@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use ensue_engine::catalog::{Control, Mode};
 use ensue_engine::dead_letters::facts::DeadLetterDismissed;
 use ensue_engine::events::facts::{DeliveryRefused, EventReceived};
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::executions::facts::{
     ArtifactKept, AttemptEmitted, AttemptFailed, AttemptLost, AttemptProgressed, AttemptReportedLate, AttemptStarted, AttemptSucceeded,
     Evidence, ExecutionBecameIndeterminate, ExecutionCancelRequested, ExecutionCancelled, ExecutionFailed, ExecutionRequested,
@@ -127,6 +128,7 @@ impl Story {
         let sensor: SensorRef = name("garden.gauge");
         let fact = EventReceived {
             trigger: name(trigger),
+            version: TriggerVersion::FIRST,
             source: sensor.to_string(),
             sensor: Some(sensor.clone()),
             rule: None,

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use ensue_engine::access::limit::Target;
 use ensue_engine::command::{Answer, Ask, Before, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, SeenEvent};
 use ensue_engine::events::internal::is_of_the_engine;
+use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::explain::Explain;
 use ensue_engine::names::TriggerRef;
 use ensue_engine::ports::Committed;
@@ -40,6 +41,7 @@ const EVENTS_AT_ONCE: usize = 16;
 const REFUSED_MAX: usize = 20;
 
 const TRIGGER_NOT_FOUND: &str = "trigger-not-found";
+const TRIGGER_VERSION_UNKNOWN: &str = "trigger-version-unknown";
 
 /// Why events that were sent are rejected.
 #[derive(Debug, Error, Explain)]
@@ -257,8 +259,8 @@ impl Reader<'_> {
 
     fn brief_of_ours(&self, event: WireGivenEvent, at: &str) -> Result<Brief, Problem> {
         let payload = Bytes::from(String::from(Box::<str>::from(event.payload)));
-        not_of_the_engine(&event.trigger, || format!("{at}/trigger"))?;
-        self.demand_covered(&event.trigger)?;
+        not_of_the_engine(&event.trigger.name, || format!("{at}/trigger"))?;
+        self.demand_covered(&event.trigger.name)?;
         let dedupe =
             event.dedupe.map(|key| self.dedupe(&key, &payload).map_err(|why| of_field(&why, format!("{at}/dedupe")))).transpose()?;
         let given = GivenEvent {
@@ -278,12 +280,12 @@ impl Reader<'_> {
             let message = format!("is `{}`, which is the name of a sensor or another source of this node", quoted(&event.source));
             return Err(cloudevents::refused(vec![FieldError { pointer: format!("{at}/source"), message }]));
         }
-        let trigger: TriggerRef = match event.of_type.parse() {
+        let trigger: VersionedTrigger = match event.of_type.parse() {
             Ok(trigger) => trigger,
             Err(_) => return Err(of_field(&SendRefusal::NoTriggerOf { of_type: quoted(&event.of_type) }, format!("{at}/type"))),
         };
-        not_of_the_engine(&trigger, || format!("{at}/type"))?;
-        self.demand_covered(&trigger)?;
+        not_of_the_engine(&trigger.name, || format!("{at}/type"))?;
+        self.demand_covered(&trigger.name)?;
         let dedupe = self.dedupe_of_cloudevent(&event);
         let CloudEvent { source, time, trace, payload, .. } = event;
         let given = GivenEvent { trigger, payload, source, occurred_at: time, trace, dedupe: Some(dedupe), rule: None };
@@ -414,7 +416,8 @@ fn placed(declined: Declined, at: &str, shape: Shape) -> Problem {
         return Problem::placed(declined, |part| format!("{at}{}", shape.of_payload(part)));
     }
     let why = declined.why;
-    let part = if why.slug() == TRIGGER_NOT_FOUND { shape.trigger().to_owned() } else { shape.of_payload("") };
+    let names_nothing = matches!(why.slug(), TRIGGER_NOT_FOUND | TRIGGER_VERSION_UNKNOWN);
+    let part = if names_nothing { shape.trigger().to_owned() } else { shape.of_payload("") };
     Problem::of(&*why).with_errors([FieldError { pointer: format!("{at}{part}"), message: why.to_string() }])
 }
 

@@ -15,7 +15,7 @@ use crate::fact::Fact;
 use crate::ids::{EnforcementId, ExecutionId, Id, Role};
 use crate::locks::facts::{Claim, LockOwner};
 use crate::reaction::{Consequence, Reaction};
-use crate::record::{Actor, Body, BodyHandle, Digest, Draft, Record, StreamId};
+use crate::record::{Actor, Body, BodyHandle, CatalogRevision, Digest, Draft, Record, StreamId};
 use crate::rules::facts::Outcome;
 use crate::rules::flow::ends::{end, superseded, why_ended};
 use crate::rules::flow::facts::{
@@ -157,7 +157,8 @@ impl Match<'_> {
             (Some(plan), _) => Ok(plan.clone()),
             (None, Some(given)) => {
                 let event = HeldEvent { id: self.event.event, given, internal_above: self.event.fact.internal_above_what_follows() };
-                rendered(self.event.state, self.rule, (&event, gathered), with)
+                let judging = (&**self.rule, self.event.fact.catalog);
+                rendered(self.event.state, judging, (&event, gathered), with)
             }
             (None, None) => Err(Reaction::Impossible("the event has no payload".to_owned())),
         }
@@ -284,7 +285,7 @@ fn released(
         // A match that was held is never dropped by a later flow control.
         Place::Through | Place::Deduplicated(_) | Place::Throttled => {
             let mode = state.rules().mode_at(present, record.position);
-            let plan = rendered(state, &rule, (&held.event, &walked.gathered), with)?;
+            let plan = rendered(state, (&rule, held.catalog), (&held.event, &walked.gathered), with)?;
             let (outcome, request) = acted_on(state, &rule, (id, held, &walked.gathered), (plan, mode), with.settings);
             let fact = EnforcementReleased { rule: held.rule.clone(), rule_id: held.rule_id, outcome };
             std::iter::once(own(fact.into())).chain(request).collect::<Vec<_>>()
@@ -353,7 +354,12 @@ pub(crate) fn above_all(internal_above: InternalTriggers, gathered: &[HeldEvent]
 }
 
 /// Renders what to run for an event, with the others of its window; returns which bodies must be loaded first.
-fn rendered(state: &State, rule: &Rule, (event, gathered): (&HeldEvent, &[HeldEvent]), with: &Context<'_>) -> Result<Plan, Reaction> {
+fn rendered(
+    state: &State,
+    (rule, catalog): (&Rule, CatalogRevision),
+    (event, gathered): (&HeldEvent, &[HeldEvent]),
+    with: &Context<'_>,
+) -> Result<Plan, Reaction> {
     let bytes: u64 = gathered.iter().chain([event]).map(|event| event.given.payload.bytes).sum();
     if !gathered.is_empty() && bytes > EVALUATION_BYTES_MAX {
         let count = gathered.len() + 1;
@@ -366,7 +372,7 @@ fn rendered(state: &State, rule: &Rule, (event, gathered): (&HeldEvent, &[HeldEv
         missing.extend(found.is_none().then_some(event.given.payload));
         found.unwrap_or_else(|| Document::from_value(&serde_json::Value::Null))
     };
-    let payloads: Vec<Document> = gathered.iter().chain([event]).map(&mut document).collect();
+    let stored: Vec<Document> = gathered.iter().chain([event]).map(&mut document).collect();
     let reads = RuleReads::of(rule).map(|reads| reads.all).unwrap_or_default();
     let vars = match state.vars().seen(&reads, with.bodies) {
         Ok(vars) => vars,
@@ -379,6 +385,15 @@ fn rendered(state: &State, rule: &Rule, (event, gathered): (&HeldEvent, &[HeldEv
     if !missing.is_empty() {
         return Err(Reaction::Needs(missing));
     }
+    let catalog = with.catalogs.at(catalog);
+    let newest = |(event, payload): (&HeldEvent, Document)| match &catalog {
+        Some(catalog) => catalog.newest(&event.given.trigger, event.given.version, &payload),
+        None => Ok(payload),
+    };
+    let payloads: Vec<Document> = match gathered.iter().chain([event]).zip(stored).map(newest).collect() {
+        Ok(payloads) => payloads,
+        Err(why) => return Ok(Plan::Reject { error: why.to_string() }),
+    };
     let events: Vec<EventView<'_>> = gathered.iter().chain([event]).zip(&payloads).map(|(event, payload)| event.view(payload)).collect();
     let plan = catch_unwind(AssertUnwindSafe(|| render_released(rule, &events, &vars)));
     Ok(plan.unwrap_or_else(|_| Plan::Reject { error: "the evaluation stopped at an internal error".to_owned() }))

@@ -1,6 +1,7 @@
 //! A batch whose consequences are owed.
 
 use ensue_engine::events::facts::EventReceived;
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::ReactionDeferred;
 use ensue_engine::ids::EventId;
@@ -14,6 +15,7 @@ pub(super) fn owing(log: LogId, epoch: Epoch) -> Batch {
     let event = EventId(Id::root(NOON, 7));
     let received = EventReceived {
         trigger: "demo.hello".parse().unwrap(),
+        version: TriggerVersion::FIRST,
         source: "api".into(),
         sensor: None,
         rule: None,

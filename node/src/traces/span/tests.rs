@@ -2,6 +2,7 @@
 
 use ensue_api::{Queue, QueueName};
 use ensue_engine::events::facts::EventReceived;
+use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::executions::facts::{AttemptFailed, AttemptSucceeded, ExecutionRequested, ExecutionSucceeded, FailureKind};
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{EnforcementId, EventId, RuleId};
@@ -63,6 +64,7 @@ fn story(trace: &str) -> Vec<Record> {
 fn emitted(by: u128) -> Record {
     let event = EventReceived {
         trigger: "examples.hello".parse().unwrap(),
+        version: TriggerVersion::FIRST,
         source: "execution".to_owned(),
         sensor: None,
         rule: None,

@@ -1,0 +1,72 @@
+//! Versions of triggers on a running node: senders of two forms, past events, and a pack that goes back.
+
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::support::{ADMIN_TOKEN, Place, Printed};
+
+const FIRST: &str = "payload: { item: string }\n";
+const SECOND: &str = "version: 2\nupcasts: { 1: { sku: '${{ payload.item }}' } }\npayload: { sku: string }\n";
+
+fn place() -> Place {
+    let place = Place::new().with_arguments(&["--watch"]);
+    place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: A shop.\n");
+    place.write_pack_file("shop/triggers/ordered.yaml", FIRST);
+    place.write_pack_file("shop/rules/tea.yaml", &rule("item"));
+    place
+}
+
+fn rule(field: &str) -> String {
+    format!("trigger: shop.ordered\nwhen: event.payload.{field} == 'tea'\naction: core.noop\n")
+}
+
+fn raise(place: &Place) {
+    place.write_pack_file("shop/rules/tea.yaml", &rule("sku"));
+    place.write_pack_file("shop/triggers/ordered.yaml", SECOND);
+}
+
+#[tokio::test]
+async fn senders_of_both_forms_are_served_and_past_events_are_judged_in_the_newest() {
+    let place = place();
+    let node = place.start();
+    let client = node.client();
+    client.post("/events", &json!({ "trigger": "shop.ordered", "payload": { "item": "tea" } })).await;
+    raise(&place);
+    client.until("/triggers/shop.ordered", |shown| shown["version"] == 2).await;
+    client.until("/rules/shop.tea", |shown| shown["when"].as_str().is_some_and(|when| when.contains("sku"))).await;
+    for (trigger, payload) in [("shop.ordered@1", json!({ "item": "tea" })), ("shop.ordered", json!({ "sku": "tea" }))] {
+        let sent = client.post("/events", &json!({ "trigger": trigger, "payload": payload })).await;
+        assert_eq!(sent.status, StatusCode::ACCEPTED, "{sent:#?}");
+        let event = client.get(&format!("/events/{}", sent.body["id"].as_str().unwrap())).await;
+        let version = if trigger.ends_with("@1") { 1 } else { 2 };
+        assert_eq!((&event["version"], &event["payload"], &event["matched"]), (&json!(version), &payload, &json!(1)), "{event:#}");
+    }
+    let unknown = client.post("/events", &json!({ "trigger": "shop.ordered@3", "payload": { "sku": "tea" } })).await;
+    assert_eq!((unknown.status, &unknown.body["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("trigger_version_unknown")));
+    let told = client.post("/rules/backtest", &json!({ "rule": "shop.tea" })).await;
+    assert_eq!((&told.body["judged"], &told.body["matched"], &told.body["erred"]["count"]), (&json!(3), &json!(3), &json!(0)), "{told:#?}");
+    let why = Printed::by(place.ensue(&["rules", "backtest", "shop.tea"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    assert_eq!(why.code, Some(0), "{why:?}");
+}
+
+#[tokio::test]
+async fn pack_that_lowers_a_version_is_not_installed_even_after_a_restart() {
+    let place = place();
+    raise(&place);
+    let node = place.start();
+    place.write_pack_file("shop/rules/tea.yaml", &rule("item"));
+    place.write_pack_file("shop/triggers/ordered.yaml", FIRST);
+    let lowered = |shown: &serde_json::Value| {
+        shown["findings"].as_array().is_some_and(|all| all.iter().any(|finding| finding["code"] == "version_lowered"))
+    };
+    let shown = node.client().until("/packs/shop", lowered).await;
+    assert_eq!(shown["status"], "installed");
+    assert_eq!(node.client().get("/triggers/shop.ordered").await["version"], 2);
+    node.kill();
+    let node = place.start();
+    let client = node.client();
+    client.until("/packs/shop", lowered).await;
+    assert_eq!(client.get("/triggers/shop.ordered").await["version"], 2);
+    let sent = client.post("/events", &json!({ "trigger": "shop.ordered@1", "payload": { "item": "tea" } })).await;
+    assert_eq!(sent.status, StatusCode::ACCEPTED, "{sent:#?}");
+}
