@@ -67,8 +67,7 @@ Examples:
   ensue bench http --rest 300            also the memory five minutes later
   ensue bench streams --streams 200 --rate 50
   ensue bench rule --slow-disk 5         commits take 5 ms longer
-  ensue bench rule --database postgres://ensue@127.0.0.1/postgres
-                                         with the log in PostgreSQL
+  ensue bench rule --database ADDRESS    with the log in PostgreSQL
   ensue bench workflow --graphs DIR      with the graphs of a folder
   ensue bench workflow --parts chain,fan-out
   ensue bench reads --executions 1000000 --folder /var/tmp/many

@@ -41,7 +41,7 @@ const FORMATTING: Step = Step { name: "formatting", arguments: &["fmt", "--all",
 const LINTS: Step =
     Step { name: "lints", arguments: &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"], variables: &[] };
 
-const TESTS: [&str; 3] = ["test", "--workspace", "--locked"];
+const TESTS: [&str; 4] = ["test", "--workspace", "--locked", "--no-fail-fast"];
 
 /// How many tests run at once on each core: most of them wait, for programs, timers and nodes.
 const TESTS_PER_CORE: usize = 2;
