@@ -23,6 +23,15 @@ function partOf(id: string): string | null {
   return id.includes('/app/') && !id.endsWith('.html') ? 'parts' : null;
 }
 
+/** The settings of tests that drive a browser. */
+const BROWSING = {
+  environment: 'node',
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+  expect: { poll: { timeout: 20_000 } },
+  maxWorkers: 2,
+} as const;
+
 export default defineConfig({
   base: './',
   plugins: [svelte()],
@@ -52,14 +61,20 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'journeys',
-          include: ['tests/**/*.test.ts'],
           // Pictures are compared at length only.
-          exclude: ['tests/speed/**', ...(process.env['ENSUE_LOOKS'] ? [] : ['tests/looks/**'])],
-          environment: 'node',
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
-          expect: { poll: { timeout: 20_000 } },
-          maxWorkers: 2,
+          include: ['tests/journeys/**/*.test.ts', ...(process.env['ENSUE_LOOKS'] ? ['tests/looks/**/*.test.ts'] : [])],
+          sequence: { groupOrder: 0 },
+          ...BROWSING,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'screens',
+          // These keep the cores busy. Beside a journey, its hidden pages starve: Chromium gives them a lower priority.
+          include: ['tests/{access,attack,firefox}/**/*.test.ts'],
+          sequence: { groupOrder: 1 },
+          ...BROWSING,
         },
       },
       {

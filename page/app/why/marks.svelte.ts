@@ -11,6 +11,11 @@ export class Marks {
     this.fields = new Set();
   }
 
+  /** The pointer left a button. Its fields stay marked while it has the focus: after a tap, the page may scroll away from under the finger. */
+  left(event: MouseEvent): void {
+    if (event.currentTarget !== document.activeElement) this.off();
+  }
+
   has(fields: readonly string[]): boolean {
     return fields.some((field) => this.fields.has(field));
   }
