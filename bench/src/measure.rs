@@ -228,7 +228,7 @@ fn database_on(address: &str) -> io::Result<Scratch> {
     tokio::task::block_in_place(|| Scratch::create(address, &name)).map_err(io::Error::other)
 }
 
-/// Returns the size of the database, in bytes; 0 if there is none.
+/// Returns the size of the node's database in bytes, or 0 if its log is in files.
 fn database_bytes(database: Option<&Scratch>) -> io::Result<u64> {
     database.map_or(Ok(0), |database| tokio::task::block_in_place(|| database.bytes()).map_err(io::Error::other))
 }

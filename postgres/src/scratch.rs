@@ -22,11 +22,10 @@ impl Scratch {
     /// # Errors
     /// If the server cannot be reached, or the role of the address may not create databases.
     pub fn create(address: &str, name: &str) -> Result<Self, DatabaseError> {
-        let scratch = Self { server: Database::at(address)?, name: name.to_owned(), address: with_database(address, name) };
-        // The text is read again by the node, which shows a mistake in it less clearly.
-        Database::at(&scratch.address)?;
-        scratch.run("CREATE", "TEMPLATE template0")?;
-        Ok(scratch)
+        let (server, address) = (Database::at(address)?, with_database(address, name));
+        run(&server, "CREATE", name, "TEMPLATE template0")?;
+        // Only what was created here is dropped.
+        Ok(Self { server, name: name.to_owned(), address })
     }
 
     /// Returns its address, which contains the password of the other one.
@@ -44,19 +43,19 @@ impl Scratch {
         let rows = rows.map_err(|meaning| self.server.failed(&meaning))?;
         Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
     }
-
-    fn run(&self, verb: &str, how: &str) -> Result<(), DatabaseError> {
-        let session = self.server.connect(Purpose::Write, "bench")?;
-        let sql = format!("{verb} DATABASE \"{}\" {how}", self.name.replace('"', "\"\""));
-        session.batch(&sql, Instant::now() + CREATE_TIMEOUT).map_err(|meaning| self.server.failed(&meaning))
-    }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What cannot be dropped stays on the server under a name that says what it was.
-        let _ = self.run("DROP", "WITH (FORCE)");
+        let _ = run(&self.server, "DROP", &self.name, "WITH (FORCE)");
     }
+}
+
+fn run(server: &Database, verb: &str, name: &str, how: &str) -> Result<(), DatabaseError> {
+    let session = server.connect(Purpose::Write, "bench")?;
+    let sql = format!("{verb} DATABASE \"{}\" {how}", name.replace('"', "\"\""));
+    session.batch(&sql, Instant::now() + CREATE_TIMEOUT).map_err(|meaning| server.failed(&meaning))
 }
 
 /// Returns the address of another database on the same server. The last setting of an address counts.
