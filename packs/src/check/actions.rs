@@ -16,7 +16,7 @@ use super::parameters::Given;
 use super::roots::{config_type, locals, vars};
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
-use super::versions::trigger_to_send;
+use super::versions::{Sender, trigger_sent};
 use super::{Checking, Stage, code, flow, workflows};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{first_line, wrong_type};
@@ -189,7 +189,7 @@ fn emit(
     scope: &Scope<'_>,
     report: &mut Report,
 ) -> Option<Run> {
-    let named = trigger_to_send(checking, file, trigger, report);
+    let named = trigger_sent(checking, Sender::Pack, (file, trigger), report);
     let taker = named.as_ref().and_then(|(name, schema)| {
         let takes = type_of((*schema)?, Form::Accepted, "", None);
         Some(Taker { takes, name: format!("the payload of `{name}`") })

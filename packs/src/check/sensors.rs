@@ -16,7 +16,7 @@ use super::pulled;
 use super::roots::config_type;
 use super::schemas::{Form, type_of};
 use super::scope::{Listed, Scope, check_listed};
-use super::versions::trigger_to_send;
+use super::versions::{Sender, trigger_sent};
 use super::{Checking, webhooks};
 use crate::diagnostics::{Code, Report};
 use crate::fields::first_line;
@@ -88,7 +88,7 @@ fn emit(
             .hint("remove it");
         return None;
     }
-    let trigger = trigger_to_send(checking, file, &written.trigger, report);
+    let trigger = trigger_sent(checking, Sender::Pack, (file, &written.trigger), report);
     let when = written.when.as_ref().map(|node| scope.condition(node, "`when`", report));
     let scope = match &when {
         Some(when) => scope.after(when.as_ref()),

@@ -20,7 +20,7 @@ use super::Checking;
 use super::fake::sent_keys;
 use super::parameters::{Given, has_expression};
 use super::refs::action_named;
-use super::versions::trigger_given;
+use super::versions::{Sender, trigger_sent};
 use crate::cases::{Against, Case, ExpectedEvent, ExpectedMade, ExpectedVar, Given as CaseGiven, GivenEvent, GivenMessage, Over, Subject};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, first_line, wrong_type};
@@ -358,7 +358,7 @@ impl<'a> Reading<'_, 'a> {
         let payload = fields.take("payload").map(|entry| entry.value.to_value());
         let dedupe = fields.text("dedupe", report).map(|text| text.value);
         let closeness = expected::closeness(&mut fields, report);
-        let (trigger, _) = trigger_given(self.checking, self.file, &written?, report)?;
+        let (trigger, _) = trigger_sent(self.checking, Sender::Case, (self.file, &written?), report)?;
         Some(ExpectedEvent { line, trigger, payload, dedupe, closeness })
     }
 
@@ -377,7 +377,8 @@ impl<'a> Reading<'_, 'a> {
         let after = if fields.has("after") { fields.duration("after", report)? } else { Duration::ZERO };
         let after_millis = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         let written = trigger?;
-        let (VersionedTrigger { name: trigger, version }, schema) = trigger_given(self.checking, self.file, &written, report)?;
+        let (VersionedTrigger { name: trigger, version }, schema) =
+            trigger_sent(self.checking, Sender::Case, (self.file, &written), report)?;
         if let Some(node) = &payload
             && !matches!(node.content, Content::Map(_))
         {

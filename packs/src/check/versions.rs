@@ -77,28 +77,28 @@ pub(super) fn lowered(pack: &PackName, versions: &[WrittenVersion], installed: &
 /// A trigger that a sender names, with the schema of its payload: `None` if that is not known, as for an older version.
 pub(super) type Sent<'a> = (VersionedTrigger, Option<&'a Schema>);
 
-/// Finds the trigger of an event that a case of a test gives, or expects of a message.
-pub(super) fn trigger_given<'a>(
-    checking: &mut Checking<'a>,
-    file: &SourceText,
-    written: &Spanned<String>,
-    report: &mut Report,
-) -> Option<Sent<'a>> {
-    let (name, version) = apart(written);
-    let (trigger, schema) = trigger_named(checking, file, &name, report)?;
-    of_version(checking, file, (written, version), (trigger, schema), report)
+/// Who names a trigger with a version.
+#[derive(Clone, Copy)]
+pub(super) enum Sender {
+    /// A sensor or an action, which creates events.
+    Pack,
+    /// A case of a test, which may also give events of the engine's own triggers.
+    Case,
 }
 
-/// Finds the trigger of the events that a sensor or an action emits.
-pub(super) fn trigger_to_send<'a>(
+/// Finds the trigger that a sender names, perhaps with a version.
+pub(super) fn trigger_sent<'a>(
     checking: &mut Checking<'a>,
-    file: &SourceText,
-    written: &Spanned<String>,
+    sender: Sender,
+    (file, written): (&SourceText, &Spanned<String>),
     report: &mut Report,
 ) -> Option<Sent<'a>> {
     let (name, version) = apart(written);
-    let (trigger, schema) = trigger_to_make(checking, file, &name, report)?;
-    of_version(checking, file, (written, version), (trigger, schema), report)
+    let found = match sender {
+        Sender::Pack => trigger_to_make(checking, file, &name, report)?,
+        Sender::Case => trigger_named(checking, file, &name, report)?,
+    };
+    of_version(checking, file, (written, version), found, report)
 }
 
 /// Takes the version from the end of a ref.
