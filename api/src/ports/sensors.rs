@@ -193,7 +193,7 @@ pub struct SensorStatus {
     pub error: Option<SensorError>,
     /// Why it waits, while it does.
     pub waits_for: Option<String>,
-    /// When it is tried again, while it fails.
+    /// When it is tried again, while it fails; `None` once that has begun.
     pub retry_at: Option<Timestamp>,
     /// Whether it runs, as an operator set it.
     pub mode: SensorMode,

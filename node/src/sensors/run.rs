@@ -101,7 +101,7 @@ impl Run {
         if self.intake_opened().await == Goes::No {
             return Ok(Ended::Stopped);
         }
-        self.means.status.set(SensorState::Starting);
+        self.means.status.begin();
         let cursor = self.cursor.as_ref().map(document).transpose()?;
         let mut stop = self.stopped.clone();
         let mut source = {

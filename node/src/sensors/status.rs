@@ -28,7 +28,7 @@ pub(super) struct Shown {
     pub(super) error: Option<SensorError>,
     /// Why it waits, while it does.
     pub(super) waits_for: Option<String>,
-    /// When it is tried again, while it fails.
+    /// When it is tried again, while it fails; `None` once that has begun.
     pub(super) retry_at: Option<Timestamp>,
     /// How often it was tried again.
     pub(super) restarts: u64,
@@ -86,6 +86,17 @@ impl RunStatus {
         }
     }
 
+    /// Shows that a run begins. After a failure the sensor is still failing, until a run works.
+    pub(super) fn begin(&self) {
+        let mut shown = self.locked();
+        if shown.state == SensorState::Failing {
+            shown.retry_at = None;
+            return;
+        }
+        drop(shown);
+        self.set(SensorState::Starting);
+    }
+
     /// Shows that the run waits, and why.
     pub(super) fn wait_for(&self, why: &str) {
         self.set(SensorState::Waiting);
@@ -117,5 +128,27 @@ impl RunStatus {
 
     fn locked(&self) -> MutexGuard<'_, Shown> {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::sensors::facts::SensorErrorKind;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn sensor_is_failing_until_a_run_works() {
+        let status = RunStatus::new(Arc::new(SystemClock::default()));
+        status.begin();
+        assert_eq!(status.shown().state, SensorState::Starting);
+        let error = SensorError { kind: SensorErrorKind::Connect, message: "nobody answers".to_owned() };
+        status.fail(error.clone(), Timestamp::from_micros(1));
+        status.begin();
+        let shown = status.shown();
+        assert_eq!((shown.state, shown.error, shown.retry_at), (SensorState::Failing, Some(error), None));
+        status.set(SensorState::Running);
+        assert_eq!((status.shown().state, status.shown().error), (SensorState::Running, None));
     }
 }
