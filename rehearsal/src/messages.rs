@@ -57,7 +57,7 @@ pub(crate) fn made(catalog: &Catalog, messages: &dyn Messages, message: &GivenMe
     let events = messages.made(sensor, message)?;
     for event in &events {
         let VersionedTrigger { name, version } = &event.trigger;
-        let trigger = catalog.triggers().get(name).ok_or_else(|| format!("there is no trigger `{name}`"))?;
+        let trigger = catalog.triggers().get(name).ok_or_else(|| format!("the trigger `{name}` does not exist"))?;
         trigger.accept(*version, &event.payload).map_err(|why| unfit(name, &why))?;
     }
     Ok(events)

@@ -94,7 +94,7 @@ pub(super) struct Judged {
     version: TriggerVersion,
     /// The payload as it came.
     stored: Document,
-    /// The payload in the form that the catalog judges, or the reason why there is none: then every rule errs.
+    /// The payload in the newest form, or why it cannot be upcast. In that case every rule errs.
     newest: Result<Document, NoNewest>,
     /// The only rule that judges it, if it belongs to a rule's schedule.
     only: Option<RuleRef>,

@@ -78,7 +78,7 @@ fn live(root: &Path) -> Result<()> {
     let node = Node::start(&left.join("node.log"), None)?;
     let fresh_seed = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
     for asking in [
-        Asking { name: "admin", by: Caller::Admin, seed: FIXED_SEED, examples: 5, cases_min: 300 },
+        Asking { name: "admin", by: Caller::Admin, seed: FIXED_SEED, examples: 15, cases_min: 1_000 },
         Asking { name: "admin-fresh", by: Caller::Admin, seed: fresh_seed, examples: 15, cases_min: 1_000 },
         Asking { name: "nobody", by: Caller::Nobody, seed: FIXED_SEED, examples: 5, cases_min: 300 },
     ] {
