@@ -77,12 +77,12 @@ pub(super) fn lowered(pack: &PackName, versions: &[WrittenVersion], installed: &
 /// A trigger that a sender names, with the schema of its payload: `None` if that is not known, as for an older version.
 pub(super) type Sent<'a> = (VersionedTrigger, Option<&'a Schema>);
 
-/// Who names a trigger with a version.
+/// The sender that names a trigger with a version.
 #[derive(Clone, Copy)]
 pub(super) enum Sender {
     /// A sensor or an action, which creates events.
     Pack,
-    /// A case of a test, which may also give events of the engine's own triggers.
+    /// A case of a test, which may also send events of the engine's own triggers.
     Case,
 }
 
