@@ -29,6 +29,25 @@ test('a new execution appears in the list by itself, and opens with its steps, o
   await watched.close();
 });
 
+test('what is printed last is shown, although the news of the end comes first', async () => {
+  const watched = await rig.loggedIn('/ui/executions');
+  const { page } = watched;
+  let release = (): void => undefined;
+  const hasEnded = new Promise<void>((done) => (release = done));
+  await page.route('**/logs?follow=true*', async (route) => {
+    await hasEnded;
+    await route.continue();
+  });
+  const { id } = await node.ask<{ id: string }>('POST', '/actions/mill.finish/execute', { params: {} });
+  await page.goto(`${node.url}/ui/executions/${id}?tab=output`);
+  await page.getByText('the mill turns').waitFor();
+  await page.getByText('succeeded', { exact: true }).first().waitFor();
+  release();
+  await page.getByText('the mill stands').waitFor();
+  await watched.expectNoFaults();
+  await watched.close();
+});
+
 test('a filter is in the address, and survives going back', async () => {
   await node.order('B1');
   const { parent } = await node.question('B1');
