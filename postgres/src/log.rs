@@ -56,7 +56,7 @@ pub struct PostgresLog {
     statements: Statements,
     /// The time of the newest batch: keys that expired by then are unknown.
     now: Timestamp,
-    /// The first position for which there may be no part.
+    /// The first position before which another part must be made.
     parts_end: u64,
     /// Absent for the target of a copy, which nobody else may lead.
     beating: Option<Beating>,
@@ -97,7 +97,11 @@ impl Statements {
             ),
             head: format!("SELECT last, chain FROM {schema}.batches ORDER BY first DESC LIMIT 1"),
             forget: format!("SELECT {schema}.forget($1, $2, $3)"),
-            make_parts: format!("SELECT {schema}.make_parts($1)"),
+            // The function makes one part more than is asked for. The next call is due when positions reach that one.
+            make_parts: format!(
+                "SELECT (f.made - 1) * l.part_positions FROM ensue.logs l, LATERAL (SELECT {schema}.make_parts($1) AS made) f \
+                 WHERE l.number = {number}"
+            ),
             known_ids: format!(
                 "SELECT k.o FROM unnest($1::uuid[]) WITH ORDINALITY AS k(id, o) WHERE EXISTS \
                 (SELECT 1 FROM {schema}.records r WHERE r.id = k.id) ORDER BY k.o LIMIT 1"
@@ -298,7 +302,7 @@ impl PostgresLog {
         })
     }
 
-    /// Makes the parts of the records up to a position. Asks once for each part.
+    /// Makes the parts of the records up to a position. Asks when the log is opened, and then once for each part.
     fn make_parts(&mut self, up_to: u64, deadline: Instant) -> Result<(), Meaning> {
         if up_to < self.parts_end {
             return Ok(());
@@ -310,9 +314,7 @@ impl PostgresLog {
             Meaning::Unknown(why) => Meaning::Again(why),
             other => other,
         })?;
-        // One more was made, so the next call is due a whole part later.
-        let _: Option<i64> = rows.first().map(|row| row.get(0));
-        self.parts_end = up_to.saturating_add(1);
+        self.parts_end = rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs());
         Ok(())
     }
 

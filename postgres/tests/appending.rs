@@ -49,6 +49,29 @@ fn append_updates_no_row() {
 }
 
 #[test]
+fn append_is_one_transaction() {
+    if is_missing() {
+        return;
+    }
+    let server = Server::shared();
+    let (name, database) = server.database();
+    let transactions = || -> u64 {
+        // A connection reports its transactions when it ends.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+        server.psql("postgres", &format!("SELECT xact_commit FROM pg_stat_database WHERE datname = '{name}'")).parse().unwrap()
+    };
+    let before = transactions();
+    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+    let mut writer = Writer::of(&log);
+    for _ in 0..200 {
+        writer.append(&mut log, 1).unwrap();
+    }
+    drop(log);
+    let run = transactions() - before;
+    assert!((200..300).contains(&run), "200 appends took {run} transactions, with the beats and what opens the log");
+}
+
+#[test]
 fn id_of_the_part_before_is_rejected() {
     if is_missing() {
         return;
