@@ -43,7 +43,7 @@ test('what is printed last is shown, although the news of the end comes first', 
   await page.getByText('the mill turns').waitFor();
   await page.getByText('succeeded', { exact: true }).first().waitFor();
   release();
-  await page.getByText('the mill stands').waitFor();
+  await page.getByText('the mill stops').waitFor();
   await watched.expectNoFaults();
   await watched.close();
 });
