@@ -2,12 +2,13 @@
 //!
 //! Read in this order: [`Database`] is a database by its address, with the checks of its server; `schema` creates the
 //! tables and functions, which are in `migrations/postgres`; `lease` and `lead` give a log to one node at a time;
-//! [`PostgresLog`] appends with one call of a function, and settles unknown outcomes; [`PostgresLogReader`] reads;
+//! [`PostgresLog`] appends with one call of a function, and settles unknown outcomes (`append`); [`PostgresLogReader`] reads;
 //! [`PostgresEnvelopes`] and [`PostgresPacks`] are the secrets and packs beside the log. `session`, `io` and `classify`
 //! are the connection below them.
 //!
 //! [The decisions](../../docs/decisions/postgres-append.md) have the reasons.
 
+mod append;
 mod beside;
 mod check;
 mod classify;
@@ -19,6 +20,7 @@ mod io;
 mod lead;
 mod lease;
 mod log;
+pub mod pair;
 mod patience;
 mod reader;
 mod schema;

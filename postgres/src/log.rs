@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader, ReadLimit};
-use ensue_engine::record::{Chain, Epoch, Head, Position};
+use ensue_engine::record::{Chain, Epoch, Head, Position, Record};
 use ensue_engine::time::Timestamp;
 use ensue_store::batch::{self, SEEN_KEYS_MAX};
 use ensue_store::row::{array, count};
@@ -16,6 +16,7 @@ use ensue_store::transfer::Target;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use crate::append::{Calls, Found, Told, append};
 use crate::classify::Meaning;
 use crate::database::{Database, STATEMENT_TIMEOUT};
 use crate::error::DatabaseError;
@@ -86,7 +87,7 @@ impl Statements {
         let marks: Vec<String> = (1..=Wire::COUNT).map(|mark| format!("${mark}")).collect();
         Self {
             append: format!("SELECT outcome, now_epoch, now_head, now_chain, bad_step, newest FROM {schema}.append({})", marks.join(", ")),
-            settle: format!("SELECT outcome, now_epoch, now_head, now_chain, found_batch FROM {schema}.settle($1, $2)"),
+            settle: format!("SELECT now_epoch, now_head, now_chain, found_batch FROM {schema}.settle($1, $2)"),
             // Each key is looked up in the index by its prefix; the newest row of it counts.
             seen: format!(
                 "SELECT k.o, f.position, f.event, f.content, f.until, f.sum \
@@ -205,101 +206,10 @@ impl PostgresLog {
         deadline.min(Instant::now() + self.answer_patience)
     }
 
-    /// Calls the function `append`.
-    fn call(&self, wire: &Wire, deadline: Instant) -> Result<Told, Meaning> {
-        let rows = self.with_session(|session| session.commit(&self.statements.append, &wire.arguments(), self.answer_by(deadline)))?;
-        rows.first().map(Told::of).unwrap_or_else(|| Err(Meaning::Refused("the function `append` said nothing".to_owned())))
-    }
-
-    /// Asks whether a batch was appended whose outcome is not known.
-    fn settle(&self, batch: &Batch, head: Position, epoch: Epoch, deadline: Instant) -> Result<Settled, Meaning> {
-        let (epoch, before) = (epoch.0.cast_signed(), head.0.cast_signed());
-        let rows = self.with_session(|session| session.commit(&self.statements.settle, &[&epoch, &before], self.answer_by(deadline)))?;
-        let row = rows.first().ok_or_else(|| Meaning::Refused("the function `settle` said nothing".to_owned()))?;
-        let now = head_of(row, 2, 3)?;
-        let found = row.get::<_, Option<Uuid>>(4).map(|id| Id::from_bytes(*id.as_bytes()));
-        Ok(match row.get::<_, &str>(0) {
-            "found" if found == batch.id => Settled::Kept,
-            "missing" => Settled::Missing,
-            "deposed" => Settled::Error(AppendError::Deposed(Epoch(row.get::<_, i64>(1).unsigned_abs()))),
-            _ if row.get::<_, i64>(1) != epoch => Settled::Error(AppendError::Deposed(Epoch(row.get::<_, i64>(1).unsigned_abs()))),
-            _ => Settled::Error(AppendError::Behind(now)),
-        })
-    }
-
     /// Appends until the outcome is known, or the patience is used up.
     fn write(&mut self, batch: &Batch, wire: &Wire, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
         let deadline = Instant::now() + self.patience;
-        let appended = Position(head.0.wrapping_add(batch.records.len() as u64));
-        let mut pauses = Pauses::until(deadline);
-        // Whether a call before this one may have been committed.
-        let mut is_open = false;
-        loop {
-            let meaning = match self.attempt(batch, wire, (head, epoch), is_open, deadline) {
-                Ok(Ok(())) => return Ok(appended),
-                Ok(Err(error)) => return Err(error),
-                Err(meaning) => meaning,
-            };
-            match meaning {
-                Meaning::Unknown(why) => {
-                    tracing::warn!(why = %why, "the outcome of an append is unknown; the node looks it up");
-                    is_open = true;
-                }
-                Meaning::Again(why) | Meaning::NotPrimary(why) => {
-                    tracing::warn!(why = %why, "an append was not carried out; the node tries again")
-                }
-                Meaning::Full => return Err(if is_open { AppendError::Unknown } else { AppendError::Full }),
-                Meaning::Constraint(why) => return Err(self.refused_by_constraint(batch, wire, why)),
-                Meaning::Refused(why) => {
-                    tracing::error!(why = %why, "the database refuses an append");
-                    return Err(if is_open { AppendError::Unknown } else { AppendError::Dead(why) });
-                }
-            }
-            if !pauses.wait() {
-                return Err(AppendError::Unknown);
-            }
-        }
-    }
-
-    fn attempt(
-        &mut self,
-        batch: &Batch,
-        wire: &Wire,
-        (head, epoch): (Position, Epoch),
-        is_open: bool,
-        deadline: Instant,
-    ) -> Result<Result<(), AppendError>, Meaning> {
-        // A batch that has only keys is not looked up: appending it again changes nothing.
-        if is_open && wire.has_records() {
-            match self.settle(batch, head, epoch, deadline)? {
-                Settled::Kept => return Ok(Ok(())),
-                Settled::Error(error) => return Ok(Err(error)),
-                Settled::Missing => {}
-            }
-        }
-        if wire.has_records() {
-            self.make_parts(head.0.saturating_add(batch.records.len() as u64), deadline)?;
-        }
-        let told = self.call(wire, deadline)?;
-        Ok(match told {
-            Told::Kept => Ok(()),
-            // The first call may have arrived after its outcome was looked up.
-            Told::Behind(_) if is_open && wire.has_records() => match self.settle(batch, head, epoch, deadline)? {
-                Settled::Kept => Ok(()),
-                Settled::Error(error) => Err(error),
-                Settled::Missing => return Err(Meaning::Unknown("the head of the log changed".to_owned())),
-            },
-            Told::Behind(head) => Err(AppendError::Behind(head)),
-            Told::Deposed(epoch) => Err(AppendError::Deposed(epoch)),
-            Told::Revision { step, newest } => Err(match batch.records.get(step) {
-                Some(record) => batch::revision_refused(step, record, newest),
-                None => AppendError::Refused { record: step, why: "its revision does not follow".to_owned() },
-            }),
-            Told::Id { step } => Err(match batch.records.get(step) {
-                Some(record) => batch::id_refused(step, record.id),
-                None => AppendError::Refused { record: step, why: "its id exists already".to_owned() },
-            }),
-        })
+        append(&mut Sending { log: self, batch, wire, head, epoch, deadline, pauses: Pauses::until(deadline) }, batch, head, epoch)
     }
 
     /// Makes the parts of the records up to a position. Asks when the log is opened, and then once for each part.
@@ -316,17 +226,6 @@ impl PostgresLog {
         })?;
         self.parts_end = rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs());
         Ok(())
-    }
-
-    /// Returns the error for a batch that a constraint rejected, which does not say whose record it was.
-    fn refused_by_constraint(&self, batch: &Batch, wire: &Wire, why: String) -> AppendError {
-        let found = self.ask(&self.statements.known_ids, &[&wire.ids()]);
-        let step = found.ok().and_then(|rows| rows.first().map(|row| row.get::<_, i64>(0)));
-        let step = step.and_then(|step| usize::try_from(step - 1).ok());
-        match step.and_then(|step| Some((step, batch.records.get(step)?))) {
-            Some((step, record)) => batch::id_refused(step, record.id),
-            None => AppendError::Refused { record: 0, why },
-        }
     }
 
     /// Removes keys that are over, and those beyond the limit, if it is time to.
@@ -440,34 +339,68 @@ impl Target for PostgresLog {
     }
 }
 
-/// The answer of `append`.
-enum Told {
-    Kept,
-    Behind(Head),
-    Deposed(Epoch),
-    Revision { step: usize, newest: u64 },
-    Id { step: usize },
+/// A batch on its way to the database.
+struct Sending<'a> {
+    log: &'a mut PostgresLog,
+    batch: &'a Batch,
+    wire: &'a Wire,
+    head: Position,
+    epoch: Epoch,
+    deadline: Instant,
+    pauses: Pauses,
 }
 
-impl Told {
-    fn of(row: &Row) -> Result<Self, Meaning> {
-        let step = || usize::try_from(row.get::<_, Option<i32>>(4).unwrap_or(0)).unwrap_or(0);
-        Ok(match row.get::<_, &str>(0) {
-            "kept" => Self::Kept,
-            "deposed" => Self::Deposed(Epoch(row.get::<_, i64>(1).unsigned_abs())),
-            "behind" => Self::Behind(head_of(row, 2, 3)?),
-            "revision" => Self::Revision { step: step(), newest: row.get::<_, Option<i64>>(5).unwrap_or(0).unsigned_abs() },
-            "id" => Self::Id { step: step() },
-            other => return Err(Meaning::Refused(format!("the function `append` said `{other}`"))),
+impl Calls for Sending<'_> {
+    fn append(&mut self) -> Result<Told, Meaning> {
+        if self.wire.has_records() {
+            self.log.make_parts(self.head.0.saturating_add(self.batch.records.len() as u64), self.deadline)?;
+        }
+        let (log, answer_by) = (&self.log, self.log.answer_by(self.deadline));
+        let rows = log.with_session(|session| session.commit(&log.statements.append, &self.wire.arguments(), answer_by))?;
+        let row = rows.first().ok_or_else(|| Meaning::Refused("the function `append` said nothing".to_owned()))?;
+        told(row, self.batch)
+    }
+
+    fn settle(&mut self) -> Result<Found, Meaning> {
+        let (epoch, before) = (self.epoch.0.cast_signed(), self.head.0.cast_signed());
+        let (log, answer_by) = (&self.log, self.log.answer_by(self.deadline));
+        let rows = log.with_session(|session| session.commit(&log.statements.settle, &[&epoch, &before], answer_by))?;
+        let row = rows.first().ok_or_else(|| Meaning::Refused("the function `settle` said nothing".to_owned()))?;
+        Ok(Found {
+            epoch: Epoch(row.get::<_, i64>(0).unsigned_abs()),
+            head: head_of(row, 1, 2)?,
+            batch: row.get::<_, Option<Uuid>>(3).map(|id| Id::from_bytes(*id.as_bytes())),
         })
+    }
+
+    fn rejected(&mut self) -> Option<usize> {
+        let found = self.log.ask(&self.log.statements.known_ids, &[&self.wire.ids()]).ok()?;
+        usize::try_from(found.first()?.get::<_, i64>(0) - 1).ok()
+    }
+
+    fn pause(&mut self) -> bool {
+        self.pauses.wait()
     }
 }
 
-/// What became of a batch.
-enum Settled {
-    Kept,
-    Missing,
-    Error(AppendError),
+/// Reads the answer of `append`.
+fn told(row: &Row, batch: &Batch) -> Result<Told, Meaning> {
+    let step = usize::try_from(row.get::<_, Option<i32>>(4).unwrap_or(0)).unwrap_or(0);
+    let rejected = |error: &dyn Fn(&Record) -> AppendError, why: &str| {
+        let why = || AppendError::Refused { record: step, why: why.to_owned() };
+        Told::Rejected(batch.records.get(step).map_or_else(why, error))
+    };
+    Ok(match row.get::<_, &str>(0) {
+        "kept" => Told::Kept,
+        "deposed" => Told::Deposed(Epoch(row.get::<_, i64>(1).unsigned_abs())),
+        "behind" => Told::Behind(head_of(row, 2, 3)?),
+        "revision" => {
+            let newest = row.get::<_, Option<i64>>(5).unwrap_or(0).unsigned_abs();
+            rejected(&|record| batch::revision_refused(step, record, newest), "its revision does not follow")
+        }
+        "id" => rejected(&|record| batch::id_refused(step, record.id), "its id exists already"),
+        other => return Err(Meaning::Refused(format!("the function `append` said `{other}`"))),
+    })
 }
 
 /// Reads a head from two columns.

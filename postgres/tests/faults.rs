@@ -236,14 +236,14 @@ fn append_until(stop: &Arc<AtomicBool>, mut log: PostgresLog, mut writer: Writer
     })
 }
 
-fn survives(disturb: impl Fn(&Server)) {
+fn survives(times: usize, disturb: impl Fn(&Server)) {
     let server = Server::start();
     let (_, database) = server.database();
     let log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
     let writer = Writer::of(&log);
     let stop = Arc::new(AtomicBool::new(false));
     let appending = append_until(&stop, log, writer);
-    for _ in 0..3 {
+    for _ in 0..times {
         thread::sleep(Duration::from_millis(400));
         disturb(&server);
         server.start_again();
@@ -260,13 +260,13 @@ fn survives(disturb: impl Fn(&Server)) {
 #[test]
 fn killed_server_loses_no_acknowledged_batch() {
     if !is_missing() {
-        survives(Server::kill);
+        survives(std::env::var("ENSUE_KILLS").map_or(3, |count| count.parse().unwrap()), Server::kill);
     }
 }
 
 #[test]
 fn restarted_server_loses_no_acknowledged_batch() {
     if !is_missing() {
-        survives(Server::stop);
+        survives(3, Server::stop);
     }
 }

@@ -14,6 +14,7 @@ mod leases;
 mod nodes;
 mod promotions;
 mod proxy;
+mod schedules;
 mod secrets;
 #[allow(dead_code, reason = "the tests of the command line use the rest of it")]
 mod server;

@@ -17,7 +17,7 @@ use crate::server::{STANDBY, Server, is_missing};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a standby is promoted, unless `ENSUE_PROMOTIONS` says otherwise.
-const PROMOTIONS: usize = 10;
+const PROMOTIONS: usize = 20;
 
 /// The address of a database that is on one of two servers.
 fn address(one: &Server, other: &Server, name: &str) -> String {
@@ -25,7 +25,7 @@ fn address(one: &Server, other: &Server, name: &str) -> String {
 }
 
 /// Waits until a primary has its standby, and no commit is acknowledged without it.
-fn wait_for_standby(primary: &Server) {
+pub(crate) fn wait_for_standby(primary: &Server) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while primary.psql("postgres", "SELECT sync_state FROM pg_stat_replication") != "sync" {
         assert!(Instant::now() < deadline, "{}", primary.psql("postgres", "SELECT state, sync_state FROM pg_stat_replication"));

@@ -53,6 +53,11 @@ impl Proxy {
         Self { port, plan }
     }
 
+    /// Returns its port on loopback.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Returns the address of a database through the proxy. A request for TLS would hide the name of the application.
     pub(crate) fn address(&self, database: &str) -> String {
         format!("postgres://ensue@127.0.0.1:{}/{database}?sslmode=disable", self.port)

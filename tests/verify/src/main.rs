@@ -78,6 +78,13 @@ const FUZZING_LIMITS: [&str; 4] = ["-max_total_time=90", "-timeout=10", "-rss_li
 const FAULTS: Step =
     Step { name: "faults", arguments: &["test", "-p", "ensue", "--locked", "faults"], variables: &[("ENSUE_FAULTS", "long")] };
 
+/// The log on two PostgreSQL servers: 1,000 promotions, 1,000 kills, and 200 schedules that a model also runs.
+const DATABASES: Step = Step {
+    name: "databases",
+    arguments: &["test", "-p", "ensue-postgres", "--locked", "--test", "main", "--", "promoted", "killed", "schedule"],
+    variables: &[("ENSUE_PROMOTIONS", "1000"), ("ENSUE_KILLS", "1000"), ("ENSUE_SCHEDULES", "200")],
+};
+
 /// Simulated worlds: the stored seeds and fresh ones, on both cores.
 const SIMULATION: Program = Program { name: "simulation", program: "sim", arguments: &["--seeds", "150"] };
 
@@ -157,6 +164,7 @@ fn main() -> Result<()> {
     }
     if is_long {
         report.run(&FAULTS)?;
+        report.run(&DATABASES)?;
         report.run(&OVERLOAD)?;
         image::check_shipped(&mut report)?;
         page::measure(&mut report)?;
