@@ -12,6 +12,7 @@
 mod api;
 mod clients;
 mod clock;
+mod databases;
 mod disk;
 mod flow;
 mod ground;

@@ -71,6 +71,7 @@ fn simulated(graph: &Graph, workers: u32, does: fn(&Step) -> String) -> u64 {
         operated: &operated,
         server: &server,
         peers: &peers,
+        servers: None,
     };
     let Ok(node) = Node::start(&start) else { panic!("nothing keeps the node from starting") };
     let took = until_all_has_ended(&node, &ground);

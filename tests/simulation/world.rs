@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clients::Client;
+use crate::databases::Servers;
 use crate::disk::Disk;
 use crate::flow::Flows;
 use crate::ground::Ground;
@@ -149,6 +150,8 @@ pub(crate) struct World {
     again: Again,
     vars: Vars,
     peers: Arc<Peers>,
+    /// The servers with the log, if that is not on the disk.
+    servers: Option<Arc<Servers>>,
     /// How often the sensors were restarted since faults ended.
     sensors_restarted: u32,
     /// The operator's settings of the newest start.
@@ -177,6 +180,7 @@ impl World {
         edition.write(&disk.packs())?;
         let peers = Peers::new(seed, ground.clone());
         peers.write(&disk.packs())?;
+        let servers = Servers::draw(seed, ground.clone());
         let mut keyrings = Keyrings::new(seed);
         let clients = (0..ground.plan.clients).map(|number| Client::new(number, keyrings.next())).collect();
         let lots = random.fork();
@@ -208,6 +212,7 @@ impl World {
             again: Again::new(seed),
             vars,
             peers,
+            servers,
             sensors_restarted: 0,
             operated,
             healed_at: None,

@@ -41,6 +41,7 @@ use super::submit::{LivingSubmit, Pump};
 use super::{Node, Room};
 use crate::api::{About, NoIssuers, NodeApi};
 use crate::clock::{WorkerClock, WorldHands};
+use crate::databases::{OnServers, Servers};
 use crate::disk::{Disk, FailingLog, FailingVault};
 use crate::ground::Ground;
 use crate::life::Life;
@@ -85,6 +86,8 @@ pub(crate) struct Start<'w> {
     pub(crate) server: &'w Arc<Server>,
     /// The other sides of the pulling sensors.
     pub(crate) peers: &'w Arc<Peers>,
+    /// The servers with its log, if that is not on the disk.
+    pub(crate) servers: Option<&'w Arc<Servers>>,
 }
 
 /// Why a start failed.
@@ -115,7 +118,7 @@ impl Node {
     }
 
     fn started(start: &Start<'_>, working: &mut Option<Working>) -> Result<Self, Unstarted> {
-        let Start { ground, disk, number, boots, room, machine, operated, server, peers } = *start;
+        let Start { ground, disk, number, boots, room, machine, operated, server, peers, servers } = *start;
         let life = Arc::new(Life::default());
         let may_die = |after: &'static str| {
             if ground.strikes(ground.plan.start_kill) {
@@ -130,7 +133,10 @@ impl Node {
         config.packs = disk.packs();
         config.state_base = Some(disk.state());
         let clock: Arc<dyn Clock> = Arc::new(NodeClock::new(WorldHands(ground.clone())));
-        let opened = open_on(&config, &*clock, |data| Arc::new(disk.places(data)))?;
+        let opened = open_on(&config, &*clock, |data| match servers {
+            Some(servers) => Arc::new(OnServers { places: disk.places(data), servers: servers.clone() }),
+            None => Arc::new(disk.places(data)),
+        })?;
         ground.note_operated(opened.log.epoch().0, operated.clone());
         may_die("opening the data")?;
 
@@ -266,8 +272,13 @@ impl Node {
             sensors: sensors.clone(),
             followers: vec![views_told.clone()],
         };
+        let written = FailingLog::new(opened.log, ground.clone(), life.clone());
         let machine = unstarted.with(SequencerParts {
-            log: Box::new(Settled::of(FailingLog::new(opened.log, ground.clone(), life.clone()))),
+            log: match servers {
+                // A look at the log settles nothing there: a visible batch may be lost with its server.
+                Some(_) => Box::new(written),
+                None => Box::new(Settled::of(written)),
+            },
             engine: opened.engine,
             head: opened.head,
             clock: clock.clone(),

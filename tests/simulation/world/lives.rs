@@ -89,6 +89,7 @@ impl World {
             operated: &self.operated,
             server: &self.server,
             peers: &self.peers,
+            servers: self.servers.as_ref(),
         };
         let started = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Node::start(&start)));
         match started {
