@@ -218,7 +218,8 @@ impl PostgresLog {
             return Ok(());
         }
         let last = up_to.min(ensue_store::POSITION_MAX).cast_signed();
-        let rows = self.with_session(|session| session.query(&self.statements.make_parts, &[&last], self.answer_by(deadline)));
+        // A part that was not acknowledged may be lost with its server.
+        let rows = self.with_session(|session| session.commit(&self.statements.make_parts, &[&last], self.answer_by(deadline)));
         let rows = rows.map_err(|meaning| match meaning {
             // It can be called again at any time.
             Meaning::Unknown(why) => Meaning::Again(why),

@@ -76,14 +76,6 @@ struct State {
     meanwhile: VecDeque<Event>,
 }
 
-/// The answer that the client of a commit receives.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Success {
-    Plain,
-    /// Somebody canceled the wait for the standby.
-    WithWarning,
-}
-
 impl Pair {
     /// Makes a pair with an empty log that nobody has led.
     pub fn new(id: LogId) -> Self {
@@ -244,34 +236,24 @@ impl State {
         Ok(())
     }
 
-    /// Commits an entry that is written already. With a warning it is not acknowledged.
+    /// Commits an entry that is written already, and acknowledges it.
     fn commit(&mut self, entry: Entry) -> Result<(), Meaning> {
-        match self.success(entry)? {
-            Success::Plain => Ok(()),
-            Success::WithWarning => Err(Meaning::Unknown("the server warned: canceling wait for synchronous replication".to_owned())),
-        }
-    }
-
-    fn success(&mut self, entry: Entry) -> Result<Success, Meaning> {
         let lost = |why: &str| Err(Meaning::Unknown(why.to_owned()));
-        let mut success = Success::Plain;
         self.primary.push(entry);
-        while !self.is_standby_here && success == Success::Plain {
+        while !self.is_standby_here {
             let Some(event) = self.meanwhile.pop_front() else { return lost("no answer in time: the commit waits for the standby") };
             self.happen(event);
             match event {
                 Event::StandbyLeaves | Event::StandbyReturns => {}
-                Event::Cancel => success = Success::WithWarning,
+                Event::Cancel => return lost("the server warned: canceling wait for synchronous replication"),
                 Event::Restart | Event::Promote => return lost("the server was killed"),
             }
         }
-        if success == Success::Plain {
-            self.received = self.primary.len();
-            self.show();
-        }
+        self.received = self.primary.len();
+        self.show();
         match self.cut.take_if(|cut| *cut == Cut::Answer) {
             Some(_) => lost("the connection was cut before the answer arrived"),
-            None => Ok(success),
+            None => Ok(()),
         }
     }
 }
@@ -368,8 +350,8 @@ impl Calls for Sending<'_> {
         let (batch, head, epoch) = (self.batch, self.head, self.epoch);
         let mut state = self.log.pair.lock();
         if !batch.records.is_empty() && !self.log.has_parts {
-            // They can be asked for again at any time, so it does not matter whether a call was carried out.
-            let made = state.arrive().and_then(|()| state.success(Entry::Nothing));
+            // They can be asked for again at any time.
+            let made = state.arrive().and_then(|()| state.commit(Entry::Nothing));
             made.map_err(|meaning| Meaning::Again(meaning.to_string()))?;
             self.log.has_parts = true;
         }
