@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 impl AtTerminal {
     fn of(place: &Place, node: &Node, line: &str, variables: &[(&str, &str)]) -> Self {
         let binary = env!("CARGO_BIN_EXE_ensue");
-        let line = format!("stty rows 10 cols 80; exec '{binary}' {line}");
+        // A test that runs in the background of a script may have inherited that Ctrl-C is ignored.
+        let line = format!("stty rows 10 cols 80; exec /usr/bin/env --default-signal=INT '{binary}' {line}");
         let mut command = Command::new("script");
         command.args(["--quiet", "--return", "--flush", "--command", &line, "/dev/null"]).current_dir(place.path());
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", place.path());

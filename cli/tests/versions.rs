@@ -37,7 +37,8 @@ async fn senders_of_both_forms_are_served_and_past_events_are_judged_in_the_newe
     for (trigger, payload) in [("shop.ordered@1", json!({ "item": "tea" })), ("shop.ordered", json!({ "sku": "tea" }))] {
         let sent = client.post("/events", &json!({ "trigger": trigger, "payload": payload })).await;
         assert_eq!(sent.status, StatusCode::ACCEPTED, "{sent:#?}");
-        let event = client.get(&format!("/events/{}", sent.body["id"].as_str().unwrap())).await;
+        let path = format!("/events/{}", sent.body["id"].as_str().unwrap());
+        let event = client.until(&path, |event| event["undecided"] == 0).await;
         let version = if trigger.ends_with("@1") { 1 } else { 2 };
         assert_eq!((&event["version"], &event["payload"], &event["matched"]), (&json!(version), &payload, &json!(1)), "{event:#}");
     }
