@@ -86,7 +86,7 @@ const DATABASES: Step = Step {
 };
 
 /// Simulated worlds: the stored seeds and fresh ones, on both cores.
-const SIMULATION: Program = Program { name: "simulation", program: "sim", arguments: &["--seeds", "110"] };
+const SIMULATION: Program = Program { name: "simulation", program: "sim", arguments: &["--seeds", "150"] };
 
 const LONG_SIMULATION: Program =
     Program { name: "simulation, long", program: "sim", arguments: &["--seeds", "20000", "--all-rare-states"] };
