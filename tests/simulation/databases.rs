@@ -7,10 +7,9 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::ids::LogId;
-use ensue_engine::ports::{AppendError, Batch, Log, LogError, LogReader};
-use ensue_engine::record::{Epoch, Head, Position};
+use ensue_engine::ports::{AppendError, Log, LogError, LogReader};
+use ensue_engine::record::Position;
 use ensue_node::backend::sqlite::Places;
 use ensue_node::backend::{Backend, KeptBlobs, KeptOutputs, StorageError, Views};
 use ensue_postgres::DatabaseError;
@@ -82,8 +81,21 @@ impl Servers {
         pair.lead()
     }
 
-    /// Lets something happen before or during the next append, or nothing.
-    fn disturb(&self, pair: &Pair) {
+    /// Appends, while something happens to the servers, or nothing.
+    pub(crate) fn disturb(&self, append: impl FnOnce() -> Result<Position, AppendError>) -> Result<Position, AppendError> {
+        let Some(pair) = self.pair() else { return append() };
+        self.plan(&pair);
+        let had_standby = !pair.lacks_standby();
+        let appended = append();
+        sometimes!(appended.is_ok() && !had_standby, "an append outlasted the absence of a standby");
+        sometimes!(matches!(appended, Err(AppendError::Unknown)), "an append waited for a standby that did not come");
+        pair.meanwhile(&[]);
+        pair.cut(None);
+        appended
+    }
+
+    /// Plans what happens before or during the next append.
+    fn plan(&self, pair: &Pair) {
         if self.ground.is_healed() && pair.lacks_standby() {
             self.happen(pair, Event::StandbyReturns);
         }
@@ -136,14 +148,13 @@ impl Backend for OnServers {
     }
 
     fn writer(&self, log: LogId) -> Result<Box<dyn Log>, StorageError> {
-        let log = self.servers.lead(log).map_err(|error| failed(&error))?;
-        Ok(Box::new(Written { log, servers: self.servers.clone() }))
+        Ok(Box::new(self.servers.lead(log).map_err(|error| failed(&error))?))
     }
 
     fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, StorageError> {
         match self.servers.pair() {
             Some(pair) => Ok(pair.reader()),
-            None => Err(failed(&LogError::Store(format!("there is no log {log}")))),
+            None => Err(failed(&LogError::Store(format!("the log {log} does not exist")))),
         }
     }
 
@@ -170,48 +181,4 @@ impl Backend for OnServers {
 
 fn failed(error: &LogError) -> StorageError {
     DatabaseError::Failed { at: "the servers of the world".to_owned(), why: error.to_string() }.into()
-}
-
-/// The log of a node on the servers.
-struct Written {
-    log: PairLog,
-    servers: Arc<Servers>,
-}
-
-impl Log for Written {
-    fn id(&self) -> LogId {
-        self.log.id()
-    }
-
-    fn epoch(&self) -> Epoch {
-        self.log.epoch()
-    }
-
-    fn head(&self) -> Result<Head, LogError> {
-        self.log.head()
-    }
-
-    fn append(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
-        let Some(pair) = self.servers.pair() else { return Err(AppendError::Dead("there are no servers".to_owned())) };
-        self.servers.disturb(&pair);
-        let had_standby = !pair.lacks_standby();
-        let appended = self.log.append(batch, head, epoch);
-        sometimes!(appended.is_ok() && !had_standby, "an append outlasted the absence of a standby");
-        sometimes!(matches!(appended, Err(AppendError::Unknown)), "an append waited for a standby that did not come");
-        pair.meanwhile(&[]);
-        pair.cut(None);
-        appended
-    }
-
-    fn seen(&self, keys: &[DedupeKey]) -> Result<Vec<Option<Seen>>, LogError> {
-        self.log.seen(keys)
-    }
-
-    fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
-        self.log.reader()
-    }
-
-    fn release_caches(&mut self) {
-        self.log.release_caches();
-    }
 }

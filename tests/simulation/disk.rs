@@ -22,6 +22,7 @@ use ensue_store::data_dir::DataDir;
 use ensue_store::sqlite::{FileSystem, Place};
 use tempfile::TempDir;
 
+use crate::databases::Servers;
 use crate::ground::Ground;
 use crate::life::Life;
 use crate::plan::Plan;
@@ -227,20 +228,24 @@ fn saved_state(file: &Path, log: LogId) -> Option<Vec<u8>> {
 /// A log whose appends fail as the plan says.
 pub(crate) struct FailingLog {
     log: Box<dyn Log>,
+    servers: Option<Arc<Servers>>,
     ground: Arc<Ground>,
     life: Arc<Life>,
     is_dead: bool,
 }
 
 impl FailingLog {
-    /// Takes the log of a node.
-    pub(crate) fn new(log: Box<dyn Log>, ground: Arc<Ground>, life: Arc<Life>) -> Self {
-        Self { log, ground, life, is_dead: false }
+    /// Takes the log of a node, and the servers that it is on, if it is not on the disk.
+    pub(crate) fn new(log: Box<dyn Log>, servers: Option<Arc<Servers>>, ground: Arc<Ground>, life: Arc<Life>) -> Self {
+        Self { log, servers, ground, life, is_dead: false }
     }
 
     fn kept(&mut self, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
         self.ground.note_head(head.0);
-        let appended = self.log.append(batch, head, epoch);
+        let appended = match &self.servers {
+            Some(servers) => servers.disturb(|| self.log.append(batch, head, epoch)),
+            None => self.log.append(batch, head, epoch),
+        };
         match &appended {
             Ok(position) => self.ground.note_commit(position.0),
             Err(AppendError::Deposed(_) | AppendError::Behind(_)) => sometimes!("a write under an old epoch was refused"),

@@ -272,7 +272,7 @@ impl Node {
             sensors: sensors.clone(),
             followers: vec![views_told.clone()],
         };
-        let written = FailingLog::new(opened.log, ground.clone(), life.clone());
+        let written = FailingLog::new(opened.log, servers.cloned(), ground.clone(), life.clone());
         let machine = unstarted.with(SequencerParts {
             log: match servers {
                 // A look at the log settles nothing there: a visible batch may be lost with its server.
