@@ -14,7 +14,7 @@ pub(crate) trait Calls {
     fn settle(&mut self) -> Result<Found, Meaning>;
     /// Finds the record that a constraint rejected, by its index in the batch.
     fn rejected(&mut self) -> Option<usize>;
-    /// Waits before the next try. Returns false if there is no time for one.
+    /// Waits before the next try. Returns false if the time is up.
     fn pause(&mut self) -> bool;
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Found {
     pub(crate) batch: Option<Id>,
 }
 
-/// Appends a batch until the outcome is known, or there is no time left.
+/// Appends a batch until the outcome is known, or the time is up.
 pub(crate) fn append(calls: &mut impl Calls, batch: &Batch, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
     let appended = Position(head.0.wrapping_add(batch.records.len() as u64));
     let mut appending = Appending { calls, batch, head, epoch, is_open: false };
