@@ -370,6 +370,8 @@ fn model_and_two_servers_agree_after_each_step_of_a_schedule() {
     let mut runner = TestRunner::new(Config::default());
     for _ in 0..count {
         let schedule = schedules().new_tree(&mut runner).unwrap().current();
+        // Shown if the test fails, in whatever step.
+        eprintln!("{schedule:?}");
         run(&schedule, Some(&mut Servers::start()));
     }
 }
