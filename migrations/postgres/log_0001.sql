@@ -160,10 +160,10 @@ BEGIN
 END
 $fn$;
 
--- Returns whether a batch was appended whose writer did not learn the outcome. The lock waits for an append that still runs. The record in
+-- Returns the batch at a place, for a writer that did not learn the outcome of its append. The lock waits for an append that still runs. The record in
 -- the write-ahead log comes after the batch: once this commit is acknowledged, what it returned is safe too.
-CREATE FUNCTION {schema}.settle(e bigint, before bigint,
-  OUT outcome text, OUT now_epoch bigint, OUT now_head bigint, OUT now_chain bytea, OUT found_batch uuid)
+CREATE FUNCTION {schema}.settle(before bigint,
+  OUT now_epoch bigint, OUT now_head bigint, OUT now_chain bytea, OUT found_batch uuid)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '2s'
 AS $fn$
 BEGIN
@@ -172,7 +172,6 @@ BEGIN
   SELECT b.last, b.chain INTO now_head, now_chain FROM batches b ORDER BY b.first DESC LIMIT 1;
   now_head := coalesce(now_head, 0);
   SELECT b.id INTO found_batch FROM batches b WHERE b.first = before + 1;
-  outcome := CASE WHEN found_batch IS NOT NULL THEN 'found' WHEN now_epoch <> e THEN 'deposed' WHEN now_head <> before THEN 'behind' ELSE 'missing' END;
 END
 $fn$;
 

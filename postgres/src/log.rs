@@ -87,7 +87,7 @@ impl Statements {
         let marks: Vec<String> = (1..=Wire::COUNT).map(|mark| format!("${mark}")).collect();
         Self {
             append: format!("SELECT outcome, now_epoch, now_head, now_chain, bad_step, newest FROM {schema}.append({})", marks.join(", ")),
-            settle: format!("SELECT now_epoch, now_head, now_chain, found_batch FROM {schema}.settle($1, $2)"),
+            settle: format!("SELECT now_epoch, now_head, now_chain, found_batch FROM {schema}.settle($1)"),
             // Each key is looked up in the index by its prefix; the newest row of it counts.
             seen: format!(
                 "SELECT k.o, f.position, f.event, f.content, f.until, f.sum \
@@ -209,7 +209,7 @@ impl PostgresLog {
     /// Appends until the outcome is known, or the patience is used up.
     fn write(&mut self, batch: &Batch, wire: &Wire, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
         let deadline = Instant::now() + self.patience;
-        append(&mut Sending { log: self, batch, wire, head, epoch, deadline, pauses: Pauses::until(deadline) }, batch, head, epoch)
+        append(&mut Sending { log: self, batch, wire, head, deadline, pauses: Pauses::until(deadline) }, batch, head, epoch)
     }
 
     /// Makes the parts of the records up to a position. Asks when the log is opened, and then once for each part.
@@ -346,7 +346,6 @@ struct Sending<'a> {
     batch: &'a Batch,
     wire: &'a Wire,
     head: Position,
-    epoch: Epoch,
     deadline: Instant,
     pauses: Pauses,
 }
@@ -363,9 +362,9 @@ impl Calls for Sending<'_> {
     }
 
     fn settle(&mut self) -> Result<Found, Meaning> {
-        let (epoch, before) = (self.epoch.0.cast_signed(), self.head.0.cast_signed());
+        let before = self.head.0.cast_signed();
         let (log, answer_by) = (&self.log, self.log.answer_by(self.deadline));
-        let rows = log.with_session(|session| session.commit(&log.statements.settle, &[&epoch, &before], answer_by))?;
+        let rows = log.with_session(|session| session.commit(&log.statements.settle, &[&before], answer_by))?;
         let row = rows.first().ok_or_else(|| Meaning::Refused("the function `settle` said nothing".to_owned()))?;
         Ok(Found {
             epoch: Epoch(row.get::<_, i64>(0).unsigned_abs()),

@@ -98,7 +98,7 @@ fn changed_function_is_refused() {
     let server = Server::shared();
     let (name, database) = server.database();
     drop(database.lead(LOG, &node(1), IfLed::Fail).unwrap());
-    let change = "CREATE OR REPLACE FUNCTION log_0.settle(e bigint, before bigint, OUT outcome text, OUT now_epoch bigint, \
+    let change = "CREATE OR REPLACE FUNCTION log_0.settle(before bigint, OUT now_epoch bigint, \
                   OUT now_head bigint, OUT now_chain bytea, OUT found_batch uuid) LANGUAGE plpgsql AS 'BEGIN END'";
     server.psql(&name, change);
     let Err(error) = database.lead(LOG, &node(1), IfLed::Fail) else { panic!("it was opened") };
