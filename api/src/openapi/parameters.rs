@@ -153,9 +153,8 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
 
 /// Returns the schema of one value of a parameter, and the description of the parameter.
 fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static str)> {
-    // A comma separates values.
-    let is_one_of_several = SEVERAL.iter().any(|(several, _)| *several == name);
-    let text = json!({ "type": "string", "pattern": if is_one_of_several { "^[^\\u0000,]*$" } else { "^[^\\u0000]*$" } });
+    // A value may contain commas, which separate values too.
+    let text = json!({ "type": "string", "pattern": "^[^\\u0000]*$" });
     let yes_or_no = json!({ "type": "boolean" });
     let words = |words: &[&str]| json!({ "type": "string", "enum": words });
     let number = |most: u64| json!({ "type": "integer", "minimum": 0, "maximum": most });
