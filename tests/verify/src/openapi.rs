@@ -2,11 +2,12 @@
 //!
 //! `tests/openapi` contains their settings and the exceptions from their checks.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::node::Node;
@@ -19,7 +20,7 @@ const LIVE: &str = "OpenAPI document, live";
 pub(crate) const KEPT: &str = "docs/reference/openapi.json";
 /// Where `.ci/run` installs the tools.
 pub(crate) const TOOLS: &str = "target/python/bin";
-/// The outputs for inspection: the node's log, and a report of each run.
+/// The outputs for inspection: of each run the node's log, what the tool printed, and its report.
 const LEFT: &str = "target/openapi";
 
 const SETTINGS: &str = "schemathesis.toml";
@@ -36,7 +37,12 @@ struct Asking {
     examples: u32,
     /// The minimum number of requests in total.
     cases_min: u64,
+    /// The phases of the tool. The first two do not depend on the seed.
+    phases: &'static str,
 }
+
+const ALL_PHASES: &str = "examples,coverage,fuzzing,stateful";
+const RANDOM_PHASES: &str = "fuzzing,stateful";
 
 /// The caller of a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,37 +77,44 @@ fn live(root: &Path) -> Result<()> {
         std::fs::remove_dir_all(&left)?;
     }
     std::fs::create_dir_all(&left)?;
-    // The tool looks for its hooks and leaves its notes in its working directory.
-    for file in [SETTINGS, "hooks.py"] {
-        std::fs::copy(root.join("tests/openapi").join(file), left.join(file))?;
-    }
-    let node = Node::start(&left.join("node.log"), None)?;
     let fresh_seed = SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos();
-    for asking in [
-        Asking { name: "admin", by: Caller::Admin, seed: FIXED_SEED, examples: 15, cases_min: 1_000 },
-        Asking { name: "admin-fresh", by: Caller::Admin, seed: fresh_seed, examples: 15, cases_min: 1_000 },
-        Asking { name: "nobody", by: Caller::Nobody, seed: FIXED_SEED, examples: 5, cases_min: 300 },
-    ] {
-        asking.ask(root, &node)?;
-    }
-    Ok(())
+    let all = [
+        Asking { name: "admin", by: Caller::Admin, seed: FIXED_SEED, examples: 15, cases_min: 1_000, phases: ALL_PHASES },
+        Asking { name: "admin-fresh", by: Caller::Admin, seed: fresh_seed, examples: 15, cases_min: 1_000, phases: RANDOM_PHASES },
+        Asking { name: "nobody", by: Caller::Nobody, seed: FIXED_SEED, examples: 5, cases_min: 300, phases: ALL_PHASES },
+    ];
+    // Each has a node of its own, and uses one core.
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = all.iter().map(|asking| scope.spawn(|| asking.ask(root))).collect();
+        asked.into_iter().try_for_each(|asked| asked.join().unwrap_or_else(|_| bail!("a thread panicked")))
+    })
 }
 
 impl Asking {
-    fn ask(&self, root: &Path, node: &Node) -> Result<()> {
-        let left = root.join(LEFT);
-        let report = left.join(format!("{}.json", self.name));
+    fn ask(&self, root: &Path) -> Result<()> {
+        let left = root.join(LEFT).join(self.name);
+        std::fs::create_dir_all(&left)?;
+        // The tool looks for its hooks and leaves its notes in its working directory.
+        for file in [SETTINGS, "hooks.py"] {
+            std::fs::copy(root.join("tests/openapi").join(file), left.join(file))?;
+        }
+        let node = Node::start(&left.join("node.log"), None)?;
+        let (report, output) = (left.join("report.json"), left.join("output"));
         let (seed, examples) = (self.seed.to_string(), self.examples.to_string());
         eprintln!("verify: {LIVE}: {}, seed {seed}", self.name);
         let mut command = Command::new(root.join(TOOLS).join("schemathesis"));
-        command.current_dir(left).args(["--config-file", SETTINGS, "run"]).arg(root.join(KEPT));
+        command.current_dir(&left).args(["--config-file", SETTINGS, "run"]).arg(root.join(KEPT));
         command.args(["--checks", "all", "--url", &node.url, "--seed", &seed, "--max-examples", &examples, "--no-color"]);
+        command.args(["--phases", self.phases]).stdout(File::create(&output)?);
         command.args(["--report", "json", "--report-json-path"]).arg(&report);
         if self.by == Caller::Admin {
             command.arg("--header").arg(format!("Authorization: Bearer {}", node.token));
         }
         let status = command.status().context("schemathesis does not start")?;
-        ensure!(status.success(), "a node does not keep to {KEPT}; {LEFT}/node.log has what it says itself (seed {seed})");
+        if !status.success() {
+            eprintln!("{}", std::fs::read_to_string(&output)?);
+            bail!("a node does not keep to {KEPT}; {LEFT}/{}/node.log has what it says itself (seed {seed})", self.name);
+        }
         let told: Value = serde_json::from_slice(&std::fs::read(&report)?)?;
         let cases = told["test_cases"]["generated"].as_u64().context("the report does not say how much was asked")?;
         ensure!(cases >= self.cases_min, "only {cases} cases were asked by {}, and {} are the least", self.name, self.cases_min);
