@@ -65,6 +65,8 @@ struct State {
     /// How many entries the standby has.
     received: usize,
     is_standby_here: bool,
+    /// The log that the standby has, while it is gone.
+    left_at: Replayed,
     /// How many entries are visible. All but the last one, if that waits for the standby.
     shown: usize,
     /// What the primary has written.
@@ -84,6 +86,7 @@ impl Pair {
             primary: Vec::new(),
             received: 0,
             is_standby_here: true,
+            left_at: Replayed::default(),
             shown: 0,
             written: Replayed::default(),
             visible: Replayed::default(),
@@ -172,6 +175,10 @@ impl Replayed {
         }
     }
 
+    fn copied(&self) -> Self {
+        Self(self.0.as_ref().map(MemoryLog::copied))
+    }
+
     fn log(&mut self) -> Result<&mut MemoryLog, LogError> {
         self.0.as_mut().ok_or_else(|| LogError::Store("nobody has led the log yet".to_owned()))
     }
@@ -193,7 +200,12 @@ impl State {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::StandbyLeaves => self.is_standby_here = false,
+            Event::StandbyLeaves if self.is_standby_here => {
+                // As long as it was here, it received everything, and everything was shown.
+                self.is_standby_here = false;
+                self.left_at = self.visible.copied();
+            }
+            Event::StandbyLeaves => {}
             Event::StandbyReturns => {
                 self.is_standby_here = true;
                 self.received = self.primary.len();
@@ -201,13 +213,13 @@ impl State {
             }
             // A commit whose wait ends in any other way is visible too, although the standby lacks it.
             Event::Cancel | Event::Restart => self.show(),
+            // It has everything, and is the new primary.
+            Event::Promote if self.is_standby_here => {}
             Event::Promote => {
                 self.primary.truncate(self.received);
                 self.is_standby_here = true;
-                self.shown = 0;
-                (self.written, self.visible) = (Replayed::default(), Replayed::default());
-                self.primary.iter().for_each(|entry| self.written.apply(self.id, entry));
-                self.show();
+                self.shown = self.received;
+                (self.written, self.visible) = (self.left_at.copied(), std::mem::take(&mut self.left_at));
             }
         }
     }

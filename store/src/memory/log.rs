@@ -15,7 +15,7 @@ use crate::batch::{self, SEEN_KEYS_MAX};
 #[derive(Clone, Default)]
 pub struct MemoryLogs(Arc<Mutex<BTreeMap<LogId, Kept>>>);
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Kept {
     head: Head,
     epoch: Epoch,
@@ -63,6 +63,15 @@ impl MemoryLog {
     /// Returns the place that holds the log, to open it again.
     pub fn logs(&self) -> MemoryLogs {
         self.logs.clone()
+    }
+
+    /// Returns a copy of the log in its own place, under the same epoch.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        let logs = MemoryLogs::default();
+        let kept = self.logs.with(self.id, |kept| kept.clone());
+        logs.lock().insert(self.id, kept);
+        Self { logs, ..*self }
     }
 
     /// Limits the number of remembered keys in each scope.
