@@ -4,7 +4,7 @@ use std::io::BufRead as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -28,6 +28,14 @@ fn write_shop(place: &Place) {
         "trigger: shop.order\naction: core.echo\nwith: { message: '${{ string(event.payload.number) }}' }\n",
     );
 }
+
+/// An action that prints two lines and publishes a file.
+const REPORT: &str = r#"
+description: Writes a report.
+run:
+  process:
+    command: [sh, -c, 'echo a line; echo a warning >&2; echo a report > report.txt; echo "{\"artifact\":{\"path\":\"report.txt\"}}" >&3']
+"#;
 
 impl Pair {
     fn new() -> Self {
@@ -197,6 +205,55 @@ async fn waiting_node_takes_over_at_once_from_one_that_stops() {
     assert!(took < Duration::from_secs(3), "without waiting for the end of a lease: {took:?}");
     each_order_is_done_once(&second, 1).await;
     second.stop_well();
+}
+
+/// Runs the action that prints and publishes an artifact, and returns the id of its execution.
+async fn reported(node: &Node) -> String {
+    let client = node.client();
+    let id = client.post("/actions/shop.report/execute", &json!({})).await.body["id"].as_str().unwrap().to_owned();
+    client.until(&format!("/executions/{id}"), |shown| shown["status"] == "succeeded").await;
+    id
+}
+
+/// Fails if a node does not return what the execution printed and published.
+async fn report_is_whole(node: &Node, id: &str) {
+    let client = node.client();
+    for (stream, text) in [("stdout", "a line\n"), ("stderr", "a warning\n")] {
+        let logs = client.request(Method::GET, &format!("/api/v1/executions/{id}/logs?stream={stream}")).header("accept", "text/plain");
+        assert_eq!(logs.send().await.unwrap().text().await.unwrap(), text, "{stream}");
+    }
+    let artifacts = client.get(&format!("/executions/{id}/artifacts")).await;
+    let artifact = artifacts["items"][0]["id"].as_str().unwrap_or_else(|| panic!("no artifact: {artifacts:#}"));
+    let file = client.request(Method::GET, &format!("/api/v1/executions/{id}/artifacts/{artifact}")).send().await.unwrap();
+    assert_eq!((file.status(), file.text().await.unwrap().as_str()), (StatusCode::OK, "a report\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_and_artifacts_of_a_lost_machine_are_read_at_the_next_one() {
+    if is_missing() {
+        return;
+    }
+    let pair = Pair::new();
+    for place in [&pair.first, &*pair.second] {
+        place.write_pack_file("shop/actions/report.yaml", REPORT);
+    }
+    let ended = || pair.psql("SELECT count(*) FROM log_0.objects WHERE kind = 'outputs' AND part = 'end'");
+    let first = pair.first.start();
+    let second = pair.start_second().await;
+    let id = reported(&first).await;
+    let begin = Instant::now();
+    while ended() != "1" {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the output is not copied to the database");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    first.kill();
+    std::fs::remove_dir_all(pair.first.data()).unwrap();
+
+    let (second, _) = second.serves(Instant::now());
+    report_is_whole(&second, &id).await;
+    reported(&second).await;
+    second.stop_well();
+    assert_eq!(ended(), "2", "a node that stops copies what it has not copied yet");
 }
 
 /// Waits until a node says this about its readiness, and returns what it says.

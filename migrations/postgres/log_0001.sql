@@ -69,6 +69,17 @@ CREATE TABLE {schema}.pack_files (
   PRIMARY KEY (pack, path)
 );
 
+-- The outputs and artifacts of attempts, so that a node on another machine has them. An output is in several parts.
+CREATE TABLE {schema}.objects (
+  kind    bytea  NOT NULL,               -- `outputs` or `artifacts`
+  owner   bytea  NOT NULL,               -- the id of the attempt, or the digest of the artifact
+  part    bytea  NOT NULL,
+  at      bigint NOT NULL,               -- microseconds since 1970, UTC
+  content bytea  NOT NULL,
+  PRIMARY KEY (kind, owner, part)
+);
+ALTER TABLE {schema}.objects ALTER content SET STORAGE EXTERNAL;
+
 -- Makes the parts of `records` up to the one with a position, and one more.
 CREATE FUNCTION {schema}.make_parts(up_to bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = {schema}, pg_temp SET lock_timeout = '2s'

@@ -143,9 +143,9 @@ pub trait Backend: Send + Sync {
     /// Opens a second set of read models next to the live ones, which it replaces once it has caught up.
     fn views_beside(&self, log: LogId) -> Result<Box<dyn Views>, StorageError>;
     /// Opens the outputs of attempts. Creates their store if it does not exist.
-    fn outputs(&self, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>>;
+    fn outputs(&self, log: LogId, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>>;
     /// Opens the artifacts of attempts. Creates their store if it does not exist.
-    fn blobs(&self, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>>;
+    fn blobs(&self, log: LogId, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>>;
 }
 
 /// The files of the packs that are or were installed, where other machines find them.

@@ -1,16 +1,19 @@
-//! What lies beside the records of a log: the sealed secrets and the files of packs.
+//! What lies beside the records of a log: the sealed secrets, the files of packs, and the outputs and artifacts of attempts.
 //!
-//! Each has a connection of its own, so that nothing here waits for an append. What is written names the epoch of its
-//! writer: a node that another one deposed changes nothing.
+//! Each has a connection of its own, so that nothing here waits for an append. Secrets and packs are written with the epoch
+//! of their writer: a node that another one deposed changes nothing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ensue_engine::ids::LogId;
 use ensue_engine::ports::VaultError;
 use ensue_engine::record::{Digest, Epoch};
+use ensue_engine::time::Timestamp;
+use ensue_store::objects::{Object, ObjectError, ObjectKind, ObjectOwner, Objects};
+use ensue_store::retention::RetentionLimits;
 use ensue_store::stored_vault::{ENVELOPE_HEAD_BYTES, Envelope, EnvelopeName, Envelopes};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -70,8 +73,17 @@ impl Tables {
         Ok(Self { database: database.clone(), log, schema: schema_of(row.number), lead, session: Some(session) })
     }
 
+    /// Returns the same tables over a connection of their own, which is opened when it is needed.
+    fn beside(&self) -> Self {
+        Self { database: self.database.clone(), log: self.log, schema: self.schema.clone(), lead: self.lead.clone(), session: None }
+    }
+
     /// Runs a statement until its outcome is known, for some tries.
     fn run(&mut self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DatabaseError> {
+        self.run_for(TRIES_MAX, sql, parameters)
+    }
+
+    fn run_for(&mut self, tries_max: usize, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, DatabaseError> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -79,7 +91,7 @@ impl Tables {
                 Ok(rows) => return Ok(rows),
                 Err(meaning) => meaning,
             };
-            if tries >= TRIES_MAX || matches!(meaning, Meaning::Refused(_) | Meaning::Constraint(_) | Meaning::Full) {
+            if tries >= tries_max || matches!(meaning, Meaning::Refused(_) | Meaning::Constraint(_) | Meaning::Full) {
                 return Err(self.database.failed(&meaning));
             }
             thread::sleep(PAUSE);
@@ -218,5 +230,89 @@ impl PostgresPacks {
         let contents: Vec<&[u8]> = files.iter().map(|file| file.content.as_slice()).collect();
         let epoch = self.0.lead.epoch();
         self.0.write(&sql, &[&epoch, &&pack.as_bytes()[..], &paths, &programs, &contents])
+    }
+}
+
+/// The longest stream of output, and the longest artifact, that are stored in PostgreSQL, in bytes. More would burden the
+/// write-ahead log that the records share.
+const OUTPUT_BYTES_MAX: u64 = 1024 * 1024;
+const ARTIFACT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// How much of each kind is stored, in bytes, if the operator allows more in the data directory.
+const QUOTA_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// The outputs and artifacts of attempts in PostgreSQL.
+///
+/// They are not fenced: what an attempt printed is the same whoever writes it, and an artifact is named by its bytes.
+pub struct PostgresObjects {
+    written: Mutex<Tables>,
+    read: Mutex<Tables>,
+}
+
+impl PostgresObjects {
+    /// Opens them.
+    pub fn open(database: &Database, log: LogId) -> Result<Self, DatabaseError> {
+        let tables = Tables::open(database, log, Lead::default())?;
+        Ok(Self { read: Mutex::new(tables.beside()), written: Mutex::new(tables) })
+    }
+}
+
+fn unusable(error: &DatabaseError) -> ObjectError {
+    ObjectError(error.to_string())
+}
+
+impl Objects for PostgresObjects {
+    fn bytes_max(&self, kind: ObjectKind) -> u64 {
+        match kind {
+            ObjectKind::Output => OUTPUT_BYTES_MAX,
+            ObjectKind::Artifact => ARTIFACT_BYTES_MAX,
+        }
+    }
+
+    fn put(&self, objects: &[Object], now: Timestamp) -> Result<(), ObjectError> {
+        let mut tables = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let sql = format!(
+            "INSERT INTO {}.objects (kind, owner, part, at, content) \
+             SELECT n.kind, n.owner, n.part, $4, n.content FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $5::bytea[]) \
+               AS n(kind, owner, part, content) \
+             ON CONFLICT (kind, owner, part) DO UPDATE SET at = excluded.at, content = excluded.content",
+            tables.schema
+        );
+        let kinds: Vec<&[u8]> = objects.iter().map(|object| object.owner.kind.as_str().as_bytes()).collect();
+        let owners: Vec<&[u8]> = objects.iter().map(|object| object.owner.name.as_bytes()).collect();
+        let parts: Vec<&[u8]> = objects.iter().map(|object| object.part.as_bytes()).collect();
+        let contents: Vec<&[u8]> = objects.iter().map(|object| object.content.as_slice()).collect();
+        // Outputs are copied again by the next round.
+        let tries_max = if objects.iter().any(|object| object.owner.kind == ObjectKind::Artifact) { TRIES_MAX } else { 1 };
+        let done = tables.run_for(tries_max, &sql, &[&kinds, &owners, &parts, &now.micros(), &contents]);
+        done.map(drop).map_err(|error| unusable(&error))
+    }
+
+    fn of(&self, owner: &ObjectOwner) -> Result<Vec<Object>, ObjectError> {
+        let mut tables = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let sql = format!("SELECT part, content FROM {}.objects WHERE kind = $1 AND owner = $2 ORDER BY part", tables.schema);
+        let (kind, name) = (owner.kind.as_str().as_bytes(), owner.name.as_bytes());
+        let rows = tables.run(&sql, &[&kind, &name]).map_err(|error| unusable(&error))?;
+        let object = |row: &Row| {
+            let part = String::from_utf8(row.get(0)).map_err(|_| ObjectError("the name of a part is not text".to_owned()))?;
+            Ok(Object { owner: owner.clone(), part, content: row.get(1) })
+        };
+        rows.iter().map(object).collect()
+    }
+
+    fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError> {
+        let mut tables = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let schema = &tables.schema;
+        let sql = format!(
+            "WITH owners AS (SELECT owner, max(at) AS at, sum(octet_length(content)) AS bytes FROM {schema}.objects WHERE kind = $1 GROUP BY owner), \
+                  aged AS (SELECT owner, at, sum(bytes) OVER (ORDER BY at DESC, owner) AS newer FROM owners), \
+                  due AS (SELECT owner FROM aged WHERE at <= $2::bigint OR newer > $3::bigint), \
+                  removed AS (DELETE FROM {schema}.objects o USING due d WHERE o.kind = $1 AND o.owner = d.owner) \
+             SELECT count(*) FROM due"
+        );
+        let too_old = limits.too_old(now).map_or(i64::MIN, |time| time.micros());
+        let quota = i64::try_from(limits.quota_bytes.min(QUOTA_BYTES)).unwrap_or(i64::MAX);
+        let rows = tables.run(&sql, &[&kind.as_str().as_bytes(), &too_old, &quota]).map_err(|error| unusable(&error))?;
+        Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
     }
 }

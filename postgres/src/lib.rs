@@ -3,7 +3,7 @@
 //! Read in this order: [`Database`] is a database by its address, with the checks of its server; `schema` creates the
 //! tables and functions, which are in `migrations/postgres`; `lease` and `lead` give a log to one node at a time;
 //! [`PostgresLog`] appends with one call of a function, and settles unknown outcomes (`append`); [`PostgresLogReader`] reads;
-//! [`PostgresEnvelopes`] and [`PostgresPacks`] are the secrets and packs beside the log. `session`, `io` and `classify`
+//! [`PostgresEnvelopes`], [`PostgresPacks`] and [`PostgresObjects`] are the secrets, packs, outputs and artifacts beside the log. `session`, `io` and `classify`
 //! are the connection below them.
 //!
 //! [The decisions](../../docs/decisions/postgres-append.md) have the reasons.
@@ -29,7 +29,7 @@ mod session;
 mod tls;
 mod wire;
 
-pub use beside::{Lead, PostgresEnvelopes, PostgresPacks, StoredFile};
+pub use beside::{Lead, PostgresEnvelopes, PostgresObjects, PostgresPacks, StoredFile};
 pub use copy::{CopyIntoError, CopyStep};
 pub use database::Database;
 pub use error::DatabaseError;

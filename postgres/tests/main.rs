@@ -12,6 +12,7 @@ mod encryption;
 mod faults;
 mod leases;
 mod nodes;
+mod objects;
 mod promotions;
 mod proxy;
 mod schedules;

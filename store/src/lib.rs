@@ -3,7 +3,7 @@
 //! Read in this order: [`sqlite`] and [`memory`] each hold one implementation of every port; [`batch`], [`row`],
 //! [`contents`] and [`found`] are what logs in databases have in common; [`encode`] compresses bodies; [`settled`] looks up commits
 //! with an unknown outcome; [`verify`] walks a log's chain; [`vault`] and [`master_key`] seal secrets, which [`stored_vault`] keeps in a table; [`outputs`] keeps
-//! the output of attempts, and [`blobs`] their artifacts, both as long as [`retention`] allows; [`data_dir`] and
+//! the output of attempts, and [`blobs`] their artifacts, both as long as [`retention`] allows, and [`objects`] shares them between nodes; [`data_dir`] and
 //! [`state_folder`] are the places on disk, and [`copy`] copies the first; [`transfer`] copies a log to another store; [`checkpoints`] are saved states.
 //!
 //! The stores decide nothing: the engine defines the meaning and the consequences of records.
@@ -18,6 +18,7 @@ pub mod encode;
 pub mod found;
 pub mod master_key;
 pub mod memory;
+pub mod objects;
 pub mod outputs;
 pub mod retention;
 pub mod rotation;

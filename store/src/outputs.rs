@@ -77,7 +77,8 @@ impl Counts {
     }
 }
 
-fn index(stream: OutputStream) -> usize {
+/// Returns the place of a stream in a pair of values.
+pub(crate) fn index(stream: OutputStream) -> usize {
     match stream {
         OutputStream::Stdout => 0,
         OutputStream::Stderr => 1,

@@ -33,6 +33,12 @@ impl RetentionLimits {
     pub fn is_crowded(&self, used_bytes: u64) -> bool {
         used_bytes > self.quota_bytes / 100 * CROWDED_PERCENT
     }
+
+    /// Returns the time at and before which things are too old; `None` if none are.
+    pub fn too_old(&self, now: Timestamp) -> Option<Timestamp> {
+        let micros = |keep: Duration| i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
+        self.keep.map(|keep| Timestamp::from_micros(now.micros().saturating_sub(micros(keep))))
+    }
 }
 
 /// A store whose things may be removed.
@@ -101,11 +107,13 @@ pub enum Step {
 impl Round {
     /// Begins a round.
     pub fn begin(limits: RetentionLimits, now: Timestamp) -> Self {
-        let too_old = limits.keep.map(|keep| {
-            let micros = i64::try_from(keep.as_micros()).unwrap_or(i64::MAX);
-            Timestamp::from_micros(now.micros().saturating_sub(micros))
-        });
+        let too_old = limits.too_old(now);
         Self { limits, too_old, part: 0, stage: Stage::Looking { by_time: BTreeMap::new() }, bytes: 0, thrown: Thrown::default() }
+    }
+
+    /// Returns the limits of the round.
+    pub fn limits(&self) -> RetentionLimits {
+        self.limits
     }
 
     /// Processes the next part. If a part cannot be read or emptied, the error is returned, and the next step

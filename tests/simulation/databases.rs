@@ -170,12 +170,12 @@ impl Backend for OnServers {
         Backend::views_beside(&self.places, log)
     }
 
-    fn outputs(&self, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
-        self.places.outputs(limits, now)
+    fn outputs(&self, log: LogId, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
+        Backend::outputs(&self.places, log, limits, now)
     }
 
-    fn blobs(&self, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>> {
-        self.places.blobs(limits, now)
+    fn blobs(&self, log: LogId, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>> {
+        Backend::blobs(&self.places, log, limits, now)
     }
 }
 

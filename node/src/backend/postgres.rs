@@ -1,28 +1,31 @@
-//! The backend on PostgreSQL: the log, the secrets and the files of packs in the database; the read models, outputs and
-//! artifacts in the data directory.
+//! The backend on PostgreSQL: the log, the secrets and the files of packs in the database; the read models in the data
+//! directory; outputs and artifacts in both.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use ensue_engine::ids::{Id, LogId};
-use ensue_engine::ports::{Log, LogError, LogReader};
+use ensue_engine::ids::{AttemptId, Id, LogId};
+use ensue_engine::ports::{Log, LogError, LogReader, OutputError};
 use ensue_engine::record::Digest;
 use ensue_packs::{FileMode, NewCopies, PackFile, PackSource};
 use ensue_postgres::{
-    Database, DatabaseError, Health, Lead, LeadWatch, Node, PostgresEnvelopes, PostgresLogReader, PostgresPacks, StoredFile, WaitsFor,
+    Database, DatabaseError, Health, Lead, LeadWatch, Node, PostgresEnvelopes, PostgresLogReader, PostgresObjects, PostgresPacks,
+    StoredFile, WaitsFor,
 };
 use ensue_store::blobs::BlobLimits;
 use ensue_store::master_key::MasterKeys;
+use ensue_store::objects::{Objects, SharedBlobs, SharedOutputs};
 use ensue_store::outputs::{Now, OutputLimits};
+use ensue_store::retention::{Round, Step};
 use ensue_store::stored_vault::StoredVault;
 use ensue_store::sync;
 use ensue_store::vault::SealedVault;
 use uuid::Uuid;
 
-use super::{Backend, Folder, KeptBlobs, KeptOutputs, PackArchive, Places, StorageError, Views};
+use super::{Backend, Expiring, Folder, KeptBlobs, KeptOutputs, PackArchive, Places, StorageError, Views};
 use crate::clock::Clock;
 use crate::seat::standby::Standby;
 
@@ -35,6 +38,7 @@ pub struct InDatabase {
     node: Node,
     lead: Lead,
     watch: Mutex<Option<LeadWatch>>,
+    objects: OnceLock<Arc<PostgresObjects>>,
     standby: Arc<Standby>,
 }
 
@@ -50,8 +54,8 @@ impl InDatabase {
         let moment = clock.moment();
         let id = Uuid::from_bytes(*Id::root(moment.time, moment.entropy).as_bytes());
         let (local, note) = (Places::of(folder), folder.log_elsewhere());
-        let (lead, watch) = (Lead::default(), Mutex::default());
-        Ok(Self { database, local, note, node: Node { id, name }, lead, watch, standby })
+        let (lead, watch, objects) = (Lead::default(), Mutex::default(), OnceLock::new());
+        Ok(Self { database, local, note, node: Node { id, name }, lead, watch, objects, standby })
     }
 
     /// Fails if the data directory belongs to another log than the database.
@@ -63,6 +67,15 @@ impl InDatabase {
             None if noted.is_some() => Ok(()),
             None => local.map_or(Ok(()), |log| self.demand_copied(log)),
         }
+    }
+
+    /// Opens the outputs and artifacts in the database, once.
+    fn objects(&self, log: LogId) -> io::Result<Arc<dyn Objects>> {
+        if let Some(objects) = self.objects.get() {
+            return Ok(objects.clone());
+        }
+        let opened = PostgresObjects::open(&self.database, log).map_err(io::Error::other)?;
+        Ok(self.objects.get_or_init(|| Arc::new(opened)).clone())
     }
 
     /// Fails if the log in the directory became longer after it was copied into the database.
@@ -169,14 +182,44 @@ impl Backend for InDatabase {
         Backend::views_beside(&self.local, log)
     }
 
-    fn outputs(&self, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
-        self.local.outputs(limits, now)
+    fn outputs(&self, log: LogId, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
+        let local = self.local.open_outputs(limits, now.clone())?;
+        Ok(Arc::new(SharedOutputs::of(local, self.objects(log)?, now)?))
     }
 
-    fn blobs(&self, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>> {
-        self.local.blobs(limits, now)
+    fn blobs(&self, log: LogId, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>> {
+        let local = self.local.open_blobs(limits, now.clone())?;
+        Ok(Arc::new(SharedBlobs::of(local, self.objects(log)?, now)))
     }
 }
+
+impl Expiring for SharedOutputs {
+    fn used_bytes(&self) -> u64 {
+        Self::used_bytes(self)
+    }
+
+    fn step(&self, round: &mut Round) -> io::Result<Step> {
+        Self::step(self, round)
+    }
+}
+
+impl KeptOutputs for SharedOutputs {
+    fn go_on(&self, attempts: Vec<AttemptId>) -> Vec<OutputError> {
+        Self::go_on(self, attempts)
+    }
+}
+
+impl Expiring for SharedBlobs {
+    fn used_bytes(&self) -> u64 {
+        Self::used_bytes(self)
+    }
+
+    fn step(&self, round: &mut Round) -> io::Result<Step> {
+        Self::step(self, round)
+    }
+}
+
+impl KeptBlobs for SharedBlobs {}
 
 /// The files of packs in a database.
 pub(crate) struct ArchiveInDatabase(Mutex<PostgresPacks>);

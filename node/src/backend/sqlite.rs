@@ -108,6 +108,16 @@ impl Places {
         Self { log, vault, views, outputs: folder.outputs(), blobs: folder.blobs(), note: folder.log_elsewhere() }
     }
 
+    /// Opens the outputs in their folder.
+    pub(super) fn open_outputs(&self, limits: OutputLimits, now: Now) -> io::Result<FolderOutputs> {
+        FolderOutputs::open(&self.outputs, limits, now)
+    }
+
+    /// Opens the artifacts in their folder.
+    pub(super) fn open_blobs(&self, limits: BlobLimits, now: Now) -> io::Result<FolderBlobs> {
+        FolderBlobs::open(&self.blobs, limits, now)
+    }
+
     fn views_beside(&self) -> Place {
         Place { path: self.views.path.with_extension("rebuilt.sqlite"), ..self.views.clone() }
     }
@@ -156,12 +166,12 @@ impl Backend for Places {
         Ok(Box::new(SqliteViews::open_at(&Places::views_beside(self), log)?))
     }
 
-    fn outputs(&self, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
-        Ok(Arc::new(FolderOutputs::open(&self.outputs, limits, now)?))
+    fn outputs(&self, _log: LogId, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
+        Ok(Arc::new(self.open_outputs(limits, now)?))
     }
 
-    fn blobs(&self, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>> {
-        Ok(Arc::new(FolderBlobs::open(&self.blobs, limits, now)?))
+    fn blobs(&self, _log: LogId, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>> {
+        Ok(Arc::new(self.open_blobs(limits, now)?))
     }
 }
 

@@ -149,6 +149,11 @@ impl FolderOutputs {
         }
     }
 
+    /// Returns true if there is output of an attempt, or if there was some and it was removed.
+    pub fn has(&self, attempt: AttemptId) -> io::Result<bool> {
+        Ok(self.writing().attempts.contains_key(&attempt) || self.has_files(attempt)? || self.is_removed(attempt)?)
+    }
+
     /// Returns the disk space in use, as far as is known. A full look happens from time to time.
     pub fn used_bytes(&self) -> u64 {
         self.used.load(Ordering::Relaxed)

@@ -6,6 +6,7 @@ use ensue_engine::ports::{Blobs, KeptBlob};
 use ensue_engine::record::Digest;
 
 use ensue_store::blobs::{BlobLimits, FolderBlobs, MemoryBlobs, READ_BYTES_MAX};
+use ensue_store::objects::{MemoryObjects, SharedBlobs};
 use ensue_test_support::NOON;
 
 macro_rules! on_every_blob_store {
@@ -17,6 +18,13 @@ macro_rules! on_every_blob_store {
             $(#[test] fn $case() {
                 let folder = tempfile::tempdir().unwrap();
                 super::$case(&super::in_a_folder_at(&folder.path().join("blobs")));
+            })*
+        }
+        mod in_a_shared_store {
+            $(#[test] fn $case() {
+                let folder = tempfile::tempdir().unwrap();
+                let local = super::in_a_folder_at(&folder.path().join("blobs"));
+                super::$case(&super::SharedBlobs::of(local, super::Arc::new(super::MemoryObjects::default()), super::Arc::new(|| super::NOON)));
             })*
         }
     };

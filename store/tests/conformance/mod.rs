@@ -6,6 +6,7 @@
 mod blobs;
 pub(crate) mod crash_disk;
 mod log;
+mod objects;
 mod outputs;
 mod vault;
 mod views;

@@ -1,8 +1,11 @@
 //! The behavior that every output store must have.
 
+use std::sync::Arc;
+
 use ensue_engine::ids::{AttemptId, Id};
 use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Outputs};
 
+use ensue_store::objects::{MemoryObjects, SharedOutputs};
 use ensue_store::outputs::{FolderOutputs, MemoryOutputs, OutputLimits};
 use ensue_store::retention::{Disposable, Kept};
 use ensue_test_support::NOON;
@@ -50,12 +53,24 @@ macro_rules! on_every_output_store {
                 super::$case(&super::Subject { outputs: &outputs, throw_away: &throw_away });
             })*
         }
+        mod in_a_shared_store {
+            $(#[test] fn $case() {
+                let folder = tempfile::tempdir().unwrap();
+                let outputs = super::shared(super::in_a_folder_at(&folder.path().join("outputs")));
+                let throw_away = |attempt| super::throw_away(outputs.folder(), attempt);
+                super::$case(&super::Subject { outputs: &outputs, throw_away: &throw_away });
+            })*
+        }
     };
 }
 
 fn in_a_folder_at(path: &std::path::Path) -> FolderOutputs {
     let limits = OutputLimits { attempt_bytes: BYTES_MAX, ..OutputLimits::default() };
-    FolderOutputs::open(path, limits, std::sync::Arc::new(|| NOON)).unwrap()
+    FolderOutputs::open(path, limits, Arc::new(|| NOON)).unwrap()
+}
+
+fn shared(folder: FolderOutputs) -> SharedOutputs {
+    SharedOutputs::of(folder, Arc::new(MemoryObjects::default()), Arc::new(|| NOON)).unwrap()
 }
 
 fn throw_away(outputs: &FolderOutputs, attempt: AttemptId) {

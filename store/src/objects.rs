@@ -1,0 +1,84 @@
+//! Outputs and artifacts that all nodes of a log can read.
+//!
+//! A node writes them to its data directory, and copies them to a store of [`Objects`]. A node that does not have an
+//! output or an artifact reads it from there, and keeps a copy. [`SharedOutputs`] and [`SharedBlobs`] do so for any
+//! implementation of [`Objects`].
+
+mod blobs;
+mod memory;
+mod outputs;
+
+use ensue_engine::time::Timestamp;
+use thiserror::Error;
+
+use crate::retention::RetentionLimits;
+
+pub use blobs::SharedBlobs;
+pub use memory::MemoryObjects;
+pub use outputs::SharedOutputs;
+
+/// What an object is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObjectKind {
+    /// The output of an attempt.
+    Output,
+    /// An artifact.
+    Artifact,
+}
+
+impl ObjectKind {
+    /// Returns its name in a store.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Output => "outputs",
+            Self::Artifact => "artifacts",
+        }
+    }
+}
+
+/// The thing that objects belong to: the output of an attempt, by the attempt's id, or an artifact, by its digest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectOwner {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Its name.
+    pub name: String,
+}
+
+/// A part of a thing, stored as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// The thing.
+    pub owner: ObjectOwner,
+    /// The name of the part.
+    pub part: String,
+    /// Its bytes.
+    pub content: Vec<u8>,
+}
+
+/// A store of objects that all nodes of a log reach. All methods block.
+pub trait Objects: Send + Sync {
+    /// Returns the maximum number of bytes of one artifact, or of one stream of an attempt's output.
+    fn bytes_max(&self, kind: ObjectKind) -> u64;
+    /// Stores objects, and notes `now` as the time of each. An object that exists is replaced.
+    fn put(&self, objects: &[Object], now: Timestamp) -> Result<(), ObjectError>;
+    /// Returns the objects of a thing; none if it is not stored.
+    fn of(&self, owner: &ObjectOwner) -> Result<Vec<Object>, ObjectError>;
+    /// Removes the things of a kind whose newest object is older than the limit allows, and the oldest ones over the quota.
+    /// Returns how many things were removed.
+    fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError>;
+}
+
+/// Why a store of objects cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the shared store of outputs and artifacts cannot be used: {0}")]
+pub struct ObjectError(pub String);
+
+impl From<ObjectError> for std::io::Error {
+    fn from(error: ObjectError) -> Self {
+        Self::other(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Artifacts in a folder, each of which is copied to the shared store before it counts as stored.
+
+use std::io;
+use std::sync::Arc;
+
+use ensue_engine::ports::{BlobError, BlobPart, Blobs, KeptBlob, NewBlob};
+use ensue_engine::record::Digest;
+
+use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects};
+use crate::blobs::{FolderBlobs, READ_BYTES_MAX};
+use crate::outputs::Now;
+use crate::retention::{Round, Step};
+
+/// Artifacts in a folder and in a shared store; a clone is the same store.
+///
+/// An artifact that is longer than the shared store allows is only in the folder.
+#[derive(Clone)]
+pub struct SharedBlobs {
+    local: FolderBlobs,
+    objects: Arc<dyn Objects>,
+    now: Now,
+}
+
+impl SharedBlobs {
+    /// Shares the artifacts of a folder.
+    pub fn of(local: FolderBlobs, objects: Arc<dyn Objects>, now: Now) -> Self {
+        Self { local, objects, now }
+    }
+
+    /// Returns the space that the folder takes.
+    pub fn used_bytes(&self) -> u64 {
+        self.local.used_bytes()
+    }
+
+    /// Does the next part of a round. The last one also removes old artifacts from the shared store.
+    pub fn step(&self, round: &mut Round) -> io::Result<Step> {
+        let step = round.step(&self.local)?;
+        if matches!(step, Step::Over(_)) {
+            self.objects.expire(ObjectKind::Artifact, round.limits(), (self.now)())?;
+        }
+        Ok(step)
+    }
+
+    fn share(&self, kept: KeptBlob) -> Result<(), BlobError> {
+        let bytes_max = self.objects.bytes_max(ObjectKind::Artifact);
+        if kept.bytes > bytes_max {
+            tracing::warn!(artifact = %kept.digest, bytes = kept.bytes, bytes_max, "an artifact is too long to be shared; only this node has it");
+            return Ok(());
+        }
+        let mut content = Vec::with_capacity(kept.bytes as usize);
+        while (content.len() as u64) < kept.bytes {
+            let part = self.local.read(&kept.digest, content.len() as u64, READ_BYTES_MAX)?;
+            match part.filter(|part| !part.bytes.is_empty()) {
+                Some(part) => content.extend_from_slice(&part.bytes),
+                None => return Err(BlobError::Store("an artifact cannot be read back".to_owned())),
+            }
+        }
+        let object = Object { owner: owner(&kept.digest), part: String::new(), content };
+        self.objects.put(&[object], (self.now)()).map_err(|error| failed(&error))
+    }
+
+    /// Copies an artifact from the shared store. Returns false if it is not there either.
+    fn fetch(&self, blob: &Digest) -> Result<bool, BlobError> {
+        let objects = self.objects.of(&owner(blob)).map_err(|error| failed(&error))?;
+        let Some(object) = objects.into_iter().next() else { return Ok(false) };
+        if Digest::of(&object.content) != *blob {
+            return Err(BlobError::Store(format!("the bytes of the artifact {blob} in the shared store are not those that were written")));
+        }
+        let mut new = self.local.begin()?;
+        new.write(&object.content)?;
+        new.keep()?;
+        Ok(true)
+    }
+}
+
+impl Blobs for SharedBlobs {
+    fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError> {
+        Ok(Box::new(New { local: self.local.begin()?, shared: self.clone() }))
+    }
+
+    fn read(&self, blob: &Digest, offset: u64, bytes_max: usize) -> Result<Option<BlobPart>, BlobError> {
+        match self.local.read(blob, offset, bytes_max)? {
+            Some(part) => Ok(Some(part)),
+            None if self.fetch(blob)? => self.local.read(blob, offset, bytes_max),
+            None => Ok(None),
+        }
+    }
+}
+
+/// An artifact that is being written.
+struct New {
+    local: Box<dyn NewBlob>,
+    shared: SharedBlobs,
+}
+
+impl NewBlob for New {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
+        self.local.write(bytes)
+    }
+
+    fn keep(self: Box<Self>) -> Result<KeptBlob, BlobError> {
+        let kept = self.local.keep()?;
+        self.shared.share(kept)?;
+        Ok(kept)
+    }
+}
+
+fn owner(blob: &Digest) -> ObjectOwner {
+    ObjectOwner { kind: ObjectKind::Artifact, name: blob.to_string() }
+}
+
+fn failed(error: &ObjectError) -> BlobError {
+    BlobError::Store(error.to_string())
+}

@@ -1,0 +1,85 @@
+//! Objects in memory, for tests.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use ensue_engine::time::Timestamp;
+
+use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects};
+use crate::retention::RetentionLimits;
+
+/// The limits of this store, in bytes.
+const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
+const ARTIFACT_BYTES_MAX: u64 = 64 * 1024;
+
+type Stored = BTreeMap<ObjectOwner, BTreeMap<String, (Vec<u8>, Timestamp)>>;
+
+/// Objects in memory.
+#[derive(Default)]
+pub struct MemoryObjects {
+    stored: Mutex<Stored>,
+    is_unreachable: AtomicBool,
+}
+
+impl MemoryObjects {
+    /// Makes every call fail, or succeed again.
+    pub fn set_unreachable(&self, is_unreachable: bool) {
+        self.is_unreachable.store(is_unreachable, Ordering::Relaxed);
+    }
+
+    fn with<T>(&self, call: impl FnOnce(&mut Stored) -> T) -> Result<T, ObjectError> {
+        if self.is_unreachable.load(Ordering::Relaxed) {
+            return Err(ObjectError("it does not answer".to_owned()));
+        }
+        Ok(call(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl Objects for MemoryObjects {
+    fn bytes_max(&self, kind: ObjectKind) -> u64 {
+        match kind {
+            ObjectKind::Output => OUTPUT_BYTES_MAX,
+            ObjectKind::Artifact => ARTIFACT_BYTES_MAX,
+        }
+    }
+
+    fn put(&self, objects: &[Object], now: Timestamp) -> Result<(), ObjectError> {
+        self.with(|stored| {
+            for object in objects {
+                stored.entry(object.owner.clone()).or_default().insert(object.part.clone(), (object.content.clone(), now));
+            }
+        })
+    }
+
+    fn of(&self, owner: &ObjectOwner) -> Result<Vec<Object>, ObjectError> {
+        self.with(|stored| {
+            let parts = stored.get(owner).into_iter().flatten();
+            parts.map(|(part, (content, _))| Object { owner: owner.clone(), part: part.clone(), content: content.clone() }).collect()
+        })
+    }
+
+    fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError> {
+        self.with(|stored| {
+            let too_old = limits.too_old(now);
+            let mut newest_first: Vec<(Timestamp, ObjectOwner, u64)> = stored
+                .iter()
+                .filter(|(owner, _)| owner.kind == kind)
+                .filter_map(|(owner, parts)| {
+                    let at = parts.values().map(|(_, at)| *at).max()?;
+                    Some((at, owner.clone(), parts.values().map(|(content, _)| content.len() as u64).sum()))
+                })
+                .collect();
+            newest_first.sort_by(|one, other| other.cmp(one));
+            let (mut kept, mut removed) = (0, 0);
+            for (at, owner, bytes) in newest_first {
+                kept += bytes;
+                if kept > limits.quota_bytes || too_old.is_some_and(|too_old| at <= too_old) {
+                    stored.remove(&owner);
+                    removed += 1;
+                }
+            }
+            removed
+        })
+    }
+}

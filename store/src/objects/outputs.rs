@@ -1,0 +1,423 @@
+//! Outputs in a folder, which a thread copies to the shared store while they are written.
+//!
+//! An object holds what a stream printed from an offset on, and its part is named by the stream and the offset. The last
+//! object of an attempt says how much was printed in total, so that a copy that ends earlier says so.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use ensue_engine::ids::AttemptId;
+use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Outputs};
+use lru::LruCache;
+use serde::{Deserialize, Serialize};
+
+use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects};
+use crate::outputs::{FolderOutputs, Now, index};
+use crate::retention::{Round, Step};
+
+/// How often new output is copied.
+const COPY_EVERY: Duration = Duration::from_secs(5);
+/// The maximum number of bytes copied in one call.
+const CALL_BYTES_MAX: usize = 1024 * 1024;
+/// The maximum number of attempts whose output waits to be copied, while the shared store does not answer.
+const WAITING_MAX: usize = 100_000;
+/// How many attempts without output in the shared store are remembered, and for how long.
+const ABSENT_MAX: NonZeroUsize = NonZeroUsize::new(1_024).unwrap();
+const ABSENT_FOR: Duration = Duration::from_secs(10);
+
+/// The name of the object that ends an attempt's output.
+const END: &str = "end";
+
+/// Outputs in a folder and in a shared store.
+///
+/// Of each stream, the shared store has the beginning, as long as it allows. What was printed in the last seconds before a
+/// node was killed may be missing from it.
+pub struct SharedOutputs {
+    sharing: Arc<Sharing>,
+    stop: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Sharing {
+    local: FolderOutputs,
+    objects: Arc<dyn Objects>,
+    now: Now,
+    waiting: Mutex<Waiting>,
+    /// Held while outputs are copied to the shared store.
+    copying: Mutex<()>,
+    /// Held while an output is copied from there.
+    fetching: Mutex<()>,
+}
+
+struct Waiting {
+    /// The attempts with output that this process copies.
+    attempts: BTreeMap<AttemptId, Copied>,
+    /// The attempts that began under another process, which may have copied output of theirs.
+    inherited: BTreeSet<AttemptId>,
+    /// When attempts were found to have no output in the shared store.
+    absent: LruCache<AttemptId, Instant>,
+}
+
+/// How much of an attempt's output was copied.
+#[derive(Clone, Copy, Default)]
+struct Copied {
+    /// The bytes of each stream.
+    bytes: [u64; 2],
+    /// Whether there may be more in the folder.
+    has_more: bool,
+    is_finished: bool,
+}
+
+/// The content of the last object: how many bytes each stream printed.
+#[derive(Serialize, Deserialize)]
+struct End {
+    stdout_bytes: u64,
+    stderr_bytes: u64,
+}
+
+impl SharedOutputs {
+    /// Shares the outputs of a folder, from a thread of its own that ends with this value.
+    pub fn of(local: FolderOutputs, objects: Arc<dyn Objects>, now: Now) -> io::Result<Self> {
+        let waiting = Waiting { attempts: BTreeMap::new(), inherited: BTreeSet::new(), absent: LruCache::new(ABSENT_MAX) };
+        let sharing =
+            Arc::new(Sharing { local, objects, now, waiting: Mutex::new(waiting), copying: Mutex::default(), fetching: Mutex::default() });
+        let (stop, stopped) = sync_channel(1);
+        let of_thread = sharing.clone();
+        let thread = std::thread::Builder::new().name("share-outputs".into()).spawn(move || of_thread.copy_until(&stopped))?;
+        Ok(Self { sharing, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Returns the outputs in the folder.
+    pub fn folder(&self) -> &FolderOutputs {
+        &self.sharing.local
+    }
+
+    /// Copies what is not copied yet.
+    pub fn copy(&self) -> Result<(), ObjectError> {
+        self.sharing.copy()
+    }
+
+    /// Registers the attempts that were running when the node before stopped, as [`FolderOutputs::go_on`] does.
+    pub fn go_on(&self, attempts: Vec<AttemptId>) -> Vec<OutputError> {
+        self.sharing.waiting().inherited.extend(attempts.iter().copied());
+        self.sharing.local.go_on(attempts)
+    }
+
+    /// Returns the space that the folder takes.
+    pub fn used_bytes(&self) -> u64 {
+        self.sharing.local.used_bytes()
+    }
+
+    /// Does the next part of a round. The last one also removes old outputs from the shared store.
+    pub fn step(&self, round: &mut Round) -> io::Result<Step> {
+        let step = round.step(&self.sharing.local)?;
+        if matches!(step, Step::Over(_)) {
+            self.sharing.objects.expire(ObjectKind::Output, round.limits(), (self.sharing.now)())?;
+        }
+        Ok(step)
+    }
+}
+
+impl Drop for SharedOutputs {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that copies outputs to the shared store panicked");
+        }
+    }
+}
+
+impl Outputs for SharedOutputs {
+    fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
+        self.sharing.take_over(attempt);
+        let appended = self.sharing.local.append_at(attempt, stream, offset, bytes);
+        self.sharing.waiting().attempts.entry(attempt).or_default().has_more = true;
+        appended
+    }
+
+    fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
+        self.sharing.take_over(attempt);
+        self.sharing.local.taken(attempt, stream)
+    }
+
+    fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError> {
+        self.sharing.take_over(attempt);
+        self.sharing.local.note_printed(attempt, stream, bytes)
+    }
+
+    fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
+        self.sharing.take_over(attempt);
+        let finished = self.sharing.local.finish(attempt);
+        if let Some(copied) = self.sharing.waiting().attempts.get_mut(&attempt) {
+            (copied.has_more, copied.is_finished) = (true, true);
+        }
+        finished
+    }
+
+    fn read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, OutputError> {
+        self.sharing.take_over(attempt);
+        let part = self.sharing.local.read(attempt, stream, offset, bytes_max)?;
+        if part.state != OutputState::Open || !part.bytes.is_empty() || !self.sharing.fetch_missing(attempt)? {
+            return Ok(part);
+        }
+        self.sharing.local.read(attempt, stream, offset, bytes_max)
+    }
+
+    fn tail(&self, attempt: AttemptId) -> Option<String> {
+        self.sharing.local.tail(attempt)
+    }
+}
+
+impl Sharing {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn copy_until(&self, stopped: &Receiver<()>) {
+        let mut has_failed = false;
+        loop {
+            let is_over = stopped.recv_timeout(COPY_EVERY) != Err(RecvTimeoutError::Timeout);
+            match self.copy() {
+                Ok(()) => has_failed = false,
+                Err(error) if !has_failed => {
+                    tracing::warn!(%error, "outputs are not copied to the shared store; they are copied later");
+                    has_failed = true;
+                }
+                Err(_) => {}
+            }
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    fn copy(&self) -> Result<(), ObjectError> {
+        let _copying = self.copying.lock().unwrap_or_else(PoisonError::into_inner);
+        self.forget_some();
+        let due: Vec<AttemptId> =
+            self.waiting().attempts.iter().filter(|(_, copied)| copied.has_more).map(|(attempt, _)| *attempt).collect();
+        let mut call = Call::default();
+        for attempt in due {
+            // What is printed from here on is seen by the next round.
+            let copied = self.waiting().attempts.get_mut(&attempt).map(|copied| {
+                copied.has_more = false;
+                *copied
+            });
+            let Some(mut copied) = copied else { continue };
+            if let Err(error) = self.gather(attempt, &mut copied, &mut call) {
+                self.put_back(&call.attempts);
+                self.put_back(&BTreeMap::from([(attempt, copied)]));
+                return Err(error);
+            }
+            call.attempts.insert(attempt, copied);
+            if call.bytes >= CALL_BYTES_MAX {
+                self.send(std::mem::take(&mut call))?;
+            }
+        }
+        self.send(call)
+    }
+
+    /// Adds what is new in an attempt's output.
+    fn gather(&self, attempt: AttemptId, copied: &mut Copied, call: &mut Call) -> Result<(), ObjectError> {
+        let bytes_max = self.objects.bytes_max(ObjectKind::Output);
+        for stream in OutputStream::ALL {
+            let at = index(stream);
+            loop {
+                let room = usize::try_from(bytes_max - copied.bytes[at].min(bytes_max)).unwrap_or(usize::MAX).min(CALL_BYTES_MAX);
+                // Output that cannot be read is not copied; its reader here gets the error.
+                let part = self.local.read(attempt, stream, copied.bytes[at], room);
+                let Some(part) = part.ok().filter(|part| !part.bytes.is_empty()) else { break };
+                let name = format!("{}/{}", stream.as_str(), copied.bytes[at]);
+                copied.bytes[at] = part.next;
+                call.add(Object { owner: owner(attempt), part: name, content: part.bytes.to_vec() });
+                if call.bytes >= CALL_BYTES_MAX {
+                    self.put(call)?;
+                }
+            }
+        }
+        if copied.is_finished {
+            let [stdout_bytes, stderr_bytes] = OutputStream::ALL.map(|stream| self.printed(attempt, stream));
+            let end = End { stdout_bytes, stderr_bytes };
+            let content = serde_json::to_vec(&end).map_err(|error| ObjectError(error.to_string()))?;
+            call.add(Object { owner: owner(attempt), part: END.to_owned(), content });
+        }
+        Ok(())
+    }
+
+    /// Returns how many bytes of a finished stream were printed, as far as is known.
+    fn printed(&self, attempt: AttemptId, stream: OutputStream) -> u64 {
+        let kept = self.local.taken(attempt, stream).unwrap_or_default();
+        match self.local.read(attempt, stream, kept, 1).map(|part| part.state) {
+            Ok(OutputState::Truncated { bytes_dropped }) => kept + bytes_dropped,
+            Ok(OutputState::Open | OutputState::Complete | OutputState::Removed) | Err(_) => kept,
+        }
+    }
+
+    fn put(&self, call: &mut Call) -> Result<(), ObjectError> {
+        self.objects.put(&call.objects, (self.now)())?;
+        call.objects.clear();
+        call.bytes = 0;
+        Ok(())
+    }
+
+    /// Stores what was gathered, and notes how far each attempt was copied.
+    fn send(&self, mut call: Call) -> Result<(), ObjectError> {
+        if !call.objects.is_empty()
+            && let Err(error) = self.put(&mut call)
+        {
+            self.put_back(&call.attempts);
+            return Err(error);
+        }
+        let mut waiting = self.waiting();
+        for (attempt, copied) in call.attempts {
+            if copied.is_finished {
+                waiting.attempts.remove(&attempt);
+            } else if let Some(known) = waiting.attempts.get_mut(&attempt) {
+                known.bytes = copied.bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks attempts whose output could not be copied.
+    fn put_back(&self, attempts: &BTreeMap<AttemptId, Copied>) {
+        let mut waiting = self.waiting();
+        for attempt in attempts.keys() {
+            if let Some(known) = waiting.attempts.get_mut(attempt) {
+                known.has_more = true;
+            }
+        }
+    }
+
+    /// Forgets the oldest finished attempts if too many wait.
+    fn forget_some(&self) {
+        let mut waiting = self.waiting();
+        let excess = waiting.attempts.len().saturating_sub(WAITING_MAX);
+        if excess > 0 {
+            let finished = waiting.attempts.iter().filter(|(_, copied)| copied.is_finished).map(|(attempt, _)| *attempt);
+            let forgotten: BTreeSet<AttemptId> = finished.take(excess).collect();
+            waiting.attempts.retain(|attempt, _| !forgotten.contains(attempt));
+            tracing::warn!(
+                attempts = forgotten.len(),
+                "the output of attempts stays on this node only, because too many wait to be copied"
+            );
+        }
+    }
+
+    /// Copies what another process shared of an attempt's output, before this one adds to it.
+    fn take_over(&self, attempt: AttemptId) {
+        if !self.waiting().inherited.contains(&attempt) {
+            return;
+        }
+        let _fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.waiting().inherited.remove(&attempt) {
+            return;
+        }
+        match self.fetch(attempt) {
+            Ok(None) => {}
+            Ok(Some(bytes)) => {
+                let copied = Copied { bytes, has_more: true, is_finished: false };
+                self.waiting().attempts.insert(attempt, copied);
+            }
+            Err(error) => tracing::warn!(%attempt, %error, "what an attempt printed under another node cannot be read"),
+        }
+    }
+
+    /// Copies the output of an attempt that the folder does not have. Returns false if the shared store does not have it
+    /// either.
+    fn fetch_missing(&self, attempt: AttemptId) -> Result<bool, OutputError> {
+        let is_here = |waiting: &Waiting| waiting.attempts.contains_key(&attempt);
+        let failed = |why: String| OutputError::Store { attempt, why };
+        {
+            let mut waiting = self.waiting();
+            let is_absent = waiting.absent.get(&attempt).is_some_and(|since| since.elapsed() < ABSENT_FOR);
+            if is_here(&waiting) || is_absent {
+                return Ok(false);
+            }
+        }
+        if self.local.has(attempt).map_err(|error| failed(error.to_string()))? {
+            return Ok(false);
+        }
+        let _fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.fetch(attempt).map_err(|error| failed(error.to_string()))? {
+            None => {
+                self.waiting().absent.put(attempt, Instant::now());
+                Ok(false)
+            }
+            Some(_) => {
+                self.local.finish(attempt)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Copies an attempt's output from the shared store. Returns how many bytes of each stream it has; `None` if it has none.
+    fn fetch(&self, attempt: AttemptId) -> Result<Option<[u64; 2]>, FetchError> {
+        let objects = self.objects.of(&owner(attempt))?;
+        if objects.is_empty() {
+            return Ok(None);
+        }
+        let mut end = None;
+        let mut chunks: Vec<(OutputStream, u64, Vec<u8>)> = Vec::with_capacity(objects.len());
+        for Object { part, content, .. } in objects {
+            if part == END {
+                end = Some(serde_json::from_slice::<End>(&content).map_err(|error| ObjectError(error.to_string()))?);
+            } else if let Some((stream, offset)) = place_of(&part) {
+                chunks.push((stream, offset, content));
+            }
+        }
+        chunks.sort_by_key(|(_, offset, _)| *offset);
+        let mut fetched = [0; 2];
+        for (stream, offset, content) in chunks {
+            self.local.append_at(attempt, stream, offset, &content)?;
+            let bytes = &mut fetched[index(stream)];
+            *bytes = offset.saturating_add(content.len() as u64).max(*bytes);
+        }
+        if let Some(End { stdout_bytes, stderr_bytes }) = end {
+            self.local.note_printed(attempt, OutputStream::Stdout, stdout_bytes)?;
+            self.local.note_printed(attempt, OutputStream::Stderr, stderr_bytes)?;
+        }
+        Ok(Some(fetched))
+    }
+}
+
+/// Objects to be stored in one call, and the attempts that are copied with it.
+#[derive(Default)]
+struct Call {
+    objects: Vec<Object>,
+    bytes: usize,
+    attempts: BTreeMap<AttemptId, Copied>,
+}
+
+impl Call {
+    fn add(&mut self, object: Object) {
+        self.bytes += object.content.len();
+        self.objects.push(object);
+    }
+}
+
+/// Why output was not copied from the shared store.
+#[derive(Debug, thiserror::Error)]
+enum FetchError {
+    #[error(transparent)]
+    Shared(#[from] ObjectError),
+    #[error(transparent)]
+    Local(#[from] OutputError),
+}
+
+fn owner(attempt: AttemptId) -> ObjectOwner {
+    ObjectOwner { kind: ObjectKind::Output, name: attempt.to_string() }
+}
+
+fn place_of(part: &str) -> Option<(OutputStream, u64)> {
+    let (stream, offset) = part.split_once('/')?;
+    let stream = OutputStream::ALL.into_iter().find(|known| known.as_str() == stream)?;
+    Some((stream, offset.parse().ok()?))
+}

@@ -1,0 +1,256 @@
+//! Tests of two nodes that share a store: what the first one wrote is read at the second.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ensue_engine::ids::{AttemptId, Id};
+use ensue_engine::ports::{BlobError, Blobs as _, OutputState, OutputStream, Outputs as _};
+use ensue_engine::record::Digest;
+
+use super::*;
+use crate::blobs::{BlobLimits, FolderBlobs};
+use crate::outputs::{FolderOutputs, Now, OutputLimits};
+use crate::retention::{Round, Step};
+
+use OutputStream::{Stderr, Stdout};
+
+const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+
+/// A shared store, and a clock that the test controls.
+#[derive(Default)]
+struct Shared {
+    objects: Arc<MemoryObjects>,
+    seconds: Arc<AtomicU64>,
+}
+
+/// The folders of a machine.
+struct Machine(tempfile::TempDir);
+
+impl Machine {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn outputs(&self, shared: &Shared) -> SharedOutputs {
+        self.outputs_within(shared, OutputLimits::default())
+    }
+
+    fn outputs_within(&self, shared: &Shared, limits: OutputLimits) -> SharedOutputs {
+        let local = FolderOutputs::open(&self.0.path().join("outputs"), limits, shared.now()).unwrap();
+        SharedOutputs::of(local, shared.objects.clone(), shared.now()).unwrap()
+    }
+
+    fn blobs(&self, shared: &Shared) -> SharedBlobs {
+        let limits = BlobLimits { quota_bytes: 1 << 30, free_bytes: 0 };
+        SharedBlobs::of(
+            FolderBlobs::open(&self.0.path().join("blobs"), limits, shared.now()).unwrap(),
+            shared.objects.clone(),
+            shared.now(),
+        )
+    }
+}
+
+impl Shared {
+    fn now(&self) -> Now {
+        let seconds = self.seconds.clone();
+        Arc::new(move || NOON.plus_millis(seconds.load(Ordering::Relaxed) * 1_000))
+    }
+}
+
+fn attempt(number: u128) -> AttemptId {
+    AttemptId(Id::root(NOON, number))
+}
+
+/// Reads a whole stream.
+fn read(outputs: &SharedOutputs, number: u128, stream: OutputStream) -> (String, OutputState) {
+    let part = outputs.read(attempt(number), stream, 0, usize::MAX).unwrap();
+    (String::from_utf8(part.bytes.to_vec()).unwrap(), part.state)
+}
+
+fn print(outputs: &SharedOutputs, number: u128, stream: OutputStream, text: &str) {
+    let taken = outputs.taken(attempt(number), stream).unwrap();
+    outputs.append_at(attempt(number), stream, taken, text.as_bytes()).unwrap();
+}
+
+fn keep(blobs: &SharedBlobs, bytes: &[u8]) -> Result<Digest, BlobError> {
+    let mut new = blobs.begin()?;
+    new.write(bytes)?;
+    new.keep().map(|kept| kept.digest)
+}
+
+fn bytes_of(blobs: &SharedBlobs, digest: &Digest) -> Option<Vec<u8>> {
+    blobs.read(digest, 0, 1 << 20).unwrap().map(|part| part.bytes.to_vec())
+}
+
+#[test]
+fn output_of_one_node_is_read_at_another() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    print(&first, 1, Stdout, "out\n");
+    print(&first, 1, Stderr, "err\n");
+    first.finish(attempt(1)).unwrap();
+    first.copy().unwrap();
+    let second = other.outputs(&shared);
+    assert_eq!(read(&second, 1, Stdout), ("out\n".to_owned(), OutputState::Complete));
+    assert_eq!(read(&second, 1, Stderr), ("err\n".to_owned(), OutputState::Complete));
+    shared.objects.set_unreachable(true);
+    assert_eq!(read(&second, 1, Stdout).0, "out\n", "a copy is kept");
+}
+
+#[test]
+fn what_is_not_copied_yet_is_copied_when_the_node_stops() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    print(&first, 1, Stdout, "last words\n");
+    first.finish(attempt(1)).unwrap();
+    drop(first);
+    assert_eq!(read(&other.outputs(&shared), 1, Stdout), ("last words\n".to_owned(), OutputState::Complete));
+}
+
+#[test]
+fn output_is_copied_while_it_is_written() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    for text in ["one ", "two ", "three"] {
+        print(&first, 1, Stdout, text);
+        first.copy().unwrap();
+    }
+    let owner = ObjectOwner { kind: ObjectKind::Output, name: attempt(1).to_string() };
+    let parts: Vec<String> = shared.objects.of(&owner).unwrap().into_iter().map(|object| object.part).collect();
+    assert_eq!(parts, ["stdout/0", "stdout/4", "stdout/8"], "nothing is copied twice");
+    assert_eq!(read(&other.outputs(&shared), 1, Stdout).0, "one two three");
+}
+
+#[test]
+fn node_that_takes_over_continues_the_output_of_a_running_attempt() {
+    let (shared, one, other, third) = (Shared::default(), Machine::new(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    print(&first, 1, Stdout, "before ");
+    first.copy().unwrap();
+    let second = other.outputs(&shared);
+    assert!(second.go_on(vec![attempt(1)]).is_empty());
+    assert_eq!(second.taken(attempt(1), Stdout).unwrap(), 7);
+    print(&second, 1, Stdout, "after");
+    second.finish(attempt(1)).unwrap();
+    drop(second);
+    assert_eq!(read(&third.outputs(&shared), 1, Stdout), ("before after".to_owned(), OutputState::Complete));
+}
+
+#[test]
+fn restarted_node_copies_what_it_had_not_copied() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    print(&first, 1, Stdout, "copied ");
+    first.copy().unwrap();
+    shared.objects.set_unreachable(true);
+    print(&first, 1, Stdout, "not copied ");
+    drop(first);
+    shared.objects.set_unreachable(false);
+    let restarted = one.outputs(&shared);
+    restarted.go_on(vec![attempt(1)]);
+    print(&restarted, 1, Stdout, "new");
+    restarted.finish(attempt(1)).unwrap();
+    drop(restarted);
+    assert_eq!(read(&other.outputs(&shared), 1, Stdout), ("copied not copied new".to_owned(), OutputState::Complete));
+}
+
+#[test]
+fn output_waits_until_the_shared_store_answers() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    shared.objects.set_unreachable(true);
+    for number in 1..4 {
+        print(&first, number, Stdout, "kept");
+        first.finish(attempt(number)).unwrap();
+        assert!(first.copy().is_err());
+    }
+    shared.objects.set_unreachable(false);
+    first.copy().unwrap();
+    let second = other.outputs(&shared);
+    assert_eq!((1..4).map(|number| read(&second, number, Stdout).0).collect::<String>(), "keptkeptkept");
+}
+
+#[test]
+fn copy_of_a_long_output_says_how_much_it_lacks() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let limits = OutputLimits { attempt_bytes: 100_000, ..OutputLimits::default() };
+    let first = one.outputs_within(&shared, limits);
+    let max = shared.objects.bytes_max(ObjectKind::Output);
+    print(&first, 1, Stdout, &"x".repeat(150_000));
+    first.finish(attempt(1)).unwrap();
+    first.copy().unwrap();
+    assert_eq!(read(&first, 1, Stdout).1, OutputState::Truncated { bytes_dropped: 50_000 });
+    let (copied, state) = read(&other.outputs_within(&shared, limits), 1, Stdout);
+    assert_eq!((copied.len() as u64, state), (max, OutputState::Truncated { bytes_dropped: 150_000 - max }));
+}
+
+#[test]
+fn missing_output_is_looked_for_once_in_a_while() {
+    let (shared, one) = (Shared::default(), Machine::new());
+    let outputs = one.outputs(&shared);
+    assert_eq!(read(&outputs, 1, Stdout), (String::new(), OutputState::Open));
+    shared.objects.set_unreachable(true);
+    assert_eq!(read(&outputs, 1, Stdout), (String::new(), OutputState::Open));
+    assert!(outputs.read(attempt(2), Stdout, 0, 1).unwrap_err().to_string().contains("it does not answer"));
+}
+
+#[test]
+fn artifact_of_one_node_is_read_at_another() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let digest = keep(&one.blobs(&shared), b"a report").unwrap();
+    let second = other.blobs(&shared);
+    assert_eq!(bytes_of(&second, &digest), Some(b"a report".to_vec()));
+    assert_eq!(bytes_of(&second, &Digest::of(b"other")), None);
+    shared.objects.set_unreachable(true);
+    assert_eq!(bytes_of(&second, &digest), Some(b"a report".to_vec()), "a copy is kept");
+}
+
+#[test]
+fn artifact_counts_as_stored_only_once_it_is_shared() {
+    let (shared, one) = (Shared::default(), Machine::new());
+    let blobs = one.blobs(&shared);
+    shared.objects.set_unreachable(true);
+    assert!(keep(&blobs, b"a report").is_err());
+    shared.objects.set_unreachable(false);
+    assert!(keep(&blobs, b"a report").is_ok());
+}
+
+#[test]
+fn artifact_that_is_too_long_is_on_its_node_only() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let long = vec![7; shared.objects.bytes_max(ObjectKind::Artifact) as usize + 1];
+    let first = one.blobs(&shared);
+    let digest = keep(&first, &long).unwrap();
+    assert_eq!(bytes_of(&first, &digest), Some(long));
+    assert_eq!(bytes_of(&other.blobs(&shared), &digest), None);
+}
+
+#[test]
+fn damaged_artifact_in_the_shared_store_is_refused() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let digest = keep(&one.blobs(&shared), b"whole").unwrap();
+    let owner = ObjectOwner { kind: ObjectKind::Artifact, name: digest.to_string() };
+    shared.objects.put(&[Object { owner, part: String::new(), content: b"whale".to_vec() }], NOON).unwrap();
+    let refused = other.blobs(&shared).read(&digest, 0, 10).unwrap_err();
+    assert!(refused.to_string().contains("not those that were written"), "{refused}");
+}
+
+#[test]
+fn round_also_removes_from_the_shared_store() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let (outputs, blobs) = (one.outputs(&shared), one.blobs(&shared));
+    print(&outputs, 1, Stdout, "old");
+    outputs.finish(attempt(1)).unwrap();
+    outputs.copy().unwrap();
+    let digest = keep(&blobs, b"old").unwrap();
+    shared.seconds.store(7_200, Ordering::Relaxed);
+    let limits = RetentionLimits { quota_bytes: 1 << 30, keep: Some(Duration::from_secs(3_600)) };
+    let now = (shared.now())();
+    let mut round = Round::begin(limits, now);
+    while !matches!(outputs.step(&mut round).unwrap(), Step::Over(_)) {}
+    let mut round = Round::begin(limits, now);
+    while !matches!(blobs.step(&mut round).unwrap(), Step::Over(_)) {}
+    assert_eq!(read(&other.outputs(&shared), 1, Stdout), (String::new(), OutputState::Open));
+    assert_eq!(bytes_of(&other.blobs(&shared), &digest), None);
+}
