@@ -126,6 +126,8 @@ pub trait Backend: Send + Sync {
     fn lead_watch(&self) -> Option<LeadWatch> {
         None
     }
+    /// Notes that everything is open that the node needs to serve.
+    fn has_started(&self) {}
     /// Asks the database of the storage about its safety; `None` if the storage has none.
     fn health(&self) -> Option<Result<Health, DatabaseError>> {
         None

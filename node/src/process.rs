@@ -211,7 +211,7 @@ async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over:
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let certificates = Certificates::open(&config.tls, config.login.certificates.as_ref().map(|settings| &*settings.ca))?;
     let packs = LookedFor::begin(&config)?;
-    let opened = match config.database {
+    let mut opened = match config.database {
         None => open_after(&config, &*clock, &standby)?,
         Some(_) => wait_and_open(&config, &clock, standby).await?,
     };
@@ -219,9 +219,10 @@ async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over:
     let caps = Caps { open_work: settings.open_work_max, workers: settings.workers_in_all() };
     let around = Around { clock, settings, queues: memory::queues(config.memory_bytes, caps) };
     let stores = Stores::of(&opened, &around)?;
-    let following = Following::start(&config, &opened, &stores, &around)?;
+    let following = Following::start(&config, &mut opened, &stores, &around)?;
     let (handle, unstarted) = sequencer(around.queues.clone());
     let mut working = Working::start(&config, &opened, &stores, (&following.telemetry, &handle, &around))?;
+    let backend = opened.backend.clone();
     let leading = Leading::start(&config, opened, over, (&stores, &following, &working, &around), unstarted)?;
 
     *taken_over = Some(working.executor.clone());
@@ -237,6 +238,7 @@ async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over:
     };
     let is_stopping = Arc::new(AtomicBool::new(false));
     let serving = Serving::start(&config, tls, (&stores, &following, &working, &leading), &edges, (&handle, &is_stopping, &around)).await?;
+    backend.has_started();
     complete_rotation(stores.master_key(&handle), &following.jobs);
     let caches = Caches {
         sequencer: handle.clone(),

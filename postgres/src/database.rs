@@ -1,6 +1,6 @@
 //! A database, by its address: what is checked when it is opened, and the logs in it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ensue_engine::ids::{Id, LogId};
@@ -29,7 +29,14 @@ pub struct Database {
     endpoint: Endpoint,
     at: String,
     part_positions: i64,
+    idle: Arc<Mutex<Vec<(Purpose, Session)>>>,
 }
+
+/// How many unused connections of each purpose stay open.
+const IDLE_MAX: usize = 4;
+
+/// The connections that a node needs at once when it begins to lead: for secrets, packs, outputs, and those that read.
+const READY: [(Purpose, usize); 2] = [(Purpose::Write, 3), (Purpose::Read, 4)];
 
 /// The row of a log.
 pub(crate) struct LogRow {
@@ -49,7 +56,7 @@ impl Database {
         }
         let io = Io::start().map_err(|error| DatabaseError::Unavailable("the database".to_owned(), error.to_string()))?;
         let at = shown(&endpoint.config);
-        Ok(Self { io, endpoint, at, part_positions: PART_POSITIONS })
+        Ok(Self { io, endpoint, at, part_positions: PART_POSITIONS, idle: Arc::default() })
     }
 
     /// Sets how many positions a part of the records of a new log holds. For tests, which fill several.
@@ -65,7 +72,9 @@ impl Database {
         if let Some(problem) = found {
             return Err(DatabaseError::Unsuitable { at: self.at.clone(), why: problem.why, todo: problem.todo });
         }
-        schema::prepare_cell(&mut session).map_err(|fault| self.schema_failed(fault))
+        schema::prepare_cell(&mut session).map_err(|fault| self.schema_failed(fault))?;
+        self.put_back(Purpose::Write, session);
+        Ok(())
     }
 
     /// Lists the logs, the oldest first.
@@ -80,6 +89,7 @@ impl Database {
         let rows = session
             .query("SELECT id FROM ensue.logs ORDER BY number", &[], Instant::now() + STATEMENT_TIMEOUT)
             .map_err(|meaning| self.failed(&meaning))?;
+        self.put_back(Purpose::Read, session);
         Ok(rows.iter().map(|row| LogId(Id::from_bytes(*row.get::<_, Uuid>(0).as_bytes()))).collect())
     }
 
@@ -94,8 +104,46 @@ impl Database {
         &self.at
     }
 
-    /// Connects, and checks the server.
+    /// Returns a connection to a server that was checked: an unused one, or a new one.
     pub(crate) fn connect(&self, purpose: Purpose, what: &str) -> Result<Session, DatabaseError> {
+        while let Some(mut session) = self.idle_one(purpose) {
+            let is_named = session.rename(&format!("ensue/{what}"), Instant::now() + STATEMENT_TIMEOUT).is_ok();
+            if is_named && Server::ask(&mut session).is_ok_and(|server| server.problem().is_none()) {
+                return Ok(session);
+            }
+        }
+        self.connect_new(purpose, what)
+    }
+
+    /// Keeps a connection for its next use. Nothing may be open on it.
+    pub(crate) fn put_back(&self, purpose: Purpose, session: Session) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !session.is_closed() && idle.iter().filter(|(of, _)| *of == purpose).count() < IDLE_MAX {
+            idle.push((purpose, session));
+        }
+    }
+
+    /// Opens the connections that are needed at once when this node begins to lead. What fails is opened then.
+    pub(crate) fn get_ready(&self) {
+        for (purpose, count) in READY {
+            let open: Result<Vec<Session>, DatabaseError> = (0..count).map(|_| self.connect(purpose, "waits")).collect();
+            open.into_iter().flatten().for_each(|session| self.put_back(purpose, session));
+        }
+    }
+
+    /// Closes the connections that are not in use.
+    pub fn close_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn idle_one(&self, purpose: Purpose) -> Option<Session> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = idle.iter().position(|(of, _)| *of == purpose)?;
+        Some(idle.swap_remove(at).1)
+    }
+
+    /// Connects, and checks the server.
+    fn connect_new(&self, purpose: Purpose, what: &str) -> Result<Session, DatabaseError> {
         let mut endpoint = self.endpoint.clone();
         endpoint.config.application_name(format!("ensue/{what}"));
         let connected = Session::connect(&self.io, &endpoint, purpose);

@@ -99,7 +99,7 @@ impl Database {
             None => self.create(&mut session, log, NewLog::Open)?,
         };
         let mut watched = (row.leader, row.epoch);
-        let mut tries = 0;
+        let (mut tries, mut is_ready) = (0, false);
         loop {
             if row.state != "open" {
                 return Err(DatabaseError::Unfinished { at: self.shown().to_owned(), log });
@@ -124,6 +124,9 @@ impl Database {
                     None => {}
                 }
             } else {
+                if !std::mem::replace(&mut is_ready, true) {
+                    self.get_ready();
+                }
                 let name = known.as_ref().map_or("another node", |(name, _)| name);
                 if wait(WaitsFor::Leader(name)) == Waiting::GiveUp {
                     return Err(led(log, known));

@@ -46,6 +46,14 @@ pub struct PostgresLogReader {
     shows: Shows,
 }
 
+impl Drop for PostgresLogReader {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            self.database.put_back(Purpose::Read, session);
+        }
+    }
+}
+
 /// Which records a reader shows.
 #[derive(Clone, Copy)]
 enum Shows {
@@ -70,12 +78,16 @@ impl PostgresLogReader {
     /// Opens a log that another node leads, for reading what is confirmed. A batch is confirmed once another one follows
     /// it, because a writer appends only after its last batch was acknowledged, or after its own take-over was.
     pub fn confirmed(database: &Database, id: LogId) -> Result<Self, DatabaseError> {
-        Ok(Self { shows: Shows::Confirmed, ..Self::open(database, id)? })
+        let mut reader = Self::open(database, id)?;
+        reader.shows = Shows::Confirmed;
+        Ok(reader)
     }
 
     /// Opens the log with a number, whatever its state is.
     pub(crate) fn of(database: &Database, session: Session, id: LogId, number: i32) -> Self {
-        Self { session: RefCell::new(Some(session)), ..Self::led(database, (id, number), PATIENCE) }
+        let reader = Self::led(database, (id, number), PATIENCE);
+        reader.session.replace(Some(session));
+        reader
     }
 
     /// Returns a reader for the writer of a log, which waits for the database as long as the writer does. It connects when it

@@ -85,6 +85,11 @@ impl Session {
         self.client.is_closed()
     }
 
+    /// Changes the name under which the server lists the connection.
+    pub(crate) fn rename(&mut self, name: &str, deadline: Instant) -> Result<(), Meaning> {
+        self.query("SELECT set_config('application_name', $1, false)", &[&name], deadline).map(drop)
+    }
+
     /// Runs statements without parameters.
     pub(crate) fn batch(&self, sql: &str, deadline: Instant) -> Result<(), Meaning> {
         match wait(self.client.batch_execute(sql), deadline) {

@@ -158,6 +158,10 @@ impl Backend for InDatabase {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn has_started(&self) {
+        self.database.close_idle();
+    }
+
     fn health(&self) -> Option<Result<Health, DatabaseError>> {
         Some(self.database.health())
     }

@@ -60,16 +60,16 @@ pub(crate) struct FollowedViews {
 
 impl Following {
     /// Starts the followers, each directly after its own position.
-    pub(crate) fn start(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> Result<Self, StartError> {
+    pub(crate) fn start(config: &Config, opened: &mut Opened, stores: &Stores, around: &Around) -> Result<Self, StartError> {
         let telemetry = RunningTelemetry::start(config, opened, stores, around)?;
         let (views, jobs) = views(config, opened, stores, around)?;
         Ok(Self { telemetry, views, jobs })
     }
 }
 
-fn views(config: &Config, opened: &Opened, stores: &Stores, around: &Around) -> Result<(FollowedViews, Arc<Jobs>), StartError> {
+fn views(config: &Config, opened: &mut Opened, stores: &Stores, around: &Around) -> Result<(FollowedViews, Arc<Jobs>), StartError> {
     let rebuilt = Rebuilt::default();
-    let store = opened.backend.views(stores.log)?;
+    let store = opened.views.take().map_or_else(|| opened.backend.views(stores.log), Ok)?;
     let reader = store.reader();
     let (reached, at) = watch::channel(Position(0));
     let guard = FoldGuard::open(&opened.data.views_crash(), store.position())

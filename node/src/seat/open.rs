@@ -16,7 +16,7 @@ use ensue_store::state_folder::{Data, OutsideHead, StateFolder, StateFolderError
 use ensue_store::vault::SealedVault;
 
 use crate::backend::postgres::InDatabase;
-use crate::backend::{Backend, Folder, PackArchive, StorageError, in_folder};
+use crate::backend::{Backend, Folder, PackArchive, StorageError, Views, in_folder};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::seat::standby::Standby;
@@ -40,6 +40,8 @@ pub struct Opened {
     pub outside: OutsideHead,
     /// The folder of the files that are stored outside the directory.
     pub state: PathBuf,
+    /// The read models, if this node folded them while it waited for its log.
+    pub views: Option<Box<dyn Views>>,
     /// The secrets.
     pub vault: Arc<dyn SealedVault>,
     /// The file of the master key that they are sealed under.
@@ -114,7 +116,7 @@ fn open_if(
     let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
     let mut warm = Warm::new(&*backend, id, &checkpoints);
     let log = backend.writer_after(id, &mut || warm.step())?;
-    let warm = warm.into_folded();
+    let (warm, views) = warm.into_parts();
     // A node that led the log while this one waited may have replaced the master key.
     let (file, masters, stored) = match stored {
         Some(_) if backend.is_shared() => {
@@ -146,7 +148,7 @@ fn open_if(
     let folded = warm.map_or_else(|| from_checkpoint(id, &*reader, &checkpoints), Ok)?;
     let Folded { engine, saved_at, .. } = folded.up_to(&*reader, head)?;
     let state = folder.path().to_owned();
-    Ok(Opened { data, backend, log, engine, head, outside, state, vault, master_key: file, packs, checkpoints, saved_at })
+    Ok(Opened { data, backend, log, engine, head, outside, state, views, vault, master_key: file, packs, checkpoints, saved_at })
 }
 
 /// Returns the folder in which a log stores files outside its data directory.

@@ -69,9 +69,13 @@ impl<'w> Warm<'w> {
         self.rests_until = rest.map(|rest| now + rest);
     }
 
-    /// Returns the state; `None` if nothing was folded. The read models are closed.
-    pub(crate) fn into_folded(self) -> Option<Folded> {
-        self.folded
+    /// Returns the state and the read models; `None` for what was not folded.
+    pub(crate) fn into_parts(self) -> (Option<Folded>, Option<Box<dyn Views>>) {
+        let views = match self.views {
+            WarmViews::Open(views, _) => Some(views),
+            WarmViews::Unopened | WarmViews::LeftAlone => None,
+        };
+        (self.folded, views)
     }
 
     fn try_to_step(&mut self) -> Result<Step, StartError> {
