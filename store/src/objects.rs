@@ -74,9 +74,12 @@ pub trait Objects: Send + Sync {
 #[error("the shared store of outputs and artifacts cannot be used: {0}")]
 pub struct ObjectError(pub String);
 
-impl From<ObjectError> for std::io::Error {
-    fn from(error: ObjectError) -> Self {
-        Self::other(error)
+/// Removes old things from the shared store. What cannot be removed now is removed by the next round.
+fn expire(objects: &dyn Objects, kind: ObjectKind, (limits, now): (RetentionLimits, Timestamp)) {
+    match objects.expire(kind, limits, now) {
+        Ok(0) => {}
+        Ok(removed) => tracing::info!(kind = kind.as_str(), removed, "old outputs and artifacts were removed from the shared store"),
+        Err(error) => tracing::warn!(kind = kind.as_str(), %error, "old outputs and artifacts stay in the shared store"),
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ensue_engine::ports::{BlobError, BlobPart, Blobs, KeptBlob, NewBlob};
 use ensue_engine::record::Digest;
 
-use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects};
+use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects, expire};
 use crate::blobs::{FolderBlobs, READ_BYTES_MAX};
 use crate::outputs::Now;
 use crate::retention::{Round, Step};
@@ -36,7 +36,7 @@ impl SharedBlobs {
     pub fn step(&self, round: &mut Round) -> io::Result<Step> {
         let step = round.step(&self.local)?;
         if matches!(step, Step::Over(_)) {
-            self.objects.expire(ObjectKind::Artifact, round.limits(), (self.now)())?;
+            expire(&*self.objects, ObjectKind::Artifact, (round.limits(), (self.now)()));
         }
         Ok(step)
     }

@@ -16,7 +16,7 @@ use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Ou
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
-use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects};
+use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects, expire};
 use crate::outputs::{FolderOutputs, Now, index};
 use crate::retention::{Round, Step};
 
@@ -117,7 +117,7 @@ impl SharedOutputs {
     pub fn step(&self, round: &mut Round) -> io::Result<Step> {
         let step = round.step(&self.sharing.local)?;
         if matches!(step, Step::Over(_)) {
-            self.sharing.objects.expire(ObjectKind::Output, round.limits(), (self.sharing.now)())?;
+            expire(&*self.sharing.objects, ObjectKind::Output, (round.limits(), (self.sharing.now)()));
         }
         Ok(step)
     }
@@ -137,9 +137,9 @@ impl Drop for SharedOutputs {
 impl Outputs for SharedOutputs {
     fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
         self.sharing.take_over(attempt);
-        let appended = self.sharing.local.append_at(attempt, stream, offset, bytes);
+        self.sharing.local.append_at(attempt, stream, offset, bytes)?;
         self.sharing.waiting().attempts.entry(attempt).or_default().has_more = true;
-        appended
+        Ok(())
     }
 
     fn taken(&self, attempt: AttemptId, stream: OutputStream) -> Result<u64, OutputError> {
@@ -300,9 +300,9 @@ impl Sharing {
     fn forget_some(&self) {
         let mut waiting = self.waiting();
         let excess = waiting.attempts.len().saturating_sub(WAITING_MAX);
-        if excess > 0 {
-            let finished = waiting.attempts.iter().filter(|(_, copied)| copied.is_finished).map(|(attempt, _)| *attempt);
-            let forgotten: BTreeSet<AttemptId> = finished.take(excess).collect();
+        let finished = waiting.attempts.iter().filter(|(_, copied)| copied.is_finished).map(|(attempt, _)| *attempt);
+        let forgotten: BTreeSet<AttemptId> = finished.take(excess).collect();
+        if !forgotten.is_empty() {
             waiting.attempts.retain(|attempt, _| !forgotten.contains(attempt));
             tracing::warn!(
                 attempts = forgotten.len(),

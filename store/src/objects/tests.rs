@@ -254,3 +254,15 @@ fn round_also_removes_from_the_shared_store() {
     assert_eq!(read(&other.outputs(&shared), 1, Stdout), (String::new(), OutputState::Open));
     assert_eq!(bytes_of(&other.blobs(&shared), &digest), None);
 }
+
+#[test]
+fn round_ends_also_while_the_shared_store_does_not_answer() {
+    let (shared, one) = (Shared::default(), Machine::new());
+    shared.objects.set_unreachable(true);
+    let limits = RetentionLimits { quota_bytes: 1 << 30, keep: Some(Duration::from_secs(3_600)) };
+    let (outputs, blobs) = (one.outputs(&shared), one.blobs(&shared));
+    let mut round = Round::begin(limits, NOON);
+    while !matches!(outputs.step(&mut round).unwrap(), Step::Over(_)) {}
+    let mut round = Round::begin(limits, NOON);
+    while !matches!(blobs.step(&mut round).unwrap(), Step::Over(_)) {}
+}
