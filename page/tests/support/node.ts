@@ -116,8 +116,15 @@ export class Node {
     if (this.kept === null) rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
   }
 
+  /** Sends a request. A read shows everything that is in the log when it is sent, also what the page did. */
   async ask<T>(method: string, path: string, body?: unknown): Promise<T> {
-    const headers = { authorization: `Bearer ${this.token}`, 'content-type': 'application/json' };
+    if (method !== 'GET') return this.#ask<T>(method, path, {}, body);
+    const newest = await this.#ask<{ items: { position: number }[] }>('GET', '/log?sort=-position&limit=1', {});
+    return this.#ask<T>('GET', path, { 'ensue-position': String(newest.items[0]?.position ?? 0) });
+  }
+
+  async #ask<T>(method: string, path: string, more: Record<string, string>, body?: unknown): Promise<T> {
+    const headers = { authorization: `Bearer ${this.token}`, 'content-type': 'application/json', ...more };
     const init: RequestInit = { method, headers };
     if (body !== undefined) init.body = JSON.stringify(body);
     const response = await fetch(`${this.url}/api/v1${path}`, init);
