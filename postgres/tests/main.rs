@@ -10,6 +10,7 @@ mod conformance;
 mod copies;
 mod encryption;
 mod faults;
+mod idle;
 mod leases;
 mod nodes;
 mod objects;
