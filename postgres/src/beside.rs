@@ -300,6 +300,14 @@ impl Objects for PostgresObjects {
         rows.iter().map(object).collect()
     }
 
+    fn bytes_of(&self, owner: &ObjectOwner) -> Result<Option<u64>, ObjectError> {
+        let mut tables = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let sql = format!("SELECT sum(octet_length(content))::bigint FROM {}.objects WHERE kind = $1 AND owner = $2", tables.schema);
+        let (kind, name) = (owner.kind.as_str().as_bytes(), owner.name.as_bytes());
+        let rows = tables.run(&sql, &[&kind, &name]).map_err(|error| unusable(&error))?;
+        Ok(rows.first().and_then(|row| row.get::<_, Option<i64>>(0)).map(i64::unsigned_abs))
+    }
+
     fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError> {
         let mut tables = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let schema = &tables.schema;

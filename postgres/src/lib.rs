@@ -3,8 +3,8 @@
 //! Read in this order: [`Database`] is a database by its address, with the checks of its server; `schema` creates the
 //! tables and functions, which are in `migrations/postgres`; `lease` and `lead` give a log to one node at a time;
 //! [`PostgresLog`] appends with one call of a function, and settles unknown outcomes (`append`); [`PostgresLogReader`] reads;
-//! [`PostgresEnvelopes`], [`PostgresPacks`] and [`PostgresObjects`] are the secrets, packs, outputs and artifacts beside the log. `session`, `io` and `classify`
-//! are the connection below them.
+//! [`PostgresEnvelopes`], [`PostgresPacks`] and [`PostgresObjects`] are the secrets, packs, outputs and artifacts beside the
+//! log. `session`, `io` and `classify` are the connection below them.
 //!
 //! [The decisions](../../docs/decisions/postgres-append.md) have the reasons.
 

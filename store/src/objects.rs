@@ -64,6 +64,8 @@ pub trait Objects: Send + Sync {
     fn put(&self, objects: &[Object], now: Timestamp) -> Result<(), ObjectError>;
     /// Returns the objects of a thing; none if it is not stored.
     fn of(&self, owner: &ObjectOwner) -> Result<Vec<Object>, ObjectError>;
+    /// Returns the number of bytes of all objects of a thing; `None` if it is not stored.
+    fn bytes_of(&self, owner: &ObjectOwner) -> Result<Option<u64>, ObjectError>;
     /// Removes the things of a kind whose newest object is older than the limit allows, and the oldest ones over the quota.
     /// Returns how many things were removed.
     fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError>;

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ensue_engine::ports::{BlobError, BlobPart, Blobs, KeptBlob, NewBlob};
 use ensue_engine::record::Digest;
 
@@ -81,6 +82,11 @@ impl Blobs for SharedBlobs {
     fn read(&self, blob: &Digest, offset: u64, bytes_max: usize) -> Result<Option<BlobPart>, BlobError> {
         match self.local.read(blob, offset, bytes_max)? {
             Some(part) => Ok(Some(part)),
+            // Lists ask only whether an artifact is stored, and how long it is.
+            None if bytes_max == 0 => {
+                let size = self.objects.bytes_of(&owner(blob)).map_err(|error| failed(&error))?;
+                Ok(size.map(|size| BlobPart { bytes: Bytes::new(), size }))
+            }
             None if self.fetch(blob)? => self.local.read(blob, offset, bytes_max),
             None => Ok(None),
         }

@@ -19,17 +19,22 @@ type Stored = BTreeMap<ObjectOwner, BTreeMap<String, (Vec<u8>, Timestamp)>>;
 #[derive(Default)]
 pub struct MemoryObjects {
     stored: Mutex<Stored>,
-    is_unreachable: AtomicBool,
+    is_away: AtomicBool,
 }
 
 impl MemoryObjects {
-    /// Makes every call fail, or succeed again.
-    pub fn set_unreachable(&self, is_unreachable: bool) {
-        self.is_unreachable.store(is_unreachable, Ordering::Relaxed);
+    /// Makes every call fail from now on.
+    pub fn go_away(&self) {
+        self.is_away.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes calls succeed again.
+    pub fn come_back(&self) {
+        self.is_away.store(false, Ordering::Relaxed);
     }
 
     fn with<T>(&self, call: impl FnOnce(&mut Stored) -> T) -> Result<T, ObjectError> {
-        if self.is_unreachable.load(Ordering::Relaxed) {
+        if self.is_away.load(Ordering::Relaxed) {
             return Err(ObjectError("it does not answer".to_owned()));
         }
         Ok(call(&mut self.stored.lock().unwrap_or_else(PoisonError::into_inner)))
@@ -57,6 +62,10 @@ impl Objects for MemoryObjects {
             let parts = stored.get(owner).into_iter().flatten();
             parts.map(|(part, (content, _))| Object { owner: owner.clone(), part: part.clone(), content: content.clone() }).collect()
         })
+    }
+
+    fn bytes_of(&self, owner: &ObjectOwner) -> Result<Option<u64>, ObjectError> {
+        self.with(|stored| stored.get(owner).map(|parts| parts.values().map(|(content, _)| content.len() as u64).sum()))
     }
 
     fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError> {

@@ -211,12 +211,12 @@ impl Sharing {
                 *copied
             });
             let Some(mut copied) = copied else { continue };
-            if let Err(error) = self.gather(attempt, &mut copied, &mut call) {
+            let gathered = self.gather(attempt, &mut copied, &mut call);
+            call.attempts.insert(attempt, copied);
+            if let Err(error) = gathered {
                 self.put_back(&call.attempts);
-                self.put_back(&BTreeMap::from([(attempt, copied)]));
                 return Err(error);
             }
-            call.attempts.insert(attempt, copied);
             if call.bytes >= CALL_BYTES_MAX {
                 self.send(std::mem::take(&mut call))?;
             }
@@ -333,12 +333,11 @@ impl Sharing {
     /// Copies the output of an attempt that the folder does not have. Returns false if the shared store does not have it
     /// either.
     fn fetch_missing(&self, attempt: AttemptId) -> Result<bool, OutputError> {
-        let is_here = |waiting: &Waiting| waiting.attempts.contains_key(&attempt);
         let failed = |why: String| OutputError::Store { attempt, why };
         {
             let mut waiting = self.waiting();
             let is_absent = waiting.absent.get(&attempt).is_some_and(|since| since.elapsed() < ABSENT_FOR);
-            if is_here(&waiting) || is_absent {
+            if is_absent || waiting.attempts.contains_key(&attempt) {
                 return Ok(false);
             }
         }

@@ -94,7 +94,7 @@ fn output_of_one_node_is_read_at_another() {
     let second = other.outputs(&shared);
     assert_eq!(read(&second, 1, Stdout), ("out\n".to_owned(), OutputState::Complete));
     assert_eq!(read(&second, 1, Stderr), ("err\n".to_owned(), OutputState::Complete));
-    shared.objects.set_unreachable(true);
+    shared.objects.go_away();
     assert_eq!(read(&second, 1, Stdout).0, "out\n", "a copy is kept");
 }
 
@@ -143,10 +143,10 @@ fn restarted_node_copies_what_it_had_not_copied() {
     let first = one.outputs(&shared);
     print(&first, 1, Stdout, "copied ");
     first.copy().unwrap();
-    shared.objects.set_unreachable(true);
+    shared.objects.go_away();
     print(&first, 1, Stdout, "not copied ");
     drop(first);
-    shared.objects.set_unreachable(false);
+    shared.objects.come_back();
     let restarted = one.outputs(&shared);
     restarted.go_on(vec![attempt(1)]);
     print(&restarted, 1, Stdout, "new");
@@ -159,13 +159,13 @@ fn restarted_node_copies_what_it_had_not_copied() {
 fn output_waits_until_the_shared_store_answers() {
     let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
     let first = one.outputs(&shared);
-    shared.objects.set_unreachable(true);
+    shared.objects.go_away();
     for number in 1..4 {
         print(&first, number, Stdout, "kept");
         first.finish(attempt(number)).unwrap();
         assert!(first.copy().is_err());
     }
-    shared.objects.set_unreachable(false);
+    shared.objects.come_back();
     first.copy().unwrap();
     let second = other.outputs(&shared);
     assert_eq!((1..4).map(|number| read(&second, number, Stdout).0).collect::<String>(), "keptkeptkept");
@@ -190,7 +190,7 @@ fn missing_output_is_looked_for_once_in_a_while() {
     let (shared, one) = (Shared::default(), Machine::new());
     let outputs = one.outputs(&shared);
     assert_eq!(read(&outputs, 1, Stdout), (String::new(), OutputState::Open));
-    shared.objects.set_unreachable(true);
+    shared.objects.go_away();
     assert_eq!(read(&outputs, 1, Stdout), (String::new(), OutputState::Open));
     assert!(outputs.read(attempt(2), Stdout, 0, 1).unwrap_err().to_string().contains("it does not answer"));
 }
@@ -202,17 +202,27 @@ fn artifact_of_one_node_is_read_at_another() {
     let second = other.blobs(&shared);
     assert_eq!(bytes_of(&second, &digest), Some(b"a report".to_vec()));
     assert_eq!(bytes_of(&second, &Digest::of(b"other")), None);
-    shared.objects.set_unreachable(true);
+    shared.objects.go_away();
     assert_eq!(bytes_of(&second, &digest), Some(b"a report".to_vec()), "a copy is kept");
+}
+
+#[test]
+fn size_of_an_artifact_is_known_without_a_copy_of_it() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let digest = keep(&one.blobs(&shared), b"a report").unwrap();
+    let second = other.blobs(&shared);
+    assert_eq!(second.read(&digest, 0, 0).unwrap().map(|part| part.size), Some(8));
+    assert!(second.read(&Digest::of(b"other"), 0, 0).unwrap().is_none());
+    assert_eq!(second.used_bytes(), 0, "nothing was copied");
 }
 
 #[test]
 fn artifact_counts_as_stored_only_once_it_is_shared() {
     let (shared, one) = (Shared::default(), Machine::new());
     let blobs = one.blobs(&shared);
-    shared.objects.set_unreachable(true);
+    shared.objects.go_away();
     assert!(keep(&blobs, b"a report").is_err());
-    shared.objects.set_unreachable(false);
+    shared.objects.come_back();
     assert!(keep(&blobs, b"a report").is_ok());
 }
 
@@ -258,7 +268,7 @@ fn round_also_removes_from_the_shared_store() {
 #[test]
 fn round_ends_also_while_the_shared_store_does_not_answer() {
     let (shared, one) = (Shared::default(), Machine::new());
-    shared.objects.set_unreachable(true);
+    shared.objects.go_away();
     let limits = RetentionLimits { quota_bytes: 1 << 30, keep: Some(Duration::from_secs(3_600)) };
     let (outputs, blobs) = (one.outputs(&shared), one.blobs(&shared));
     let mut round = Round::begin(limits, NOON);

@@ -14,6 +14,7 @@ const EVERYTHING: RetentionLimits = RetentionLimits { quota_bytes: u64::MAX, kee
 on_every_object_store! {
     object_is_read_as_it_was_written
     missing_owner_has_no_objects
+    bytes_of_an_owner_are_those_of_all_its_parts
     object_is_replaced
     kinds_are_independent
     old_owners_expire_with_all_their_parts
@@ -46,6 +47,13 @@ fn object_is_read_as_it_was_written(objects: &dyn Objects) {
 fn missing_owner_has_no_objects(objects: &dyn Objects) {
     objects.put(&[], NOON).unwrap();
     assert_eq!(objects.of(&owner(Artifact, "a")).unwrap(), []);
+}
+
+fn bytes_of_an_owner_are_those_of_all_its_parts(objects: &dyn Objects) {
+    objects.put(&[object(Output, "a", "stdout/0", b"12"), object(Output, "a", "stdout/2", b"345")], NOON).unwrap();
+    objects.put(&[object(Output, "empty", "stdout/0", b"")], NOON).unwrap();
+    let bytes = |name| objects.bytes_of(&owner(Output, name)).unwrap();
+    assert_eq!((bytes("a"), bytes("empty"), bytes("b")), (Some(5), Some(0), None));
 }
 
 fn object_is_replaced(objects: &dyn Objects) {
