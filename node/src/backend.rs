@@ -21,7 +21,7 @@ use ensue_postgres::{DatabaseError, Health, LeadWatch};
 use ensue_store::blobs::BlobLimits;
 use ensue_store::master_key::MasterKeys;
 use ensue_store::outputs::{Now, OutputLimits};
-use ensue_store::retention::{Round, Step};
+use ensue_store::retention::Expiring;
 use ensue_store::vault::SealedVault;
 use ensue_views::retention::RetainedViews;
 use ensue_views::{ViewError, ViewReader};
@@ -156,14 +156,6 @@ pub trait PackArchive: Send + Sync {
     fn keep(&self, source: &PackSource) -> Result<(), String>;
     /// Writes the packs that a folder of copies lacks into it, and keeps those that only the folder has.
     fn exchange(&self, copies: &Path) -> Result<(), String>;
-}
-
-/// A store from which the housekeeper removes old items.
-pub trait Expiring: Send + Sync {
-    /// Returns the space in use.
-    fn used_bytes(&self) -> u64;
-    /// Does the next part of a round that removes old items.
-    fn step(&self, round: &mut Round) -> io::Result<Step>;
 }
 
 /// The outputs of attempts.

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use ensue_engine::ids::{AttemptId, LogId};
 use ensue_store::blobs::BlobLimits;
 use ensue_store::outputs::{Now, OUTPUT_BYTES_MAX, OutputLimits};
-use ensue_store::retention::{RetentionLimits, Round, Step};
+use ensue_store::retention::{Expiring, RetentionLimits, Round, Step};
 
-use crate::backend::{Backend, Expiring, KeptBlobs, KeptOutputs};
+use crate::backend::{Backend, KeptBlobs, KeptOutputs};
 use crate::clock::Clock;
 use crate::idle::IdleWatch;
 

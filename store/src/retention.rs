@@ -55,6 +55,26 @@ pub trait Disposable: Send + Sync {
     fn throw_away(&self, part: u8, things: &[Kept<Self::Name>]) -> io::Result<u64>;
     /// Notes how many bytes a whole round found and left.
     fn found(&self, bytes: u64);
+    /// Returns the disk space in use, as far as is known. A full look happens from time to time.
+    fn used_bytes(&self) -> u64;
+}
+
+/// A store from which a job removes old things.
+pub trait Expiring: Send + Sync {
+    /// Returns the disk space in use, as far as is known.
+    fn used_bytes(&self) -> u64;
+    /// Does the next part of a round that removes old things.
+    fn step(&self, round: &mut Round) -> io::Result<Step>;
+}
+
+impl<S: Disposable> Expiring for S {
+    fn used_bytes(&self) -> u64 {
+        Disposable::used_bytes(self)
+    }
+
+    fn step(&self, round: &mut Round) -> io::Result<Step> {
+        round.step(self)
+    }
 }
 
 /// A stored thing.
@@ -254,6 +274,10 @@ mod tests {
 
         fn found(&self, bytes: u64) {
             assert_eq!(bytes, self.bytes());
+        }
+
+        fn used_bytes(&self) -> u64 {
+            self.bytes()
         }
     }
 

@@ -19,13 +19,12 @@ use ensue_store::blobs::BlobLimits;
 use ensue_store::master_key::MasterKeys;
 use ensue_store::objects::{Objects, SharedBlobs, SharedOutputs};
 use ensue_store::outputs::{Now, OutputLimits};
-use ensue_store::retention::{Round, Step};
 use ensue_store::stored_vault::StoredVault;
 use ensue_store::sync;
 use ensue_store::vault::SealedVault;
 use uuid::Uuid;
 
-use super::{Backend, Expiring, Folder, KeptBlobs, KeptOutputs, PackArchive, Places, StorageError, Views};
+use super::{Backend, Folder, KeptBlobs, KeptOutputs, PackArchive, Places, StorageError, Views};
 use crate::clock::Clock;
 use crate::seat::standby::Standby;
 
@@ -197,29 +196,9 @@ impl Backend for InDatabase {
     }
 }
 
-impl Expiring for SharedOutputs {
-    fn used_bytes(&self) -> u64 {
-        Self::used_bytes(self)
-    }
-
-    fn step(&self, round: &mut Round) -> io::Result<Step> {
-        Self::step(self, round)
-    }
-}
-
 impl KeptOutputs for SharedOutputs {
     fn go_on(&self, attempts: Vec<AttemptId>) -> Vec<OutputError> {
         Self::go_on(self, attempts)
-    }
-}
-
-impl Expiring for SharedBlobs {
-    fn used_bytes(&self) -> u64 {
-        Self::used_bytes(self)
-    }
-
-    fn step(&self, round: &mut Round) -> io::Result<Step> {
-        Self::step(self, round)
     }
 }
 

@@ -11,7 +11,6 @@ use ensue_engine::ports::{Log, LogReader, OutputError};
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::master_key::MasterKeys;
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
-use ensue_store::retention::{Round, Step};
 use ensue_store::settled::Settled;
 use ensue_store::sqlite::Place;
 use ensue_store::sqlite::log::{SqliteLog, SqliteLogReader, logs_at};
@@ -23,7 +22,7 @@ use ensue_store::vault::SealedVault;
 use ensue_views::{ViewError, ViewReader};
 
 use super::postgres::noted;
-use super::{Backend, Expiring, KeptBlobs, KeptOutputs, Look, StorageError, Views};
+use super::{Backend, KeptBlobs, KeptOutputs, Look, StorageError, Views};
 
 /// The data directory of a node, held exclusively by this process.
 pub use ensue_store::data_dir::DataDir as Folder;
@@ -175,29 +174,9 @@ impl Backend for Places {
     }
 }
 
-impl Expiring for FolderOutputs {
-    fn used_bytes(&self) -> u64 {
-        Self::used_bytes(self)
-    }
-
-    fn step(&self, round: &mut Round) -> io::Result<Step> {
-        round.step(self)
-    }
-}
-
 impl KeptOutputs for FolderOutputs {
     fn go_on(&self, attempts: Vec<AttemptId>) -> Vec<OutputError> {
         Self::go_on(self, attempts)
-    }
-}
-
-impl Expiring for FolderBlobs {
-    fn used_bytes(&self) -> u64 {
-        Self::used_bytes(self)
-    }
-
-    fn step(&self, round: &mut Round) -> io::Result<Step> {
-        round.step(self)
     }
 }
 

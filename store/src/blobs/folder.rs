@@ -68,11 +68,6 @@ impl FolderBlobs {
         let (used, since_looked, begun) = (AtomicU64::new(0), Mutex::new(0), AtomicU64::new(0));
         Ok(Self(Arc::new(Store { folder: folder.to_owned(), limits, now, free_bytes, used, since_looked, begun })))
     }
-
-    /// Returns the disk space in use, as far as is known. A full look happens from time to time.
-    pub fn used_bytes(&self) -> u64 {
-        self.0.used.load(Ordering::Relaxed)
-    }
 }
 
 impl Store {
@@ -236,6 +231,10 @@ impl Disposable for FolderBlobs {
     fn found(&self, bytes: u64) {
         let came = std::mem::take(&mut *self.0.changing());
         self.0.used.store(bytes.saturating_add_signed(came), Ordering::Relaxed);
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.0.used.load(Ordering::Relaxed)
     }
 }
 

@@ -10,7 +10,7 @@ use ensue_engine::record::Digest;
 use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects, expire};
 use crate::blobs::{FolderBlobs, READ_BYTES_MAX};
 use crate::outputs::Now;
-use crate::retention::{Round, Step};
+use crate::retention::{Disposable, Expiring, Round, Step};
 
 /// Artifacts in a folder and in a shared store; a clone is the same store.
 ///
@@ -26,20 +26,6 @@ impl SharedBlobs {
     /// Shares the artifacts of a folder.
     pub fn of(local: FolderBlobs, objects: Arc<dyn Objects>, now: Now) -> Self {
         Self { local, objects, now }
-    }
-
-    /// Returns the space that the folder takes.
-    pub fn used_bytes(&self) -> u64 {
-        self.local.used_bytes()
-    }
-
-    /// Does the next part of a round. The last one also removes old artifacts from the shared store.
-    pub fn step(&self, round: &mut Round) -> io::Result<Step> {
-        let step = round.step(&self.local)?;
-        if matches!(step, Step::Over(_)) {
-            expire(&*self.objects, ObjectKind::Artifact, (round.limits(), (self.now)()));
-        }
-        Ok(step)
     }
 
     fn share(&self, kept: KeptBlob) -> Result<(), BlobError> {
@@ -71,6 +57,21 @@ impl SharedBlobs {
         new.write(&object.content)?;
         new.keep()?;
         Ok(true)
+    }
+}
+
+impl Expiring for SharedBlobs {
+    fn used_bytes(&self) -> u64 {
+        Disposable::used_bytes(&self.local)
+    }
+
+    /// The last part also removes old artifacts from the shared store.
+    fn step(&self, round: &mut Round) -> io::Result<Step> {
+        let step = round.step(&self.local)?;
+        if matches!(step, Step::Over(_)) {
+            expire(&*self.objects, ObjectKind::Artifact, (round.limits(), (self.now)()));
+        }
+        Ok(step)
     }
 }
 

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects, expire};
 use crate::outputs::{FolderOutputs, Now, index};
-use crate::retention::{Round, Step};
+use crate::retention::{Disposable, Expiring, Round, Step};
 
 /// How often new output is copied.
 const COPY_EVERY: Duration = Duration::from_secs(5);
@@ -107,14 +107,15 @@ impl SharedOutputs {
         self.sharing.waiting().inherited.extend(attempts.iter().copied());
         self.sharing.local.go_on(attempts)
     }
+}
 
-    /// Returns the space that the folder takes.
-    pub fn used_bytes(&self) -> u64 {
-        self.sharing.local.used_bytes()
+impl Expiring for SharedOutputs {
+    fn used_bytes(&self) -> u64 {
+        Disposable::used_bytes(&self.sharing.local)
     }
 
-    /// Does the next part of a round. The last one also removes old outputs from the shared store.
-    pub fn step(&self, round: &mut Round) -> io::Result<Step> {
+    /// The last part also removes old outputs from the shared store.
+    fn step(&self, round: &mut Round) -> io::Result<Step> {
         let step = round.step(&self.sharing.local)?;
         if matches!(step, Step::Over(_)) {
             expire(&*self.sharing.objects, ObjectKind::Output, (round.limits(), (self.sharing.now)()));

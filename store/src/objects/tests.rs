@@ -11,7 +11,7 @@ use ensue_engine::record::Digest;
 use super::*;
 use crate::blobs::{BlobLimits, FolderBlobs};
 use crate::outputs::{FolderOutputs, Now, OutputLimits};
-use crate::retention::{Round, Step};
+use crate::retention::{Expiring as _, Round, Step};
 
 use OutputStream::{Stderr, Stdout};
 

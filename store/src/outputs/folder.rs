@@ -154,11 +154,6 @@ impl FolderOutputs {
         Ok(self.writing().attempts.contains_key(&attempt) || self.has_files(attempt)? || self.is_removed(attempt)?)
     }
 
-    /// Returns the disk space in use, as far as is known. A full look happens from time to time.
-    pub fn used_bytes(&self) -> u64 {
-        self.used.load(Ordering::Relaxed)
-    }
-
     fn writing(&self) -> MutexGuard<'_, Writing> {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -559,6 +554,10 @@ impl Disposable for FolderOutputs {
         let mut writing = self.writing();
         let came = std::mem::take(&mut writing.since_looked);
         self.used.store(bytes.saturating_add_signed(came), Ordering::Relaxed);
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
     }
 }
 
