@@ -83,8 +83,7 @@ fn waiting_node_has_its_connections_open() {
     }
     let (name, database) = Server::shared().database();
     let first = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
-    let second = database.clone();
-    let waits = thread::spawn(move || second.lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(60))).map(drop));
+    let waits = thread::spawn(move || database.lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(60))).map(drop));
     until_there_are(7, &name, "waits");
     drop(first);
     waits.join().unwrap().unwrap();
