@@ -36,7 +36,7 @@ pub enum Event {
     Promote,
 }
 
-/// Where the connection of the writer is cut.
+/// Where the connection of the writer is cut. While it is being made, both are the same: nothing was sent yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// Before a call arrives.
@@ -76,6 +76,8 @@ struct State {
     cut: Option<Cut>,
     /// What happens each time that a commit waits.
     meanwhile: VecDeque<Event>,
+    /// How often a primary was killed, which closes all connections to it.
+    kills: u64,
 }
 
 impl Pair {
@@ -92,6 +94,7 @@ impl Pair {
             visible: Replayed::default(),
             cut: None,
             meanwhile: VecDeque::new(),
+            kills: 0,
         })))
     }
 
@@ -103,7 +106,7 @@ impl Pair {
         let id = state.id;
         state.written.lead(id);
         state.commit(Entry::Epoch).map_err(failed)?;
-        Ok(PairLog { pair: self.clone(), id, epoch: state.written.log()?.epoch(), has_parts: false })
+        Ok(PairLog { pair: self.clone(), id, epoch: state.written.log()?.epoch(), has_parts: false, connected: Some(state.kills) })
     }
 
     /// Returns the id of the log.
@@ -199,6 +202,9 @@ impl State {
     }
 
     fn happen(&mut self, event: Event) {
+        if matches!(event, Event::Restart | Event::Promote) {
+            self.kills += 1;
+        }
         match event {
             Event::StandbyLeaves if self.is_standby_here => {
                 // As long as it was here, it received everything, and everything was shown.
@@ -277,6 +283,26 @@ pub struct PairLog {
     epoch: Epoch,
     /// Whether the tables for the next records are there for certain. Asking for them is a commit too.
     has_parts: bool,
+    /// How often a primary had been killed when the connection was made. Absent: the connection was lost.
+    connected: Option<u64>,
+}
+
+impl PairLog {
+    /// Makes a call on the connection, or on another one if it was lost.
+    fn call<T>(&mut self, call: impl FnOnce(&mut State) -> Result<T, Meaning>) -> Result<T, Meaning> {
+        let mut state = self.pair.lock();
+        if self.connected != Some(state.kills) {
+            if state.cut.take().is_some() {
+                return Err(Meaning::Again("the connection was cut while it was being made".to_owned()));
+            }
+            self.connected = Some(state.kills);
+        }
+        let done = call(&mut state);
+        if matches!(done, Err(Meaning::Unknown(_))) {
+            self.connected = None;
+        }
+        done
+    }
 }
 
 impl Log for PairLog {
@@ -360,35 +386,38 @@ struct Sending<'a> {
 impl Calls for Sending<'_> {
     fn append(&mut self) -> Result<Told, Meaning> {
         let (batch, head, epoch) = (self.batch, self.head, self.epoch);
-        let mut state = self.log.pair.lock();
         if !batch.records.is_empty() && !self.log.has_parts {
             // They can be asked for again at any time.
-            let made = state.arrive().and_then(|()| state.commit(Entry::Nothing));
+            let made = self.log.call(|state| state.arrive().and_then(|()| state.commit(Entry::Nothing)));
             made.map_err(|meaning| Meaning::Again(meaning.to_string()))?;
             self.log.has_parts = true;
         }
-        state.arrive()?;
-        let written = state.written.log().map_err(|error| Meaning::Refused(error.to_string()))?;
-        let (entry, told) = match written.append(batch, head, epoch) {
-            Ok(_) => (Entry::Batch { batch: batch.clone(), head, epoch }, Told::Kept),
-            // A call that locked the row of the log has a commit too.
-            Err(AppendError::Behind(head)) => (Entry::Nothing, Told::Behind(head)),
-            Err(AppendError::Deposed(epoch)) => (Entry::Nothing, Told::Deposed(epoch)),
-            Err(error) => (Entry::Nothing, Told::Rejected(error)),
-        };
-        state.commit(entry)?;
-        Ok(told)
+        self.log.call(|state| {
+            state.arrive()?;
+            let written = state.written.log().map_err(|error| Meaning::Refused(error.to_string()))?;
+            let (entry, told) = match written.append(batch, head, epoch) {
+                Ok(_) => (Entry::Batch { batch: batch.clone(), head, epoch }, Told::Kept),
+                // A call that locked the row of the log has a commit too.
+                Err(AppendError::Behind(head)) => (Entry::Nothing, Told::Behind(head)),
+                Err(AppendError::Deposed(epoch)) => (Entry::Nothing, Told::Deposed(epoch)),
+                Err(error) => (Entry::Nothing, Told::Rejected(error)),
+            };
+            state.commit(entry)?;
+            Ok(told)
+        })
     }
 
     fn settle(&mut self) -> Result<Found, Meaning> {
-        let mut state = self.log.pair.lock();
-        state.arrive()?;
-        let look = |log: &MemoryLog| -> Result<Found, LogError> {
-            Ok(Found { epoch: log.epoch(), head: log.head()?, batch: log.reader()?.batch_at(self.head.next())? })
-        };
-        let found = state.written.log().and_then(|log| look(log)).map_err(|error| Meaning::Refused(error.to_string()))?;
-        state.commit(Entry::Nothing)?;
-        Ok(found)
+        let next = self.head.next();
+        self.log.call(|state| {
+            state.arrive()?;
+            let look = |log: &MemoryLog| -> Result<Found, LogError> {
+                Ok(Found { epoch: log.epoch(), head: log.head()?, batch: log.reader()?.batch_at(next)? })
+            };
+            let found = state.written.log().and_then(|log| look(log)).map_err(|error| Meaning::Refused(error.to_string()))?;
+            state.commit(Entry::Nothing)?;
+            Ok(found)
+        })
     }
 
     fn rejected(&mut self) -> Option<usize> {

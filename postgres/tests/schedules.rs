@@ -377,6 +377,24 @@ fn model_and_two_servers_agree_after_each_step_of_a_schedule() {
 }
 
 #[test]
+fn batch_is_sent_if_only_the_connection_for_it_was_cut() {
+    let append = |records, cut| Step::Append { records, cut, meanwhile: Vec::new() };
+    let schedule = [
+        append(1, None),
+        // The next append needs another connection.
+        Step::Happens(Event::Restart),
+        Step::Happens(Event::StandbyLeaves),
+        append(2, Some(Cut::Call)),
+        // The batch is in the log, although its outcome was unknown.
+        append(3, None),
+    ];
+    run(&schedule, None);
+    if !is_missing() {
+        run(&schedule, Some(&mut Servers::start()));
+    }
+}
+
+#[test]
 fn batch_is_visible_but_lost_with_its_primary_if_its_wait_was_canceled() {
     let mut model = Modeled::new();
     let (kept, _, _) = model.append(1, None, &[]);
