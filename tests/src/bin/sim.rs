@@ -121,7 +121,7 @@ fn again(seed: u64, first: Result<Ran, Violation>) -> Result<Ran, Violation> {
 fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
     let (mut verbosity, mut until, mut rare_states) = (Verbosity::Quiet, None, RareStates::MayBeMissed);
     let mut named = Vec::new();
-    let (mut count, mut from) = (None, None);
+    let (mut count, mut from, mut with_kept) = (None, None, false);
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<u64> {
             let value = arguments.next().with_context(|| format!("`{argument}` needs a number"))?;
@@ -131,19 +131,20 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
             "--seed" => named.push((number()?, Times::Twice)),
             "--seeds" => count = Some(number()?),
             "--from" => from = Some(number()?),
+            "--kept" => with_kept = true,
             "--minutes" => until = Some(Duration::from_secs(60 * number()?)),
             "--verbose" => verbosity = Verbosity::Told,
             "--all-rare-states" => rare_states = RareStates::MustBeReached,
             other => bail!(
-                "unknown argument `{other}`; `cargo sim` takes --seed S, --seeds N, --from S, --minutes M, --verbose, --all-rare-states, \
-                 or --mutants"
+                "unknown argument `{other}`; `cargo sim` takes --seed S, --seeds N, --from S, --kept, --minutes M, --verbose, \
+                 --all-rare-states, or --mutants"
             ),
         }
     }
     if !named.is_empty() {
         return Ok(Asked { seeds: Box::new(named.into_iter()), verbosity, until, rare_states });
     }
-    let kept = if from.is_none() { kept()? } else { Vec::new() };
+    let kept = if from.is_none() || with_kept { kept()? } else { Vec::new() };
     let from = from.unwrap_or_else(fresh);
     let count = count.unwrap_or(if until.is_some() { u64::MAX } else { SEEDS });
     match count {

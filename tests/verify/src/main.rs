@@ -1,5 +1,5 @@
 //! `cargo verify`: runs the steps of CI one by one, and reports how long each took. `--long` adds the steps
-//! that take hours, and `--only STEP` runs one of those that follow the tests.
+//! that take hours, and `--only STEP` runs one of those that follow the tests. `--seed N` repeats the random inputs of another run.
 //!
 //! It installs nothing; `.ci/run` does that and then runs this. A step whose requirements are missing on the
 //! machine is skipped by name, except that it fails if `CI` is `true`.
@@ -14,7 +14,7 @@ mod quick;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -58,6 +58,9 @@ const HOSTILE: Step = Step {
     variables: &[],
 };
 
+/// How many hexadecimal digits of the id of a tree make a seed: the fuzzer takes 32 bits, and 0 means none to it.
+const SEED_DIGITS: usize = 7;
+
 /// The fuzz targets: the seeds of each, which are the inputs that once failed, and its words.
 const FUZZING: [[&str; 3]; 5] = [
     ["parse", "fuzz/seeds/expressions", "-dict=fuzz/expressions.dict"],
@@ -85,8 +88,8 @@ const DATABASES: Step = Step {
     variables: &[("ENSUE_PROMOTIONS", "1000"), ("ENSUE_KILLS", "1000"), ("ENSUE_SCHEDULES", "200")],
 };
 
-/// Simulated worlds: the stored seeds and fresh ones, on both cores.
-const SIMULATION: Program = Program { name: "simulation", program: "sim", arguments: &["--seeds", "150"] };
+/// Simulated worlds: the stored seeds and others, on both cores.
+const SIMULATION: Program = Program { name: "simulation", program: "sim", arguments: &["--seeds", "150", "--kept"] };
 
 const LONG_SIMULATION: Program =
     Program { name: "simulation, long", program: "sim", arguments: &["--seeds", "20000", "--all-rare-states"] };
@@ -112,8 +115,8 @@ const AFTER_TESTS: &[(&str, RunsStep)] = &[
     ("clients", clients::check),
     ("page", page::check),
     ("image", image::check),
-    ("simulation", |report| report.program(&SIMULATION)),
-    ("mutants", |report| report.program(&SOME_MUTANTS)),
+    ("simulation", |report| report.program(&SIMULATION, &["--from", &report.seed.to_string()])),
+    ("mutants", |report| report.program(&SOME_MUTANTS, &[])),
     ("dependencies", check_dependencies),
     ("hostile", |report| report.run(&HOSTILE)),
     ("fuzzing", fuzz),
@@ -127,16 +130,24 @@ fn main() -> Result<()> {
     let mut is_long = false;
     let mut is_quick = false;
     let mut only = None;
+    let mut seed = None;
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--long" => is_long = true,
             "--quick" => is_quick = true,
             "--only" => only = Some(arguments.next().context("`--only` needs the name of a step")?),
-            other => bail!("unknown argument `{other}`; `cargo verify` takes `--quick`, `--long` or `--only STEP`"),
+            "--seed" => seed = Some(arguments.next().context("`--seed` needs a number")?.parse().context("`--seed` needs a number")?),
+            other => bail!("unknown argument `{other}`; `cargo verify` takes `--quick`, `--long`, `--only STEP` and `--seed N`"),
         }
     }
-    let mut report = Report::default();
+    let seed = match seed {
+        Some(seed) => seed,
+        None if is_long => unused_seed(),
+        None => seed_of_the_tree()?,
+    };
+    eprintln!("verify: random inputs with --seed {seed}");
+    let mut report = Report { seed, lines: Vec::new() };
     if is_quick {
         quick::check(&mut report)?;
         report.print();
@@ -151,12 +162,13 @@ fn main() -> Result<()> {
     }
     report.run(&FORMATTING)?;
     report.run(&LINTS)?;
-    report.cargo("tests", &TESTS, &[("RUST_TEST_THREADS", &(cores()? * TESTS_PER_CORE).to_string())])?;
+    let threads = (cores()? * TESTS_PER_CORE).to_string();
+    report.cargo("tests", &TESTS, &[("RUST_TEST_THREADS", &threads), ("PROPTEST_RNG_SEED", &seed.to_string())])?;
     tell_of_missing_packages(&mut report);
     for (name, step) in AFTER_TESTS {
         match *name {
-            "simulation" if is_long => report.program(&LONG_SIMULATION)?,
-            "mutants" if is_long => report.program(&ALL_MUTANTS)?,
+            "simulation" if is_long => report.program(&LONG_SIMULATION, &[])?,
+            "mutants" if is_long => report.program(&ALL_MUTANTS, &[])?,
             // It judges the simulator, and builds everything once more.
             "mutants" => {}
             _ => step(&mut report)?,
@@ -215,6 +227,7 @@ fn fuzz(report: &mut Report) -> Result<()> {
         return Ok(());
     }
     report.run(&FUZZING_BUILD)?;
+    let seed = report.seed;
     report.time("fuzzing", || {
         let mut running = Vec::new();
         for [target, seeds, words] in FUZZING {
@@ -222,7 +235,8 @@ fn fuzz(report: &mut Report) -> Result<()> {
             let corpus = format!("fuzz/corpus/{target}");
             std::fs::create_dir_all(&corpus).context("the folder for what the fuzzer finds interesting")?;
             let mut fuzzer = cargo(&["fuzz", "run", "-s", "none", target, &corpus, seeds, "--", words]);
-            running.push((target, fuzzer.args(FUZZING_LIMITS).spawn().context("cargo does not start")?));
+            fuzzer.args(FUZZING_LIMITS).arg(format!("-seed={}", seed.max(1)));
+            running.push((target, fuzzer.spawn().context("cargo does not start")?));
         }
         let mut failed = Vec::new();
         for (target, mut fuzzer) in running {
@@ -233,6 +247,19 @@ fn fuzz(report: &mut Report) -> Result<()> {
         ensure!(failed.is_empty(), "the fuzzer found inputs that fail: {}", failed.join(", "));
         Ok(())
     })
+}
+
+/// Returns the seed of the files of the last commit. Two runs of one commit try the same inputs, and the next commit tries others.
+fn seed_of_the_tree() -> Result<u64> {
+    let tree = git(&["rev-parse", "HEAD^{tree}"])?;
+    let digits = tree.get(..SEED_DIGITS).context("git did not return the id of the tree")?;
+    u64::from_str_radix(digits, 16).context("git did not return the id of the tree")
+}
+
+/// Returns a seed that was not used before, for a run that looks for what nobody found yet.
+fn unused_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(0) % (1 << (4 * SEED_DIGITS))
 }
 
 fn cores() -> Result<usize> {
@@ -269,8 +296,9 @@ fn succeeds(arguments: &[&str]) -> bool {
 }
 
 /// The steps that ran, and how long each took.
-#[derive(Default)]
 struct Report {
+    /// With which all random inputs are made, so that a failure can be repeated.
+    seed: u64,
     lines: Vec<String>,
 }
 
@@ -291,12 +319,13 @@ impl Report {
         Ok(())
     }
 
-    fn program(&mut self, step: &Program) -> Result<()> {
+    fn program(&mut self, step: &Program, more: &[&str]) -> Result<()> {
         let program = root().join("target/debug").join(step.program);
+        let arguments = [step.arguments, more].concat();
         self.time(step.name, || {
-            eprintln!("{} {}", step.program, step.arguments.join(" "));
+            eprintln!("{} {}", step.program, arguments.join(" "));
             ensure!(cargo(&BUILD).stdout(Stdio::null()).status().context("cargo does not start")?.success(), "the tests do not build");
-            ensure!(Command::new(&program).args(step.arguments).status().context("it does not start")?.success(), "{} failed", step.name);
+            ensure!(Command::new(&program).args(&arguments).status().context("it does not start")?.success(), "{} failed", step.name);
             Ok(())
         })
     }
