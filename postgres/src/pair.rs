@@ -5,7 +5,7 @@
 //! standby that is gone holds it up after the first step. Every commit locks the log until it is visible, so at most one
 //! waits. `postgres/tests/schedules.rs` compares this model with two real servers.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ensue_engine::command::{DedupeKey, Seen};
@@ -36,7 +36,8 @@ pub enum Event {
     Promote,
 }
 
-/// Where the connection of the writer is cut. While it is being made, both are the same: nothing was sent yet.
+/// Where the connection of the writer is cut. While it is being made or a statement is being prepared, both are the same:
+/// nothing was sent yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// Before a call arrives.
@@ -106,7 +107,13 @@ impl Pair {
         let id = state.id;
         state.written.lead(id);
         state.commit(Entry::Epoch).map_err(failed)?;
-        Ok(PairLog { pair: self.clone(), id, epoch: state.written.log()?.epoch(), has_parts: false, connected: Some(state.kills) })
+        Ok(PairLog {
+            pair: self.clone(),
+            id,
+            epoch: state.written.log()?.epoch(),
+            has_parts: false,
+            connection: Some(Connection::to(&state)),
+        })
     }
 
     /// Returns the id of the log.
@@ -283,23 +290,45 @@ pub struct PairLog {
     epoch: Epoch,
     /// Whether the tables for the next records are there for certain. Asking for them is a commit too.
     has_parts: bool,
-    /// How often a primary had been killed when the connection was made. Absent: the connection was lost.
-    connected: Option<u64>,
+    /// Absent if it was lost.
+    connection: Option<Connection>,
+}
+
+/// A statement that a writer sends. Each connection prepares it before it is first sent.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Statement {
+    MakeParts,
+    Append,
+    Settle,
+}
+
+/// A connection of a writer to the primary.
+struct Connection {
+    /// How often a primary had been killed when it was made.
+    kills: u64,
+    prepared: BTreeSet<Statement>,
+}
+
+impl Connection {
+    fn to(primary: &State) -> Self {
+        Self { kills: primary.kills, prepared: BTreeSet::new() }
+    }
 }
 
 impl PairLog {
-    /// Makes a call on the connection, or on another one if it was lost.
-    fn call<T>(&mut self, call: impl FnOnce(&mut State) -> Result<T, Meaning>) -> Result<T, Meaning> {
+    /// Sends a statement on the connection, or on another one if it was lost.
+    fn send<T>(&mut self, statement: Statement, call: impl FnOnce(&mut State) -> Result<T, Meaning>) -> Result<T, Meaning> {
         let mut state = self.pair.lock();
-        if self.connected != Some(state.kills) {
-            if state.cut.take().is_some() {
-                return Err(Meaning::Again("the connection was cut while it was being made".to_owned()));
-            }
-            self.connected = Some(state.kills);
+        let connection = self.connection.take().filter(|connection| connection.kills == state.kills);
+        let is_ready = connection.as_ref().is_some_and(|connection| connection.prepared.contains(&statement));
+        if !is_ready && state.cut.take().is_some() {
+            return Err(Meaning::Again("the connection was cut before the statement was sent".to_owned()));
         }
+        let mut connection = connection.unwrap_or_else(|| Connection::to(&state));
+        connection.prepared.insert(statement);
         let done = call(&mut state);
-        if matches!(done, Err(Meaning::Unknown(_))) {
-            self.connected = None;
+        if !matches!(done, Err(Meaning::Unknown(_))) {
+            self.connection = Some(connection);
         }
         done
     }
@@ -388,11 +417,11 @@ impl Calls for Sending<'_> {
         let (batch, head, epoch) = (self.batch, self.head, self.epoch);
         if !batch.records.is_empty() && !self.log.has_parts {
             // They can be asked for again at any time.
-            let made = self.log.call(|state| state.arrive().and_then(|()| state.commit(Entry::Nothing)));
+            let made = self.log.send(Statement::MakeParts, |state| state.arrive().and_then(|()| state.commit(Entry::Nothing)));
             made.map_err(|meaning| Meaning::Again(meaning.to_string()))?;
             self.log.has_parts = true;
         }
-        self.log.call(|state| {
+        self.log.send(Statement::Append, |state| {
             state.arrive()?;
             let written = state.written.log().map_err(|error| Meaning::Refused(error.to_string()))?;
             let (entry, told) = match written.append(batch, head, epoch) {
@@ -409,7 +438,7 @@ impl Calls for Sending<'_> {
 
     fn settle(&mut self) -> Result<Found, Meaning> {
         let next = self.head.next();
-        self.log.call(|state| {
+        self.log.send(Statement::Settle, |state| {
             state.arrive()?;
             let look = |log: &MemoryLog| -> Result<Found, LogError> {
                 Ok(Found { epoch: log.epoch(), head: log.head()?, batch: log.reader()?.batch_at(next)? })

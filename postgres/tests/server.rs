@@ -286,7 +286,8 @@ impl Server {
         said
     }
 
-    fn psql_may_fail(&self, database: &str, sql: &str) -> (bool, String) {
+    /// Runs statements. Returns whether they succeed, and what they print.
+    pub(crate) fn psql_may_fail(&self, database: &str, sql: &str) -> (bool, String) {
         Self::psql_at(self.port, database, sql)
     }
 
