@@ -12,7 +12,7 @@ use ensue_engine::ids::LogId;
 use ensue_engine::ports::VaultError;
 use ensue_engine::record::{Digest, Epoch};
 use ensue_engine::time::Timestamp;
-use ensue_store::objects::{Object, ObjectError, ObjectKind, ObjectOwner, Objects};
+use ensue_store::objects::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects};
 use ensue_store::retention::RetentionLimits;
 use ensue_store::stored_vault::{ENVELOPE_HEAD_BYTES, Envelope, EnvelopeName, Envelopes};
 use tokio_postgres::Row;
@@ -257,6 +257,10 @@ impl PostgresObjects {
     }
 }
 
+fn part_of(row: &Row) -> Result<String, ObjectError> {
+    String::from_utf8(row.get(0)).map_err(|_| ObjectError("the name of a part is not text".to_owned()))
+}
+
 fn unusable(error: &DatabaseError) -> ObjectError {
     ObjectError(error.to_string())
 }
@@ -288,24 +292,25 @@ impl Objects for PostgresObjects {
         done.map(drop).map_err(|error| unusable(&error))
     }
 
-    fn of(&self, owner: &ObjectOwner) -> Result<Vec<Object>, ObjectError> {
+    fn parts(&self, owner: &ObjectOwner) -> Result<Vec<ObjectPart>, ObjectError> {
         let mut tables = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let sql = format!("SELECT part, content FROM {}.objects WHERE kind = $1 AND owner = $2 ORDER BY part", tables.schema);
+        let sql = format!(
+            "SELECT part, octet_length(content)::bigint FROM {}.objects WHERE kind = $1 AND owner = $2 ORDER BY part",
+            tables.schema
+        );
         let (kind, name) = (owner.kind.as_str().as_bytes(), owner.name.as_bytes());
         let rows = tables.run(&sql, &[&kind, &name]).map_err(|error| unusable(&error))?;
-        let object = |row: &Row| {
-            let part = String::from_utf8(row.get(0)).map_err(|_| ObjectError("the name of a part is not text".to_owned()))?;
-            Ok(Object { owner: owner.clone(), part, content: row.get(1) })
-        };
-        rows.iter().map(object).collect()
+        rows.iter().map(|row| Ok(ObjectPart { name: part_of(row)?, bytes: row.get::<_, i64>(1).unsigned_abs() })).collect()
     }
 
-    fn bytes_of(&self, owner: &ObjectOwner) -> Result<Option<u64>, ObjectError> {
+    fn get(&self, owner: &ObjectOwner, parts: &[String]) -> Result<Vec<Object>, ObjectError> {
         let mut tables = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let sql = format!("SELECT sum(octet_length(content))::bigint FROM {}.objects WHERE kind = $1 AND owner = $2", tables.schema);
+        let schema = &tables.schema;
+        let sql = format!("SELECT part, content FROM {schema}.objects WHERE kind = $1 AND owner = $2 AND part = ANY($3) ORDER BY part");
         let (kind, name) = (owner.kind.as_str().as_bytes(), owner.name.as_bytes());
-        let rows = tables.run(&sql, &[&kind, &name]).map_err(|error| unusable(&error))?;
-        Ok(rows.first().and_then(|row| row.get::<_, Option<i64>>(0)).map(i64::unsigned_abs))
+        let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+        let rows = tables.run(&sql, &[&kind, &name, &parts]).map_err(|error| unusable(&error))?;
+        rows.iter().map(|row| Ok(Object { owner: owner.clone(), part: part_of(row)?, content: row.get(1) })).collect()
     }
 
     fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError> {

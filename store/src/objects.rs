@@ -56,16 +56,26 @@ pub struct Object {
     pub content: Vec<u8>,
 }
 
+/// A part in a list.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectPart {
+    /// Its name.
+    pub name: String,
+    /// How many bytes it has.
+    pub bytes: u64,
+}
+
 /// A store of objects that all nodes of a log reach. All methods block.
 pub trait Objects: Send + Sync {
     /// Returns the maximum number of bytes of one artifact, or of one stream of an attempt's output.
     fn bytes_max(&self, kind: ObjectKind) -> u64;
-    /// Stores objects, and notes `now` as the time of each. An object that exists is replaced.
+    /// Stores objects, and notes the time of each: `now`, or the time of the store's own clock. An object that exists is
+    /// replaced.
     fn put(&self, objects: &[Object], now: Timestamp) -> Result<(), ObjectError>;
-    /// Returns the objects of a thing; none if it is not stored.
-    fn of(&self, owner: &ObjectOwner) -> Result<Vec<Object>, ObjectError>;
-    /// Returns the number of bytes of all objects of a thing; `None` if it is not stored.
-    fn bytes_of(&self, owner: &ObjectOwner) -> Result<Option<u64>, ObjectError>;
+    /// Lists the parts of a thing by name; empty if it is not stored.
+    fn parts(&self, owner: &ObjectOwner) -> Result<Vec<ObjectPart>, ObjectError>;
+    /// Returns some parts of a thing by name. Parts that are not stored are left out.
+    fn get(&self, owner: &ObjectOwner, parts: &[String]) -> Result<Vec<Object>, ObjectError>;
     /// Removes the things of a kind whose newest object is older than the limit allows, and the oldest ones over the quota.
     /// Returns how many things were removed.
     fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError>;

@@ -8,9 +8,12 @@ use ensue_engine::ports::{BlobError, BlobPart, Blobs, KeptBlob, NewBlob};
 use ensue_engine::record::Digest;
 
 use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects, expire};
-use crate::blobs::{FolderBlobs, READ_BYTES_MAX};
+use crate::blobs::FolderBlobs;
 use crate::outputs::Now;
 use crate::retention::{Disposable, Expiring, Round, Step};
+
+/// The maximum number of bytes of a part of an artifact, which is held in memory as a whole.
+const PART_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Artifacts in a folder and in a shared store; a clone is the same store.
 ///
@@ -34,28 +37,37 @@ impl SharedBlobs {
             tracing::warn!(artifact = %kept.digest, bytes = kept.bytes, bytes_max, "an artifact is too long to be shared; only this node has it");
             return Ok(());
         }
-        let mut content = Vec::with_capacity(kept.bytes as usize);
-        while (content.len() as u64) < kept.bytes {
-            let part = self.local.read(&kept.digest, content.len() as u64, READ_BYTES_MAX)?;
-            match part.filter(|part| !part.bytes.is_empty()) {
-                Some(part) => content.extend_from_slice(&part.bytes),
-                None => return Err(BlobError::Store("an artifact cannot be read back".to_owned())),
+        let mut offset = 0;
+        loop {
+            let Some(read) = self.local.read(&kept.digest, offset, PART_BYTES_MAX)? else {
+                return Err(BlobError::Store("an artifact cannot be read back".to_owned()));
+            };
+            let object = Object { owner: owner(&kept.digest), part: part_at(offset), content: read.bytes.to_vec() };
+            self.objects.put(&[object], (self.now)()).map_err(|error| failed(&error))?;
+            offset += read.bytes.len() as u64;
+            // An empty artifact has one empty part.
+            if offset >= kept.bytes || read.bytes.is_empty() {
+                return Ok(());
             }
         }
-        let object = Object { owner: owner(&kept.digest), part: String::new(), content };
-        self.objects.put(&[object], (self.now)()).map_err(|error| failed(&error))
     }
 
     /// Copies an artifact from the shared store. Returns false if it is not there either.
     fn fetch(&self, blob: &Digest) -> Result<bool, BlobError> {
-        let objects = self.objects.of(&owner(blob)).map_err(|error| failed(&error))?;
-        let Some(object) = objects.into_iter().next() else { return Ok(false) };
-        if Digest::of(&object.content) != *blob {
-            return Err(BlobError::Store(format!("the bytes of the artifact {blob} in the shared store are not those that were written")));
+        let owner = owner(blob);
+        let parts = self.objects.parts(&owner).map_err(|error| failed(&error))?;
+        if parts.is_empty() {
+            return Ok(false);
         }
         let mut new = self.local.begin()?;
-        new.write(&object.content)?;
-        new.keep()?;
+        for part in parts {
+            for object in self.objects.get(&owner, &[part.name]).map_err(|error| failed(&error))? {
+                new.write(&object.content)?;
+            }
+        }
+        if new.keep()?.digest != *blob {
+            return Err(BlobError::Store(format!("the bytes of the artifact {blob} in the shared store are not those that were written")));
+        }
         Ok(true)
     }
 }
@@ -85,8 +97,9 @@ impl Blobs for SharedBlobs {
             Some(part) => Ok(Some(part)),
             // Lists ask only whether an artifact is stored, and how long it is.
             None if bytes_max == 0 => {
-                let size = self.objects.bytes_of(&owner(blob)).map_err(|error| failed(&error))?;
-                Ok(size.map(|size| BlobPart { bytes: Bytes::new(), size }))
+                let parts = self.objects.parts(&owner(blob)).map_err(|error| failed(&error))?;
+                let size = parts.iter().map(|part| part.bytes).sum();
+                Ok((!parts.is_empty()).then(|| BlobPart { bytes: Bytes::new(), size }))
             }
             None if self.fetch(blob)? => self.local.read(blob, offset, bytes_max),
             None => Ok(None),
@@ -114,6 +127,11 @@ impl NewBlob for New {
 
 fn owner(blob: &Digest) -> ObjectOwner {
     ObjectOwner { kind: ObjectKind::Artifact, name: blob.to_string() }
+}
+
+/// Returns the name of the part at an offset. Parts are listed in the order of their names.
+fn part_at(offset: u64) -> String {
+    format!("{offset:020}")
 }
 
 fn failed(error: &ObjectError) -> BlobError {

@@ -6,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use ensue_engine::time::Timestamp;
 
-use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects};
+use super::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects};
 use crate::retention::RetentionLimits;
 
 /// The limits of this store, in bytes.
-const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
-const ARTIFACT_BYTES_MAX: u64 = 64 * 1024;
+const OUTPUT_BYTES_MAX: u64 = 3 * 1024 * 1024;
+const ARTIFACT_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
 type Stored = BTreeMap<ObjectOwner, BTreeMap<String, (Vec<u8>, Timestamp)>>;
 
@@ -57,15 +57,18 @@ impl Objects for MemoryObjects {
         })
     }
 
-    fn of(&self, owner: &ObjectOwner) -> Result<Vec<Object>, ObjectError> {
+    fn parts(&self, owner: &ObjectOwner) -> Result<Vec<ObjectPart>, ObjectError> {
         self.with(|stored| {
             let parts = stored.get(owner).into_iter().flatten();
-            parts.map(|(part, (content, _))| Object { owner: owner.clone(), part: part.clone(), content: content.clone() }).collect()
+            parts.map(|(name, (content, _))| ObjectPart { name: name.clone(), bytes: content.len() as u64 }).collect()
         })
     }
 
-    fn bytes_of(&self, owner: &ObjectOwner) -> Result<Option<u64>, ObjectError> {
-        self.with(|stored| stored.get(owner).map(|parts| parts.values().map(|(content, _)| content.len() as u64).sum()))
+    fn get(&self, owner: &ObjectOwner, parts: &[String]) -> Result<Vec<Object>, ObjectError> {
+        self.with(|stored| {
+            let found = stored.get(owner).into_iter().flatten().filter(|(part, _)| parts.contains(part));
+            found.map(|(part, (content, _))| Object { owner: owner.clone(), part: part.clone(), content: content.clone() }).collect()
+        })
     }
 
     fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError> {

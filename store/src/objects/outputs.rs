@@ -16,7 +16,7 @@ use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Ou
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
-use super::{Object, ObjectError, ObjectKind, ObjectOwner, Objects, expire};
+use super::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects, expire};
 use crate::outputs::{FolderOutputs, Now, index};
 use crate::retention::{Disposable, Expiring, Round, Step};
 
@@ -360,27 +360,33 @@ impl Sharing {
 
     /// Copies an attempt's output from the shared store. Returns how many bytes of each stream it has; `None` if it has none.
     fn fetch(&self, attempt: AttemptId) -> Result<Option<[u64; 2]>, FetchError> {
-        let objects = self.objects.of(&owner(attempt))?;
-        if objects.is_empty() {
+        let parts = self.objects.parts(&owner(attempt))?;
+        if parts.is_empty() {
             return Ok(None);
         }
-        let mut end = None;
-        let mut chunks: Vec<(OutputStream, u64, Vec<u8>)> = Vec::with_capacity(objects.len());
-        for Object { part, content, .. } in objects {
-            if part == END {
-                end = Some(serde_json::from_slice::<End>(&content).map_err(|error| ObjectError(error.to_string()))?);
-            } else if let Some((stream, offset)) = place_of(&part) {
-                chunks.push((stream, offset, content));
-            }
-        }
-        chunks.sort_by_key(|(_, offset, _)| *offset);
+        let has_end = parts.iter().any(|part| part.name == END);
+        let mut chunks: Vec<Chunk> = parts.into_iter().filter_map(Chunk::of).collect();
+        chunks.sort_by_key(|chunk| chunk.offset);
         let mut fetched = [0; 2];
-        for (stream, offset, content) in chunks {
-            self.local.append_at(attempt, stream, offset, &content)?;
-            let bytes = &mut fetched[index(stream)];
-            *bytes = offset.saturating_add(content.len() as u64).max(*bytes);
+        let mut chunks = chunks.as_slice();
+        while !chunks.is_empty() {
+            let (some, rest) = chunks.split_at(count_within(chunks, CALL_BYTES_MAX as u64));
+            let names: Vec<String> = some.iter().map(|chunk| chunk.part.name.clone()).collect();
+            let objects = self.objects.get(&owner(attempt), &names)?;
+            let mut contents: BTreeMap<String, Vec<u8>> = objects.into_iter().map(|object| (object.part, object.content)).collect();
+            for Chunk { stream, offset, part } in some {
+                let Some(content) = contents.remove(&part.name) else {
+                    return Err(ObjectError(format!("the part `{}` of an output was removed meanwhile", part.name)).into());
+                };
+                self.local.append_at(attempt, *stream, *offset, &content)?;
+                let bytes = &mut fetched[index(*stream)];
+                *bytes = offset.saturating_add(content.len() as u64).max(*bytes);
+            }
+            chunks = rest;
         }
-        if let Some(End { stdout_bytes, stderr_bytes }) = end {
+        if has_end && let Some(end) = self.objects.get(&owner(attempt), &[END.to_owned()])?.first() {
+            let End { stdout_bytes, stderr_bytes } =
+                serde_json::from_slice(&end.content).map_err(|error| ObjectError(error.to_string()))?;
             self.local.note_printed(attempt, OutputStream::Stdout, stdout_bytes)?;
             self.local.note_printed(attempt, OutputStream::Stderr, stderr_bytes)?;
         }
@@ -416,8 +422,27 @@ fn owner(attempt: AttemptId) -> ObjectOwner {
     ObjectOwner { kind: ObjectKind::Output, name: attempt.to_string() }
 }
 
-fn place_of(part: &str) -> Option<(OutputStream, u64)> {
-    let (stream, offset) = part.split_once('/')?;
-    let stream = OutputStream::ALL.into_iter().find(|known| known.as_str() == stream)?;
-    Some((stream, offset.parse().ok()?))
+/// A part with what a stream printed from an offset on.
+struct Chunk {
+    stream: OutputStream,
+    offset: u64,
+    part: ObjectPart,
+}
+
+impl Chunk {
+    fn of(part: ObjectPart) -> Option<Self> {
+        let (stream, offset) = part.name.split_once('/')?;
+        let stream = OutputStream::ALL.into_iter().find(|known| known.as_str() == stream)?;
+        Some(Self { stream, offset: offset.parse().ok()?, part })
+    }
+}
+
+/// Returns how many of the first chunks have at most so many bytes together; at least one.
+fn count_within(chunks: &[Chunk], bytes_max: u64) -> usize {
+    let mut bytes = 0;
+    let fits = |chunk: &&Chunk| {
+        bytes += chunk.part.bytes;
+        bytes <= bytes_max
+    };
+    chunks.iter().take_while(fits).count().max(1)
 }

@@ -80,7 +80,14 @@ fn keep(blobs: &SharedBlobs, bytes: &[u8]) -> Result<Digest, BlobError> {
 }
 
 fn bytes_of(blobs: &SharedBlobs, digest: &Digest) -> Option<Vec<u8>> {
-    blobs.read(digest, 0, 1 << 20).unwrap().map(|part| part.bytes.to_vec())
+    let mut bytes = Vec::new();
+    loop {
+        let part = blobs.read(digest, bytes.len() as u64, 1 << 20).unwrap()?;
+        if part.bytes.is_empty() {
+            return Some(bytes);
+        }
+        bytes.extend_from_slice(&part.bytes);
+    }
 }
 
 #[test]
@@ -117,7 +124,7 @@ fn output_is_copied_while_it_is_written() {
         first.copy().unwrap();
     }
     let owner = ObjectOwner { kind: ObjectKind::Output, name: attempt(1).to_string() };
-    let parts: Vec<String> = shared.objects.of(&owner).unwrap().into_iter().map(|object| object.part).collect();
+    let parts: Vec<String> = shared.objects.parts(&owner).unwrap().into_iter().map(|part| part.name).collect();
     assert_eq!(parts, ["stdout/0", "stdout/4", "stdout/8"], "nothing is copied twice");
     assert_eq!(read(&other.outputs(&shared), 1, Stdout).0, "one two three");
 }
@@ -174,15 +181,15 @@ fn output_waits_until_the_shared_store_answers() {
 #[test]
 fn copy_of_a_long_output_says_how_much_it_lacks() {
     let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
-    let limits = OutputLimits { attempt_bytes: 100_000, ..OutputLimits::default() };
+    let limits = OutputLimits { attempt_bytes: 4_000_000, ..OutputLimits::default() };
     let first = one.outputs_within(&shared, limits);
     let max = shared.objects.bytes_max(ObjectKind::Output);
-    print(&first, 1, Stdout, &"x".repeat(150_000));
+    print(&first, 1, Stdout, &"x".repeat(5_000_000));
     first.finish(attempt(1)).unwrap();
     first.copy().unwrap();
-    assert_eq!(read(&first, 1, Stdout).1, OutputState::Truncated { bytes_dropped: 50_000 });
+    assert_eq!(read(&first, 1, Stdout).1, OutputState::Truncated { bytes_dropped: 1_000_000 });
     let (copied, state) = read(&other.outputs_within(&shared, limits), 1, Stdout);
-    assert_eq!((copied.len() as u64, state), (max, OutputState::Truncated { bytes_dropped: 150_000 - max }));
+    assert_eq!((copied.len() as u64, state), (max, OutputState::Truncated { bytes_dropped: 5_000_000 - max }));
 }
 
 #[test]
@@ -204,6 +211,37 @@ fn artifact_of_one_node_is_read_at_another() {
     assert_eq!(bytes_of(&second, &Digest::of(b"other")), None);
     shared.objects.go_away();
     assert_eq!(bytes_of(&second, &digest), Some(b"a report".to_vec()), "a copy is kept");
+}
+
+#[test]
+fn long_and_empty_artifacts_are_shared_in_parts() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let long: Vec<u8> = (0..9_000_000_u32).map(|at| (at % 251) as u8).collect();
+    for (bytes, parts) in [(long, 3), (Vec::new(), 1)] {
+        let digest = keep(&one.blobs(&shared), &bytes).unwrap();
+        let owner = ObjectOwner { kind: ObjectKind::Artifact, name: digest.to_string() };
+        assert_eq!(shared.objects.parts(&owner).unwrap().len(), parts);
+        assert!(bytes_of(&other.blobs(&shared), &digest) == Some(bytes));
+    }
+}
+
+#[test]
+fn long_output_is_read_in_several_calls() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    let mut printed = String::new();
+    for number in 0..6 {
+        let text = number.to_string().repeat(400_000);
+        print(&first, 1, Stdout, &text);
+        print(&first, 1, Stderr, &text);
+        first.copy().unwrap();
+        printed += &text;
+    }
+    first.finish(attempt(1)).unwrap();
+    first.copy().unwrap();
+    let second = other.outputs(&shared);
+    assert_eq!(read(&second, 1, Stdout), (printed.clone(), OutputState::Complete));
+    assert_eq!(read(&second, 1, Stderr), (printed, OutputState::Complete));
 }
 
 #[test]
@@ -241,7 +279,7 @@ fn damaged_artifact_in_the_shared_store_is_refused() {
     let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
     let digest = keep(&one.blobs(&shared), b"whole").unwrap();
     let owner = ObjectOwner { kind: ObjectKind::Artifact, name: digest.to_string() };
-    shared.objects.put(&[Object { owner, part: String::new(), content: b"whale".to_vec() }], NOON).unwrap();
+    shared.objects.put(&[Object { owner, part: format!("{:020}", 0), content: b"whale".to_vec() }], NOON).unwrap();
     let refused = other.blobs(&shared).read(&digest, 0, 10).unwrap_err();
     assert!(refused.to_string().contains("not those that were written"), "{refused}");
 }

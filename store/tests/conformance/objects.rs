@@ -4,7 +4,7 @@
 macro_rules! on_every_object_store {
     ($($case:ident)*) => {
         mod in_memory {
-            $(#[test] fn $case() { super::$case(&ensue_store::objects::MemoryObjects::default()); })*
+            $(#[test] fn $case() { super::$case(&super::Store::of(&ensue_store::objects::MemoryObjects::default())); })*
         }
     };
 }
