@@ -89,7 +89,7 @@ const DATABASES: Step = Step {
 };
 
 /// Simulated worlds: the stored seeds and others, on both cores.
-const SIMULATION: Program = Program { name: "simulation", program: "sim", arguments: &["--seeds", "150", "--kept"] };
+const SIMULATION: Program = Program { name: "simulation", program: "sim", arguments: &["--seeds", "100", "--kept"] };
 
 const LONG_SIMULATION: Program =
     Program { name: "simulation, long", program: "sim", arguments: &["--seeds", "20000", "--all-rare-states"] };
