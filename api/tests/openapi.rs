@@ -314,6 +314,7 @@ const NOT_ANSWERED: &[&str] = &[
     "master-key-wrong",
     "method-not-allowed",
     "nothing-restored",
+    "objects-unusable",
     "outside-head-malformed",
     "pack-copy-unusable",
     "programs-left",

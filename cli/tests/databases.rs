@@ -1,6 +1,7 @@
 //! A node whose log is in PostgreSQL: on a real server, with nodes that start, wait, take over and die.
 
 use std::io::BufRead as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::database_server::{Server, is_missing};
-use crate::support::{Node, Place, Printed, free_port};
+use crate::moto::Moto;
+use crate::support::skipped::not_installed;
+use crate::support::{Node, PYTHON, Place, Printed, free_port};
 
 /// Two machines that share a database and a master key, and nothing else.
 struct Pair {
@@ -39,11 +42,16 @@ run:
 
 impl Pair {
     fn new() -> Self {
+        Self::with(|place| place)
+    }
+
+    /// Makes a pair of which both machines have more arguments or variables.
+    fn with(more: impl Fn(Place) -> Place) -> Self {
         let database = Server::shared().new_database();
         let address = Server::shared().address(&database);
         let first = Place::new();
         let key = first.path().join("master.key").display().to_string();
-        let on = |place: Place| place.with_arguments(&["--database", &address, "--master-key", &key]);
+        let on = |place: Place| more(place.with_arguments(&["--database", &address, "--master-key", &key]));
         let first = on(first);
         let second = on(Place::new()).listening_on(&format!("127.0.0.1:{}", free_port()));
         for place in [&first, &second] {
@@ -228,24 +236,24 @@ async fn report_is_whole(node: &Node, id: &str) {
     assert_eq!((file.status(), file.text().await.unwrap().as_str()), (StatusCode::OK, "a report\n"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn output_and_artifacts_of_a_lost_machine_are_read_at_the_next_one() {
-    if is_missing() {
-        return;
+/// Waits until so many outputs are in the shared store as a whole.
+async fn until_copied(ended: impl Fn() -> usize, outputs: usize) {
+    let begin = Instant::now();
+    while ended() != outputs {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the output is not copied");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let pair = Pair::new();
+}
+
+/// Lets a machine be lost after it made a report. The next one must have it, and share what it makes itself.
+async fn report_outlives_its_machine(pair: &Pair, ended: impl Fn() -> usize) {
     for place in [&pair.first, &*pair.second] {
         place.write_pack_file("shop/actions/report.yaml", REPORT);
     }
-    let ended = || pair.psql("SELECT count(*) FROM log_0.objects WHERE kind = 'outputs' AND part = 'end'");
     let first = pair.first.start();
     let second = pair.start_second().await;
     let id = reported(&first).await;
-    let begin = Instant::now();
-    while ended() != "1" {
-        assert!(begin.elapsed() < Duration::from_secs(60), "the output is not copied to the database");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until_copied(&ended, 1).await;
     first.kill();
     std::fs::remove_dir_all(pair.first.data()).unwrap();
 
@@ -253,7 +261,65 @@ async fn output_and_artifacts_of_a_lost_machine_are_read_at_the_next_one() {
     report_is_whole(&second, &id).await;
     reported(&second).await;
     second.stop_well();
-    assert_eq!(ended(), "2", "a node that stops copies what it has not copied yet");
+    assert_eq!(ended(), 2, "a node that stops copies what it has not copied yet");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_and_artifacts_of_a_lost_machine_are_read_at_the_next_one() {
+    if is_missing() {
+        return;
+    }
+    let pair = Pair::new();
+    let ended = || pair.psql("SELECT count(*) FROM log_0.objects WHERE kind = 'outputs' AND part = 'end'").parse().unwrap();
+    report_outlives_its_machine(&pair, ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_and_artifacts_are_in_the_bucket_if_there_is_one() {
+    if is_missing() {
+        return;
+    }
+    let Some(moto) = Moto::start(Path::new(PYTHON)) else {
+        not_installed("output_and_artifacts_are_in_the_bucket_if_there_is_one", "moto");
+        return;
+    };
+    let pair = Pair::with(|mut place| {
+        for (name, value) in moto.environment() {
+            place = place.with_variable(&name, &value);
+        }
+        place.with_arguments(&["--objects", &format!("s3://{}/nodes", Moto::BUCKET)])
+    });
+    let of_kind = |kind: &str| {
+        let names = moto.names();
+        names.into_iter().filter(|name| name.starts_with("nodes/") && name.contains(kind)).collect::<Vec<_>>()
+    };
+    let ended = || of_kind("/outputs/").iter().filter(|name| name.ends_with("/end")).count();
+    report_outlives_its_machine(&pair, ended).await;
+    assert_eq!(of_kind("/artifacts/").len(), 1, "both reports have the same bytes");
+    assert_eq!(pair.psql("SELECT count(*) FROM log_0.objects"), "0");
+}
+
+#[test]
+fn object_store_that_cannot_be_used_is_refused_at_the_start() {
+    if is_missing() {
+        return;
+    }
+    let Some(moto) = Moto::start(Path::new(PYTHON)) else {
+        not_installed("object_store_that_cannot_be_used_is_refused_at_the_start", "moto");
+        return;
+    };
+    let pair = Pair::with(|mut place| {
+        for (name, value) in moto.environment() {
+            place = place.with_variable(&name, &value);
+        }
+        place.with_arguments(&["--objects", "s3://ensue-missing"])
+    });
+    let said = pair.first.try_start().err().unwrap();
+    assert!(said.contains("the object store s3://ensue-missing cannot be used") && said.contains("NoSuchBucket"), "{said}");
+
+    let alone = Place::new().with_arguments(&["--objects", "s3://ensue-tests"]);
+    let said = alone.try_start().err().unwrap();
+    assert!(said.contains("`objects` is set, but `database` is not"), "{said}");
 }
 
 /// Waits until a node says this about its readiness, and returns what it says.

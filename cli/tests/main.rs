@@ -52,6 +52,8 @@ mod logins;
 mod long_log;
 mod loops;
 mod metrics;
+#[path = "../../tests/support/moto.rs"]
+mod moto;
 mod open_files;
 mod ordinary_user;
 mod outputs;

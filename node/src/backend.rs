@@ -88,6 +88,27 @@ pub enum StorageError {
         /// The newest position in the database.
         found: Position,
     },
+    /// The object store cannot be used.
+    #[error("the object store {at} cannot be used: {why}")]
+    #[explain(
+        slug = "objects-unusable",
+        fault = World,
+        hint = "check the address in `objects`, and the variables of AWS: AWS_REGION, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )]
+    Objects {
+        /// Its address.
+        at: String,
+        /// The reason.
+        why: String,
+    },
+    /// An object store is set, but the log is in the data directory.
+    #[error("`objects` is set, but `database` is not")]
+    #[explain(
+        slug = "config-invalid",
+        fault = Malformed,
+        hint = "only nodes that share a database share outputs and artifacts; set `database`, or remove `objects`"
+    )]
+    ObjectsAlone,
     /// A file of the data directory cannot be used.
     #[error("the file {} cannot be used: {why}", .path.display())]
     #[explain(slug = "data-unusable", fault = World)]

@@ -42,6 +42,7 @@ use actions::WrittenActions;
 use connections::WrittenConnection;
 pub use database::{DatabaseAddress, DatabaseAddressError};
 pub use declared::{DeclaredGrant, DeclaredRights, DeclaredSubject};
+pub use ensue_objects::{BucketAddress, BucketAddressError};
 use login::{WrittenInquiries, WrittenLogin};
 use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
 use queues::WrittenQueue;
@@ -110,6 +111,8 @@ pub struct Config {
     pub data: PathBuf,
     /// The database that has the log; if not set, the data directory has it.
     pub database: Option<DatabaseAddress>,
+    /// The object store that has outputs and artifacts; if not set, the database has them.
+    pub objects: Option<BucketAddress>,
     /// The folder of packs.
     pub packs: PathBuf,
     /// When the folder of packs is read.
@@ -284,6 +287,14 @@ pub enum ConfigError {
         /// The reason.
         why: DatabaseAddressError,
     },
+    /// A variable is not the address of an object store.
+    #[error("{name} {why}")]
+    Objects {
+        /// The variable.
+        name: String,
+        /// The reason.
+        why: BucketAddressError,
+    },
     /// Two variables set the first admin's token.
     #[error("ENSUE_ADMIN_TOKEN and ENSUE_ADMIN_TOKEN_FILE are both set")]
     #[explain(hint = "unset one of them, or set it to the empty string")]
@@ -310,6 +321,7 @@ struct Written {
     limits: WrittenLimits,
     data: Option<PathBuf>,
     database: Option<String>,
+    objects: Option<String>,
     packs_dir: Option<PathBuf>,
     workers: Option<u32>,
     queues: BTreeMap<WorkerQueueName, WrittenQueue>,
@@ -392,6 +404,7 @@ impl Config {
             silent_per_address: Limits::default().silent_per_address,
             data,
             database: None,
+            objects: None,
             packs: PathBuf::from("packs"),
             reread: Reread::AtStart,
             master_key: None,
@@ -537,6 +550,9 @@ impl Config {
         if let Some(address) = written.database {
             self.database = Some(address.parse().map_err(|why| malformed(format!("`database` {why}")))?);
         }
+        if let Some(address) = written.objects {
+            self.objects = Some(address.parse().map_err(|why| malformed(format!("`objects` {why}")))?);
+        }
         self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
         let rights = written.access.read(written.tiers).map_err(malformed)?;
         (self.scope_labels, self.accepted_permissions, self.tiers) = (rights.labels, rights.packs, rights.tiers);
@@ -612,6 +628,10 @@ impl Config {
             "ENSUE_DATABASE" => {
                 let database = value.parse().map_err(|why| ConfigError::Database { name: name.to_owned(), why });
                 self.database = Some(database?);
+            }
+            "ENSUE_OBJECTS" => {
+                let objects = value.parse().map_err(|why| ConfigError::Objects { name: name.to_owned(), why });
+                self.objects = Some(objects?);
             }
             "ENSUE_PACKS_DIR" => self.packs = PathBuf::from(value),
             "ENSUE_WORKERS" => self.workers = Some(value.parse().map_err(|_| wrong("a whole number"))?),

@@ -28,6 +28,7 @@ const CRATES: &[&str] = &[
     "rehearsal",
     "store",
     "postgres",
+    "objects",
     "sensors",
     "connectors",
     "executor",

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ensue_engine::explain::{Explain, Fault};
-use ensue_node::config::{DatabaseAddress, Reread};
+use ensue_node::config::{BucketAddress, DatabaseAddress, Reread};
 use ensue_node::{CertificateNews, Certificates, Config, LogOver, Node, NodeFailure, PacksNews, PageServing, Standby, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -42,6 +42,10 @@ pub(crate) struct Serve {
     /// another node leads the log, this one waits.
     #[arg(long, value_name = "URL")]
     database: Option<DatabaseAddress>,
+    /// The object store for outputs and artifacts, instead of the database: `s3://BUCKET/PREFIX`, or `file:///FOLDER` for a
+    /// folder that all nodes mount.
+    #[arg(long, value_name = "URL")]
+    objects: Option<BucketAddress>,
     /// The folder of packs [default: ./packs].
     #[arg(long, value_name = "DIR")]
     packs: Option<PathBuf>,
@@ -111,6 +115,7 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.data = self.data.unwrap_or(config.data);
         config.database = self.database.or(config.database);
+        config.objects = self.objects.or(config.objects);
         config.packs = self.packs.unwrap_or(config.packs);
         config.master_key = self.master_key.or(config.master_key);
         config.tls.cert = self.tls_cert.or(config.tls.cert);

@@ -1,5 +1,5 @@
 //! The backend on PostgreSQL: the log, the secrets and the files of packs in the database; the read models in the data
-//! directory; outputs and artifacts in both.
+//! directory; outputs and artifacts in both, or in an object store instead of the database.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use ensue_engine::ids::{AttemptId, Id, LogId};
 use ensue_engine::ports::{Log, LogError, LogReader, OutputError};
 use ensue_engine::record::Digest;
+use ensue_objects::{Bucket, BucketAddress, BucketError};
 use ensue_packs::{FileMode, NewCopies, PackFile, PackSource};
 use ensue_postgres::{
     Database, DatabaseError, Health, Lead, LeadWatch, Node, PostgresEnvelopes, PostgresLogReader, PostgresObjects, PostgresPacks,
@@ -37,13 +38,22 @@ pub struct InDatabase {
     node: Node,
     lead: Lead,
     watch: Mutex<Option<LeadWatch>>,
-    objects: OnceLock<Arc<PostgresObjects>>,
+    /// The bucket for outputs and artifacts; if absent, they are in the database.
+    bucket: Option<Bucket>,
+    objects: OnceLock<Arc<dyn Objects>>,
     standby: Arc<Standby>,
 }
 
 impl InDatabase {
-    /// Opens the database at an address. It is checked, and its common tables are created.
-    pub fn open(address: &str, folder: &Folder, clock: &dyn Clock, standby: Arc<Standby>) -> Result<Self, StorageError> {
+    /// Opens the database at an address, and the bucket for outputs and artifacts. Both are checked, and the database's
+    /// common tables are created.
+    pub fn open(
+        (address, objects): (&str, Option<&BucketAddress>),
+        folder: &Folder,
+        clock: &dyn Clock,
+        standby: Arc<Standby>,
+    ) -> Result<Self, StorageError> {
+        let bucket = objects.map(opened).transpose()?;
         let database = Database::at(address)?;
         database.prepare()?;
         standby.has_found_its_database();
@@ -54,7 +64,7 @@ impl InDatabase {
         let id = Uuid::from_bytes(*Id::root(moment.time, moment.entropy).as_bytes());
         let (local, note) = (Places::of(folder), folder.log_elsewhere());
         let (lead, watch, objects) = (Lead::default(), Mutex::default(), OnceLock::new());
-        Ok(Self { database, local, note, node: Node { id, name }, lead, watch, objects, standby })
+        Ok(Self { database, local, note, node: Node { id, name }, lead, watch, bucket, objects, standby })
     }
 
     /// Fails if the data directory belongs to another log than the database.
@@ -68,13 +78,16 @@ impl InDatabase {
         }
     }
 
-    /// Opens the outputs and artifacts in the database, once.
+    /// Opens the outputs and artifacts in the bucket or in the database, once.
     fn objects(&self, log: LogId) -> io::Result<Arc<dyn Objects>> {
         if let Some(objects) = self.objects.get() {
             return Ok(objects.clone());
         }
-        let opened = PostgresObjects::open(&self.database, log).map_err(io::Error::other)?;
-        Ok(self.objects.get_or_init(|| Arc::new(opened)).clone())
+        let opened: Arc<dyn Objects> = match &self.bucket {
+            Some(bucket) => Arc::new(bucket.objects(log)),
+            None => Arc::new(PostgresObjects::open(&self.database, log).map_err(io::Error::other)?),
+        };
+        Ok(self.objects.get_or_init(|| opened).clone())
     }
 
     /// Fails if the log in the directory became longer after it was copied into the database.
@@ -87,6 +100,20 @@ impl InDatabase {
         }
         Ok(())
     }
+}
+
+/// Opens and checks a bucket. One that does not answer is used all the same: the log does not depend on it.
+fn opened(address: &BucketAddress) -> Result<Bucket, StorageError> {
+    let unusable = |why: String| StorageError::Objects { at: address.to_string(), why };
+    let bucket = Bucket::open(address).map_err(|error| unusable(error.to_string()))?;
+    match bucket.check() {
+        Ok(()) => {}
+        Err(BucketError::Refused(why)) => return Err(unusable(why)),
+        Err(BucketError::Unavailable(why)) => {
+            tracing::warn!(objects = %address, why, "the object store does not answer; outputs are copied to it later, and artifacts are refused");
+        }
+    }
+    Ok(bucket)
 }
 
 /// Reads the note of the log that a data directory belongs to, if that log is in a database.

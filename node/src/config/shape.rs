@@ -114,6 +114,12 @@ static SETTINGS: Shape = Shape {
             Kind::Text(Form::Any),
             "The address of a PostgreSQL database that has the log: `postgres://USER@HOST/DATABASE`. Default: the data directory has it.",
         ),
+        optional(
+            "objects",
+            Kind::Text(Form::Any),
+            "The address of an object store for outputs and artifacts, used with `database`: `s3://BUCKET/PREFIX` or `file:///FOLDER`. Default: \
+             the database has them.",
+        ),
         optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. Default: `./packs`."),
         optional(
             "workers",
@@ -865,6 +871,7 @@ page: false
 limits: { connections_per_address: 50, silent_per_address: 64 }
 data: ./data
 database: postgres://ensue@db.example.test/ensue
+objects: s3://bucket/ensue
 packs_dir: ./packs
 workers: 8
 queues: { default: { rate: { limit: 50, per: 1s } }, heavy: { workers: 2 } }

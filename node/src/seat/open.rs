@@ -74,9 +74,10 @@ pub(crate) fn storage(
     clock: &dyn Clock,
     standby: &Arc<Standby>,
 ) -> Result<Arc<dyn Backend>, StorageError> {
-    Ok(match &config.database {
-        Some(address) => Arc::new(InDatabase::open(address.reveal(), folder, clock, standby.clone())?),
-        None => in_folder(folder),
+    Ok(match (&config.database, &config.objects) {
+        (Some(address), objects) => Arc::new(InDatabase::open((address.reveal(), objects.as_ref()), folder, clock, standby.clone())?),
+        (None, None) => in_folder(folder),
+        (None, Some(_)) => return Err(StorageError::ObjectsAlone),
     })
 }
 

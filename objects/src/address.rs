@@ -1,0 +1,83 @@
+//! The address of a bucket.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use thiserror::Error;
+use url::Url;
+
+/// The address of a bucket, or of a folder that is used like one. It contains no credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BucketAddress {
+    /// A bucket of S3, and the prefix of all names in it.
+    S3 {
+        /// The name of the bucket.
+        bucket: String,
+        /// The prefix; empty if there is none.
+        prefix: String,
+    },
+    /// A folder.
+    Folder(PathBuf),
+}
+
+/// A text is not the address of a bucket.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error(
+    "must be the address of a bucket or a folder, such as `s3://BUCKET/PREFIX` or `file:///FOLDER`, without a user, a port, a query or \
+     a fragment"
+)]
+pub struct BucketAddressError;
+
+impl FromStr for BucketAddress {
+    type Err = BucketAddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let url = Url::parse(text).map_err(|_| BucketAddressError)?;
+        let has_more = !url.username().is_empty() || url.password().is_some() || url.port().is_some();
+        if has_more || url.query().is_some() || url.fragment().is_some() {
+            return Err(BucketAddressError);
+        }
+        match (url.scheme(), url.host_str().filter(|host| !host.is_empty())) {
+            ("s3", Some(bucket)) => {
+                let prefix = url.path().trim_matches('/').to_owned();
+                Ok(Self::S3 { bucket: bucket.to_owned(), prefix })
+            }
+            ("file", None) if url.path() != "/" => url.to_file_path().map(Self::Folder).map_err(|()| BucketAddressError),
+            _ => Err(BucketAddressError),
+        }
+    }
+}
+
+impl fmt::Display for BucketAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+            Self::Folder(folder) => write!(f, "file://{}", folder.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn address_names_a_bucket_or_a_folder() {
+        for text in ["s3://bucket", "s3://bucket/ensue", "s3://bucket/a/b", "file:///srv/ensue"] {
+            assert_eq!(text.parse::<BucketAddress>().unwrap().to_string(), text);
+        }
+        let s3 = |prefix: &str| BucketAddress::S3 { bucket: "b".to_owned(), prefix: prefix.to_owned() };
+        assert_eq!(("s3://b/".parse(), "s3://b/a/".parse()), (Ok(s3("")), Ok(s3("a"))));
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let others =
+            ["", "bucket", "s3://", "s3:///prefix", "https://b.s3.amazonaws.com", "gs://b", "file://", "file:///", "file://host/a"];
+        for text in others.into_iter().chain(["s3://ada:secret@b/a", "s3://b:9000/a", "s3://b/a?region=eu", "s3://b/a#c"]) {
+            assert_eq!(text.parse::<BucketAddress>(), Err(BucketAddressError), "{text}");
+        }
+    }
+}
