@@ -149,6 +149,7 @@ impl Client {
             let builder = reqwest::Client::builder()
                 .user_agent(concat!("ensue/", env!("CARGO_PKG_VERSION")))
                 .connect_timeout(CONNECT_TIMEOUT)
+                .http1_only()
                 .redirect(reqwest::redirect::Policy::none());
             let builder = match &authorities {
                 Some(authorities) => builder.tls_certs_only(authorities.clone()),

@@ -383,7 +383,9 @@ fn authority() -> (String, Arc<ServerConfig>) {
         CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
     let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    // It speaks HTTP/1.1 only. A client that can choose HTTP/2 does not understand its answers.
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     (authority.pem(), Arc::new(config))
 }
 

@@ -218,5 +218,5 @@ async fn browsers_are_told_to_use_tls_for_the_node_s_own_name_only() {
 
 fn trusting_any(_: &Node) -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().tls_danger_accept_invalid_certs(true).build().unwrap()
+    reqwest::Client::builder().no_proxy().http1_only().tls_danger_accept_invalid_certs(true).build().unwrap()
 }

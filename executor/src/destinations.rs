@@ -213,6 +213,8 @@ impl Destinations {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
+            // The features of other crates must not choose the version.
+            .http1_only()
             .referer(false)
             .connect_timeout(self.connect_timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)

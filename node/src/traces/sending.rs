@@ -66,6 +66,7 @@ impl Exporter {
             .user_agent(concat!("ensue/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .http1_only()
             .timeout(ANSWER_TIMEOUT)
             .build()?;
         let (stop, stopped) = watch::channel(false);

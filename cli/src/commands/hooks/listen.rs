@@ -113,7 +113,7 @@ impl Forward {
         if !matches!(to.scheme(), "http" | "https") {
             return Err(Failure::with(Exit::Usage, format!("`{to}` is not a URL of a server")).hint("write `http://localhost:3000/hook`"));
         }
-        let builder = reqwest::Client::builder().no_proxy().redirect(Policy::none()).timeout(ANSWER_TIME_MAX);
+        let builder = reqwest::Client::builder().no_proxy().http1_only().redirect(Policy::none()).timeout(ANSWER_TIME_MAX);
         let client = builder.build().map_err(|error| Failure::with(Exit::Unreachable, error.to_string()))?;
         Ok(Self { to, client })
     }
