@@ -274,6 +274,12 @@ async fn output_and_artifacts_of_a_lost_machine_are_read_at_the_next_one() {
     report_outlives_its_machine(&pair, ended).await;
 }
 
+/// Adds an object store to the arguments of a machine, and its server to the environment.
+fn with_objects(place: Place, moto: &Moto, address: &str) -> Place {
+    let place = place.with_arguments(&["--objects", address]);
+    moto.environment().iter().fold(place, |place, (name, value)| place.with_variable(name, value))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn output_and_artifacts_are_in_the_bucket_if_there_is_one() {
     if is_missing() {
@@ -283,19 +289,14 @@ async fn output_and_artifacts_are_in_the_bucket_if_there_is_one() {
         not_installed("output_and_artifacts_are_in_the_bucket_if_there_is_one", "moto");
         return;
     };
-    let pair = Pair::with(|mut place| {
-        for (name, value) in moto.environment() {
-            place = place.with_variable(&name, &value);
-        }
-        place.with_arguments(&["--objects", &format!("s3://{}/nodes", Moto::BUCKET)])
-    });
+    let pair = Pair::with(|place| with_objects(place, &moto, &format!("s3://{}/nodes", Moto::BUCKET)));
     let of_kind = |kind: &str| {
         let names = moto.names();
         names.into_iter().filter(|name| name.starts_with("nodes/") && name.contains(kind)).collect::<Vec<_>>()
     };
     let ended = || of_kind("/outputs/").iter().filter(|name| name.ends_with("/end")).count();
     report_outlives_its_machine(&pair, ended).await;
-    assert_eq!(of_kind("/artifacts/").len(), 1, "both reports have the same bytes");
+    assert_eq!(of_kind("/artifacts/").len(), 1, "two reports with the same bytes are one artifact");
     assert_eq!(pair.psql("SELECT count(*) FROM log_0.objects"), "0");
 }
 
@@ -308,12 +309,7 @@ fn object_store_that_cannot_be_used_is_refused_at_the_start() {
         not_installed("object_store_that_cannot_be_used_is_refused_at_the_start", "moto");
         return;
     };
-    let pair = Pair::with(|mut place| {
-        for (name, value) in moto.environment() {
-            place = place.with_variable(&name, &value);
-        }
-        place.with_arguments(&["--objects", "s3://ensue-missing"])
-    });
+    let pair = Pair::with(|place| with_objects(place, &moto, "s3://ensue-missing"));
     let said = pair.first.try_start().err().unwrap();
     assert!(said.contains("the object store s3://ensue-missing cannot be used") && said.contains("NoSuchBucket"), "{said}");
 

@@ -14,7 +14,7 @@ pub enum BucketAddress {
     S3 {
         /// The name of the bucket.
         bucket: String,
-        /// The prefix; empty if there is none.
+        /// What the names of all objects begin with; may be empty.
         prefix: String,
     },
     /// A folder.

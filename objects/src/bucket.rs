@@ -17,10 +17,10 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig};
+use object_store::{Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig};
 // Its features bring TLS to the client of `object_store`.
 use reqwest as _;
-use thiserror::Error as DeriveError;
+use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::address::BucketAddress;
@@ -47,7 +47,7 @@ pub struct Bucket {
 }
 
 /// Why a bucket cannot be used.
-#[derive(Clone, Debug, DeriveError, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum BucketError {
     /// The bucket does not exist, or refuses what the node does there. It will not pass by itself.
     #[error("{0}")]
@@ -61,7 +61,7 @@ impl Bucket {
     /// Opens a bucket. Its region, endpoint and credentials are those of the environment, in the variables of AWS' own tools.
     /// Nothing is connected.
     pub fn open(address: &BucketAddress) -> Result<Self, BucketError> {
-        // A variable that is not text is none of them.
+        // AWS has no variable whose value is not text.
         Self::open_with(
             address,
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
@@ -70,7 +70,7 @@ impl Bucket {
 
     /// Opens a bucket as [`open`](Self::open) does, with these variables.
     pub fn open_with(address: &BucketAddress, environment: impl Iterator<Item = (String, String)>) -> Result<Self, BucketError> {
-        let refused = |error: Error| BucketError::Refused(error.to_string());
+        let refused = |error: StoreError| BucketError::Refused(error.to_string());
         let (store, prefix): (Arc<dyn ObjectStore>, _) = match address {
             BucketAddress::S3 { bucket, prefix } => {
                 let retry = RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
@@ -94,13 +94,16 @@ impl Bucket {
         Ok(Self { store, prefix, io: Arc::new(io) })
     }
 
-    /// Writes an object, reads it, and removes it.
+    /// Writes an object, lists and reads it, and removes it.
     pub fn check(&self) -> Result<(), BucketError> {
-        let (store, path) = (self.store.clone(), self.prefix.clone().join(CHECK));
+        let (store, prefix) = (self.store.clone(), self.prefix.clone());
         let checked = self.io.wait(async move {
+            let path = prefix.clone().join(CHECK);
             store.put(&path, PutPayload::from_static(CHECK.as_bytes())).await?;
-            store.get(&path).await?.bytes().await?;
-            store.delete(&path).await
+            store.list(Some(&prefix)).next().await.transpose()?;
+            // Another node may check at the same time, and remove it first.
+            unless_missing(store.get(&path).await)?;
+            unless_missing(store.delete(&path).await)
         });
         match checked {
             None => Err(BucketError::Unavailable(no_answer())),
@@ -135,7 +138,7 @@ impl BucketObjects {
         part.split('/').fold(self.owner(owner), |path, name| path.join(name))
     }
 
-    fn call<T: Send + 'static>(&self, call: impl Future<Output = Result<T, Error>> + Send + 'static) -> Result<T, ObjectError> {
+    fn call<T: Send + 'static>(&self, call: impl Future<Output = Result<T, StoreError>> + Send + 'static) -> Result<T, ObjectError> {
         let done = self.bucket.io.wait(call).ok_or_else(|| ObjectError(no_answer()))?;
         done.map_err(|error| ObjectError(error.to_string()))
     }
@@ -185,7 +188,7 @@ impl Objects for BucketObjects {
                 async move {
                     match store.get(&path).await {
                         Ok(found) => Ok(Some(Object { owner, part, content: found.bytes().await?.into() })),
-                        Err(Error::NotFound { .. }) => Ok(None),
+                        Err(StoreError::NotFound { .. }) => Ok(None),
                         Err(error) => Err(error),
                     }
                 }
@@ -220,11 +223,8 @@ impl Objects for BucketObjects {
         self.call(async move {
             let mut deleted = store.delete_stream(stream::iter(due).boxed());
             while let Some(path) = deleted.next().await {
-                match path {
-                    // Another node may have removed it.
-                    Ok(_) | Err(Error::NotFound { .. }) => {}
-                    Err(error) => return Err(error),
-                }
+                // Another node may have removed it.
+                unless_missing(path)?;
             }
             Ok(removed)
         })
@@ -247,9 +247,23 @@ fn no_answer() -> String {
     format!("no answer within {} s", CALL_TIMEOUT.as_secs())
 }
 
+/// Ignores that an object is missing.
+fn unless_missing<T>(done: Result<T, StoreError>) -> Result<(), StoreError> {
+    match done {
+        Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Returns true if the same request will fail again: the bucket is missing, or the credentials are wrong.
-fn is_refusal(error: &Error) -> bool {
-    matches!(error, Error::NotFound { .. } | Error::PermissionDenied { .. } | Error::Unauthenticated { .. } | Error::NotSupported { .. })
+fn is_refusal(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::NotFound { .. }
+            | StoreError::PermissionDenied { .. }
+            | StoreError::Unauthenticated { .. }
+            | StoreError::NotSupported { .. }
+    )
 }
 
 /// The threads that send requests, so that any thread can wait for one, also a thread of another runtime.
@@ -260,7 +274,7 @@ impl Io {
         Builder::new_multi_thread().worker_threads(1).thread_name("bucket-io").enable_all().build().map(|runtime| Self(Some(runtime)))
     }
 
-    /// Waits for a result on this thread. Returns `None` if there is none in time.
+    /// Waits for a result on this thread. Returns `None` after [`CALL_TIMEOUT`].
     fn wait<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> Option<T> {
         let (done, answer) = sync_channel(1);
         let task = self.0.as_ref()?.spawn(async move {

@@ -23,3 +23,14 @@ fn check_leaves_nothing_and_reports_a_folder_that_cannot_be_used() {
     std::fs::write(&file, "").unwrap();
     assert!(Bucket::open(&BucketAddress::Folder(file)).is_err());
 }
+
+#[test]
+fn nodes_that_check_at_the_same_time_do_not_disturb_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let buckets = [0, 1].map(|_| Bucket::open(&BucketAddress::Folder(folder.path().to_owned())).unwrap());
+    std::thread::scope(|scope| {
+        for bucket in &buckets {
+            scope.spawn(|| (0..200).for_each(|_| bucket.check().unwrap()));
+        }
+    });
+}

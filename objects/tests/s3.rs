@@ -16,22 +16,28 @@ use crate::skipped::not_installed;
 /// Its times are in seconds.
 pub(crate) const HOUR: Duration = Duration::from_secs(2);
 
-/// One server for all tests.
-static MOTO: LazyLock<Option<Moto>> = LazyLock::new(|| Moto::start(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/python"))));
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/python");
+
+/// One server for all tests but those that need another one.
+static MOTO: LazyLock<Option<Moto>> = LazyLock::new(|| Moto::start(Path::new(PYTHON)));
 
 fn address(bucket: &str, prefix: &str) -> BucketAddress {
     BucketAddress::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() }
 }
 
-/// Opens a bucket with an empty prefix; `None` if there is no server, and the test is skipped.
+/// Opens a bucket under a prefix without objects. Returns `None` and skips the test if moto is not installed.
 pub(crate) fn bucket(prefix: &str) -> Option<Bucket> {
     opened(&address(Moto::BUCKET, prefix))
 }
 
 fn opened(address: &BucketAddress) -> Option<Bucket> {
+    opened_at(MOTO.as_ref(), address)
+}
+
+fn opened_at(moto: Option<&Moto>, address: &BucketAddress) -> Option<Bucket> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    match &*MOTO {
+    match moto {
         Some(moto) => Some(Bucket::open_with(address, moto.environment().into_iter()).unwrap()),
         None => {
             not_installed("objects in S3", "moto");
@@ -69,6 +75,14 @@ fn missing_bucket_is_refused() {
     let Some(bucket) = opened(&address("ensue-missing", "")) else { return };
     let refused = bucket.check().unwrap_err();
     assert!(matches!(&refused, BucketError::Refused(why) if why.contains("NoSuchBucket")), "{refused:?}");
+}
+
+#[test]
+fn wrong_credentials_are_refused() {
+    let moto = Moto::start_without_users(Path::new(PYTHON));
+    let Some(bucket) = opened_at(moto.as_ref(), &address(Moto::BUCKET, "")) else { return };
+    let refused = bucket.check().unwrap_err();
+    assert!(matches!(&refused, BucketError::Refused(why) if why.contains("InvalidAccessKeyId")), "{refused:?}");
 }
 
 #[test]

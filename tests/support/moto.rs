@@ -19,6 +19,15 @@ impl Moto {
 
     /// Starts a server; `None` if the folder of Python programs does not have it.
     pub(crate) fn start(python: &Path) -> Option<Self> {
+        Self::start_with(python, &[])
+    }
+
+    /// Starts a server that knows no credentials: it refuses every request but the one that creates its bucket.
+    pub(crate) fn start_without_users(python: &Path) -> Option<Self> {
+        Self::start_with(python, &[("INITIAL_NO_AUTH_ACTION_COUNT", "1")])
+    }
+
+    fn start_with(python: &Path, variables: &[(&str, &str)]) -> Option<Self> {
         let program = python.join("bin/moto_server");
         if !program.exists() {
             return None;
@@ -26,7 +35,7 @@ impl Moto {
         // It ends with its input, and so with the process of the test, however that ends.
         let mut command = Command::new("sh");
         command.args(["-c", "\"$0\" -H 127.0.0.1 -p 0 & cat; kill $!"]).arg(program);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.envs(variables.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("sh starts");
         let mut said = BufReader::new(process.stderr.take().expect("it is piped"));
         let mut line = String::new();
