@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ensue_engine::ids::LogId;
 use ensue_engine::time::Timestamp;
-use ensue_store::objects::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects};
+use ensue_store::objects::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects, StoredThing, expired};
 use ensue_store::retention::RetentionLimits;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
@@ -200,25 +200,18 @@ impl Objects for BucketObjects {
 
     fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError> {
         let under = self.kind(kind);
-        let mut owners: BTreeMap<String, Stored> = BTreeMap::new();
+        let mut things: BTreeMap<String, StoredThing<Vec<Path>>> = BTreeMap::new();
         for meta in self.list(under.clone())? {
             let Some(owner) = meta.location.prefix_match(&under).and_then(|mut names| names.next()) else { continue };
-            let stored = owners.entry(owner.as_ref().to_owned()).or_default();
-            stored.newest = stored.newest.max(meta.last_modified.timestamp_micros());
-            stored.bytes = stored.bytes.saturating_add(meta.size);
-            stored.paths.push(meta.location);
+            let at = Timestamp::from_micros(meta.last_modified.timestamp_micros());
+            let thing = things.entry(owner.as_ref().to_owned()).or_insert(StoredThing { at, bytes: 0, content: Vec::new() });
+            thing.at = thing.at.max(at);
+            thing.bytes = thing.bytes.saturating_add(meta.size);
+            thing.content.push(meta.location);
         }
-        let mut newest_first: Vec<Stored> = owners.into_values().collect();
-        newest_first.sort_by_key(|stored| std::cmp::Reverse(stored.newest));
-        let too_old = limits.too_old(now).map(|time| time.micros());
-        let (mut kept, mut removed, mut due) = (0_u64, 0, Vec::new());
-        for stored in newest_first {
-            kept = kept.saturating_add(stored.bytes);
-            if kept > limits.quota_bytes || too_old.is_some_and(|too_old| stored.newest <= too_old) {
-                due.extend(stored.paths.into_iter().map(Ok));
-                removed += 1;
-            }
-        }
+        let due = expired(things.into_values().collect(), limits, now);
+        let removed = due.len() as u64;
+        let due: Vec<_> = due.into_iter().flatten().map(Ok).collect();
         let store = self.bucket.store.clone();
         self.call(async move {
             let mut deleted = store.delete_stream(stream::iter(due).boxed());
@@ -229,14 +222,6 @@ impl Objects for BucketObjects {
             Ok(removed)
         })
     }
-}
-
-/// What is stored of an owner.
-#[derive(Default)]
-struct Stored {
-    newest: i64,
-    bytes: u64,
-    paths: Vec<Path>,
 }
 
 fn joined<'a>(names: impl Iterator<Item = object_store::path::PathPart<'a>>) -> String {

@@ -81,6 +81,29 @@ pub trait Objects: Send + Sync {
     fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError>;
 }
 
+/// A thing of a store that cannot choose itself what expires.
+#[derive(Clone, Debug)]
+pub struct StoredThing<T> {
+    /// When its newest object was stored.
+    pub at: Timestamp,
+    /// The number of bytes of all its objects.
+    pub bytes: u64,
+    /// What is removed with it.
+    pub content: T,
+}
+
+/// Returns the contents of the things that [`Objects::expire`] removes.
+pub fn expired<T>(mut things: Vec<StoredThing<T>>, limits: RetentionLimits, now: Timestamp) -> Vec<T> {
+    let too_old = limits.too_old(now);
+    things.sort_by_key(|thing| std::cmp::Reverse(thing.at));
+    let mut kept_bytes = 0_u64;
+    things.retain(|thing| {
+        kept_bytes = kept_bytes.saturating_add(thing.bytes);
+        kept_bytes > limits.quota_bytes || too_old.is_some_and(|too_old| thing.at <= too_old)
+    });
+    things.into_iter().map(|thing| thing.content).collect()
+}
+
 /// Why a store of objects cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("the shared store of outputs and artifacts cannot be used: {0}")]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use ensue_engine::time::Timestamp;
 
-use super::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects};
+use super::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects, StoredThing, expired};
 use crate::retention::RetentionLimits;
 
 /// The limits of this store, in bytes.
@@ -73,25 +73,15 @@ impl Objects for MemoryObjects {
 
     fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError> {
         self.with(|stored| {
-            let too_old = limits.too_old(now);
-            let mut newest_first: Vec<(Timestamp, ObjectOwner, u64)> = stored
-                .iter()
-                .filter(|(owner, _)| owner.kind == kind)
-                .filter_map(|(owner, parts)| {
-                    let at = parts.values().map(|(_, at)| *at).max()?;
-                    Some((at, owner.clone(), parts.values().map(|(content, _)| content.len() as u64).sum()))
-                })
-                .collect();
-            newest_first.sort_by(|one, other| other.cmp(one));
-            let (mut kept, mut removed) = (0, 0);
-            for (at, owner, bytes) in newest_first {
-                kept += bytes;
-                if kept > limits.quota_bytes || too_old.is_some_and(|too_old| at <= too_old) {
-                    stored.remove(&owner);
-                    removed += 1;
-                }
-            }
-            removed
+            let of_kind = stored.iter().filter(|(owner, _)| owner.kind == kind);
+            let thing = |(owner, parts): (&ObjectOwner, &BTreeMap<String, (Vec<u8>, Timestamp)>)| {
+                let at = parts.values().map(|(_, at)| *at).max()?;
+                let bytes = parts.values().map(|(content, _)| content.len() as u64).sum();
+                Some(StoredThing { at, bytes, content: owner.clone() })
+            };
+            let due = expired(of_kind.filter_map(thing).collect(), limits, now);
+            stored.retain(|owner, _| !due.contains(owner));
+            due.len() as u64
         })
     }
 }
