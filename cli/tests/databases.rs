@@ -318,6 +318,32 @@ fn object_store_that_cannot_be_used_is_refused_at_the_start() {
     assert!(said.contains("`objects` is set, but `database` is not"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_tries_the_object_store() {
+    if is_missing() {
+        return;
+    }
+    let shared = tempfile::tempdir().unwrap();
+    let folder = shared.path().join("objects");
+    let address = format!("file://{}", folder.display());
+    let pair = Pair::with(|place| place.with_arguments(&["--objects", &address]));
+    let node = pair.first.start();
+    let client = node.client();
+    let finding = async || {
+        let doctor = client.get("/doctor").await;
+        let findings = doctor["findings"].as_array().unwrap();
+        findings.iter().find(|finding| finding["check"] == "object store").unwrap().clone()
+    };
+    let found = finding().await;
+    assert_eq!((&found["verdict"], found["message"].as_str().unwrap().contains(&address)), (&json!("good"), true), "{found}");
+    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::write(&folder, "").unwrap();
+    let found = finding().await;
+    assert_eq!(found["verdict"], "bad", "{found}");
+    assert!(found["hint"].as_str().is_some_and(|hint| hint.contains("start the store")), "{found}");
+    node.stop_well();
+}
+
 /// Waits until a node says this about its readiness, and returns what it says.
 async fn until_ready(url: &str, status: StatusCode, what: &str) -> String {
     let begin = Instant::now();

@@ -278,6 +278,7 @@ impl Node for AboutNode {
         if let Some(asked) = self.backend.health() {
             findings.extend(crate::database_health::findings(asked, self.clock.now()));
         }
+        findings.extend(self.backend.bucket().map(crate::bucket_health::finding));
         findings.push(kept_finding("outputs", "the output of attempts", self.kept.outputs_used()));
         findings.push(kept_finding("artifacts", "the artifacts of attempts", self.kept.artifacts_used()));
         findings.extend([self.views_finding(), self.retention_finding(), self.snapshot_finding()]);

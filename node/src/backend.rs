@@ -16,6 +16,7 @@ use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, LogId};
 use ensue_engine::ports::{Blobs, Log, LogError, LogReader, OutputError, Outputs};
 use ensue_engine::record::Position;
+use ensue_objects::Bucket;
 use ensue_packs::PackSource;
 use ensue_postgres::{DatabaseError, Health, LeadWatch};
 use ensue_store::blobs::BlobLimits;
@@ -93,7 +94,7 @@ pub enum StorageError {
     #[explain(
         slug = "objects-unusable",
         fault = World,
-        hint = "check the address in `objects`, and the variables of AWS: AWS_REGION, AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        hint = "check the address in `objects`, and the variables with the region, the endpoint and the credentials: the guide to PostgreSQL lists those of each service"
     )]
     Objects {
         /// Its address.
@@ -151,6 +152,10 @@ pub trait Backend: Send + Sync {
     fn has_started(&self) {}
     /// Asks the database of the storage about its safety; `None` if the storage has none.
     fn health(&self) -> Option<Result<Health, DatabaseError>> {
+        None
+    }
+    /// Returns the bucket for outputs and artifacts; `None` if they are elsewhere.
+    fn bucket(&self) -> Option<&Bucket> {
         None
     }
     /// Opens the log for reading.

@@ -17,6 +17,7 @@ mod answer_links;
 pub mod backend;
 mod backtest;
 mod bodies;
+mod bucket_health;
 mod catalogs;
 mod certificates;
 mod clock;

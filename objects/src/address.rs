@@ -10,10 +10,12 @@ use url::Url;
 /// The address of a bucket, or of a folder that is used like one. It contains no credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BucketAddress {
-    /// A bucket of S3, and the prefix of all names in it.
-    S3 {
-        /// The name of the bucket.
-        bucket: String,
+    /// A bucket of a provider, and the prefix of all names in it.
+    Bucket {
+        /// The provider that has the bucket.
+        provider: Provider,
+        /// The name of the bucket, which Azure calls a container.
+        name: String,
         /// What the names of all objects begin with; may be empty.
         prefix: String,
     },
@@ -21,11 +23,44 @@ pub enum BucketAddress {
     Folder(PathBuf),
 }
 
+/// A provider that stores objects, or another server that speaks its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// Amazon S3.
+    S3,
+    /// Google Cloud Storage.
+    Gcs,
+    /// Azure Blob Storage.
+    Azure,
+}
+
+impl Provider {
+    const ALL: [Self; 3] = [Self::S3, Self::Gcs, Self::Azure];
+
+    /// Returns the scheme of the addresses of its buckets.
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Gcs => "gs",
+            Self::Azure => "az",
+        }
+    }
+
+    /// Returns what the names of its variables begin with.
+    pub(crate) fn variables(self) -> &'static str {
+        match self {
+            Self::S3 => "AWS_",
+            Self::Gcs => "GOOGLE_",
+            Self::Azure => "AZURE_",
+        }
+    }
+}
+
 /// A text is not the address of a bucket.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
-    "must be the address of a bucket or a folder, such as `s3://BUCKET/PREFIX` or `file:///FOLDER`, without a user, a port, a query or \
-     a fragment"
+    "must be the address of a bucket or a folder, such as `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, `az://CONTAINER/PREFIX` or \
+     `file:///FOLDER`, without a user, a port, a query or a fragment"
 )]
 pub struct BucketAddressError;
 
@@ -38,12 +73,15 @@ impl FromStr for BucketAddress {
         if has_more || url.query().is_some() || url.fragment().is_some() {
             return Err(BucketAddressError);
         }
-        match (url.scheme(), url.host_str().filter(|host| !host.is_empty())) {
-            ("s3", Some(bucket)) => {
+        let provider = Provider::ALL.into_iter().find(|provider| provider.scheme() == url.scheme());
+        match (provider, url.host_str().filter(|host| !host.is_empty())) {
+            (Some(provider), Some(name)) => {
                 let prefix = url.path().trim_matches('/').to_owned();
-                Ok(Self::S3 { bucket: bucket.to_owned(), prefix })
+                Ok(Self::Bucket { provider, name: name.to_owned(), prefix })
             }
-            ("file", None) if url.path() != "/" => url.to_file_path().map(Self::Folder).map_err(|()| BucketAddressError),
+            (None, None) if url.scheme() == "file" && url.path() != "/" => {
+                url.to_file_path().map(Self::Folder).map_err(|()| BucketAddressError)
+            }
             _ => Err(BucketAddressError),
         }
     }
@@ -52,8 +90,8 @@ impl FromStr for BucketAddress {
 impl fmt::Display for BucketAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
-            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+            Self::Bucket { provider, name, prefix } if prefix.is_empty() => write!(f, "{}://{name}", provider.scheme()),
+            Self::Bucket { provider, name, prefix } => write!(f, "{}://{name}/{prefix}", provider.scheme()),
             Self::Folder(folder) => write!(f, "file://{}", folder.display()),
         }
     }
@@ -65,17 +103,17 @@ mod tests {
 
     #[test]
     fn address_names_a_bucket_or_a_folder() {
-        for text in ["s3://bucket", "s3://bucket/ensue", "s3://bucket/a/b", "file:///srv/ensue"] {
+        for text in ["s3://bucket", "s3://bucket/ensue", "gs://my_bucket/a/b", "az://container/ensue", "file:///srv/ensue"] {
             assert_eq!(text.parse::<BucketAddress>().unwrap().to_string(), text);
         }
-        let s3 = |prefix: &str| BucketAddress::S3 { bucket: "b".to_owned(), prefix: prefix.to_owned() };
+        let s3 = |prefix: &str| BucketAddress::Bucket { provider: Provider::S3, name: "b".to_owned(), prefix: prefix.to_owned() };
         assert_eq!(("s3://b/".parse(), "s3://b/a/".parse()), (Ok(s3("")), Ok(s3("a"))));
     }
 
     #[test]
     fn other_texts_are_refused() {
         let others =
-            ["", "bucket", "s3://", "s3:///prefix", "https://b.s3.amazonaws.com", "gs://b", "file://", "file:///", "file://host/a"];
+            ["", "bucket", "s3://", "s3:///prefix", "https://b.s3.amazonaws.com", "ftp://b", "file://", "file:///", "file://host/a"];
         for text in others.into_iter().chain(["s3://ada:secret@b/a", "s3://b:9000/a", "s3://b/a?region=eu", "s3://b/a#c"]) {
             assert_eq!(text.parse::<BucketAddress>(), Err(BucketAddressError), "{text}");
         }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use ensue_store::objects::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectP
 use ensue_store::retention::RetentionLimits;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{Error as StoreError, ObjectMeta, ObjectStore, ObjectStoreExt as _, PutPayload, RetryConfig};
@@ -23,7 +26,7 @@ use reqwest as _;
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::address::BucketAddress;
+use crate::address::{BucketAddress, Provider};
 
 /// How long requests are tried again, and how often.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -31,6 +34,9 @@ const RETRIES_MAX: usize = 4;
 
 /// How long a call may take in all. The list of a large bucket takes several requests.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long the check of a bucket may take in all. The start of a node and `ensue doctor` wait for it.
+pub const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How many requests of one call run at once.
 const REQUESTS_MAX: usize = 8;
@@ -41,6 +47,7 @@ const CHECK: &str = "check";
 /// A bucket, or a folder that is used like one.
 #[derive(Clone)]
 pub struct Bucket {
+    address: BucketAddress,
     store: Arc<dyn ObjectStore>,
     prefix: Path,
     io: Arc<Io>,
@@ -58,10 +65,10 @@ pub enum BucketError {
 }
 
 impl Bucket {
-    /// Opens a bucket. Its region, endpoint and credentials are those of the environment, in the variables of AWS' own tools.
+    /// Opens a bucket. Its endpoint and credentials are those of the environment, in the variables of the provider's own tools.
     /// Nothing is connected.
     pub fn open(address: &BucketAddress) -> Result<Self, BucketError> {
-        // AWS has no variable whose value is not text.
+        // No provider has a variable whose value is not text.
         Self::open_with(
             address,
             std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
@@ -71,18 +78,22 @@ impl Bucket {
     /// Opens a bucket as [`open`](Self::open) does, with these variables.
     pub fn open_with(address: &BucketAddress, environment: impl Iterator<Item = (String, String)>) -> Result<Self, BucketError> {
         let refused = |error: StoreError| BucketError::Refused(error.to_string());
+        let retry = RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
         let (store, prefix): (Arc<dyn ObjectStore>, _) = match address {
-            BucketAddress::S3 { bucket, prefix } => {
-                let retry = RetryConfig { max_retries: RETRIES_MAX, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-                let settings = environment.filter(|(name, _)| name.starts_with("AWS_"));
-                let store = settings
-                    .filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>().ok()?, value)))
-                    .fold(AmazonS3Builder::new(), |store, (setting, value)| store.with_config(setting, value))
-                    .with_bucket_name(bucket)
-                    .with_retry(retry)
-                    .build()
-                    .map_err(refused)?;
-                (Arc::new(store), prefix.as_str())
+            BucketAddress::Bucket { provider: Provider::S3, name, prefix } => {
+                let store = settings::<AmazonS3ConfigKey>(Provider::S3, environment)
+                    .fold(AmazonS3Builder::new(), |store, (setting, value)| store.with_config(setting, value));
+                (Arc::new(store.with_bucket_name(name).with_retry(retry).build().map_err(refused)?), prefix.as_str())
+            }
+            BucketAddress::Bucket { provider: Provider::Gcs, name, prefix } => {
+                let store = settings::<GoogleConfigKey>(Provider::Gcs, environment)
+                    .fold(GoogleCloudStorageBuilder::new(), |store, (setting, value)| store.with_config(setting, value));
+                (Arc::new(store.with_bucket_name(name).with_retry(retry).build().map_err(refused)?), prefix)
+            }
+            BucketAddress::Bucket { provider: Provider::Azure, name, prefix } => {
+                let store = settings::<AzureConfigKey>(Provider::Azure, environment)
+                    .fold(MicrosoftAzureBuilder::new(), |store, (setting, value)| store.with_config(setting, value));
+                (Arc::new(store.with_container_name(name).with_retry(retry).build().map_err(refused)?), prefix)
             }
             BucketAddress::Folder(folder) => {
                 std::fs::create_dir_all(folder).map_err(|error| BucketError::Refused(error.to_string()))?;
@@ -91,13 +102,18 @@ impl Bucket {
         };
         let prefix = Path::parse(prefix).map_err(|error| BucketError::Refused(error.to_string()))?;
         let io = Io::start().map_err(|error| BucketError::Unavailable(error.to_string()))?;
-        Ok(Self { store, prefix, io: Arc::new(io) })
+        Ok(Self { address: address.clone(), store, prefix, io: Arc::new(io) })
     }
 
-    /// Writes an object, lists and reads it, and removes it.
+    /// Returns the address that the bucket was opened with.
+    pub fn address(&self) -> &BucketAddress {
+        &self.address
+    }
+
+    /// Writes an object, lists and reads it, and removes it. This takes at most [`CHECK_TIMEOUT`].
     pub fn check(&self) -> Result<(), BucketError> {
         let (store, prefix) = (self.store.clone(), self.prefix.clone());
-        let checked = self.io.wait(async move {
+        let checked = self.io.wait(CHECK_TIMEOUT, async move {
             let path = prefix.clone().join(CHECK);
             store.put(&path, PutPayload::from_static(CHECK.as_bytes())).await?;
             store.list(Some(&prefix)).next().await.transpose()?;
@@ -106,7 +122,7 @@ impl Bucket {
             unless_missing(store.delete(&path).await)
         });
         match checked {
-            None => Err(BucketError::Unavailable(no_answer())),
+            None => Err(BucketError::Unavailable(no_answer(CHECK_TIMEOUT))),
             Some(Ok(())) => Ok(()),
             Some(Err(error)) if is_refusal(&error) => Err(BucketError::Refused(error.to_string())),
             Some(Err(error)) => Err(BucketError::Unavailable(error.to_string())),
@@ -139,7 +155,7 @@ impl BucketObjects {
     }
 
     fn call<T: Send + 'static>(&self, call: impl Future<Output = Result<T, StoreError>> + Send + 'static) -> Result<T, ObjectError> {
-        let done = self.bucket.io.wait(call).ok_or_else(|| ObjectError(no_answer()))?;
+        let done = self.bucket.io.wait(CALL_TIMEOUT, call).ok_or_else(|| ObjectError(no_answer(CALL_TIMEOUT)))?;
         done.map_err(|error| ObjectError(error.to_string()))
     }
 
@@ -224,12 +240,18 @@ impl Objects for BucketObjects {
     }
 }
 
+/// Returns the settings of a provider among the variables of the environment.
+fn settings<Key: FromStr>(provider: Provider, environment: impl Iterator<Item = (String, String)>) -> impl Iterator<Item = (Key, String)> {
+    let named = environment.filter(move |(name, _)| name.starts_with(provider.variables()));
+    named.filter_map(|(name, value)| Some((name.to_ascii_lowercase().parse().ok()?, value)))
+}
+
 fn joined<'a>(names: impl Iterator<Item = object_store::path::PathPart<'a>>) -> String {
     names.map(|name| name.as_ref().to_owned()).collect::<Vec<_>>().join("/")
 }
 
-fn no_answer() -> String {
-    format!("no answer within {} s", CALL_TIMEOUT.as_secs())
+fn no_answer(limit: Duration) -> String {
+    format!("no answer within {} s", limit.as_secs())
 }
 
 /// Ignores that an object is missing.
@@ -259,14 +281,14 @@ impl Io {
         Builder::new_multi_thread().worker_threads(1).thread_name("bucket-io").enable_all().build().map(|runtime| Self(Some(runtime)))
     }
 
-    /// Waits for a result on this thread. Returns `None` after [`CALL_TIMEOUT`].
-    fn wait<T: Send + 'static>(&self, call: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    /// Waits for a result on this thread. Returns `None` if it takes longer than the limit.
+    fn wait<T: Send + 'static>(&self, limit: Duration, call: impl Future<Output = T> + Send + 'static) -> Option<T> {
         let (done, answer) = sync_channel(1);
         let task = self.0.as_ref()?.spawn(async move {
             // Nobody waits any longer if this fails.
             let _ = done.send(call.await);
         });
-        let answered = answer.recv_timeout(CALL_TIMEOUT).ok();
+        let answered = answer.recv_timeout(limit).ok();
         task.abort();
         answered
     }

@@ -1,4 +1,4 @@
-//! Tests of objects in a folder, and in a server that speaks the protocol of S3.
+//! Tests of objects in a folder, and in servers that speak the protocols of S3, Google Cloud Storage and Azure Blob Storage.
 
 #![allow(clippy::unwrap_used, reason = "a store that cannot be opened is a failed test")]
 
@@ -7,10 +7,11 @@ mod moto;
 #[path = "../../tests/support/skipped.rs"]
 mod skipped;
 
+mod azurite;
+mod buckets;
 mod folder;
-mod s3;
 
-/// Runs each case in an empty folder, and under an empty prefix of a bucket.
+/// Runs each case in an empty folder, and under an empty prefix of a bucket of each provider.
 macro_rules! on_every_object_store {
     ($($case:ident)*) => {
         mod in_a_folder {
@@ -22,9 +23,23 @@ macro_rules! on_every_object_store {
         }
         mod on_s3 {
             $(#[test] fn $case() {
-                let Some(bucket) = crate::s3::bucket(stringify!($case)) else { return };
+                let Some(bucket) = crate::buckets::bucket(ensue_objects::Provider::S3, stringify!($case)) else { return };
                 let objects = bucket.objects(ensue_test_support::records::LOG);
-                super::$case(&super::Store::with_own_clock(&objects, crate::s3::HOUR));
+                super::$case(&super::Store::with_own_clock(&objects, crate::buckets::HOUR));
+            })*
+        }
+        mod on_gcs {
+            $(#[test] fn $case() {
+                let Some(bucket) = crate::buckets::bucket(ensue_objects::Provider::Gcs, stringify!($case)) else { return };
+                let objects = bucket.objects(ensue_test_support::records::LOG);
+                super::$case(&super::Store::with_own_clock(&objects, crate::buckets::HOUR));
+            })*
+        }
+        mod on_azure {
+            $(#[test] fn $case() {
+                let Some(bucket) = crate::buckets::bucket(ensue_objects::Provider::Azure, stringify!($case)) else { return };
+                let objects = bucket.objects(ensue_test_support::records::LOG);
+                super::$case(&super::Store::with_own_clock(&objects, crate::buckets::HOUR));
             })*
         }
     };

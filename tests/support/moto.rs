@@ -14,8 +14,8 @@ pub(crate) struct Moto {
 }
 
 impl Moto {
-    /// The name of its bucket.
-    pub(crate) const BUCKET: &str = "ensue-tests";
+    /// The name of its bucket. It does not know a bucket whose name the client of Google Cloud Storage encodes.
+    pub(crate) const BUCKET: &str = "ensuetests";
 
     /// Starts a server; `None` if the folder of Python programs does not have it.
     pub(crate) fn start(python: &Path) -> Option<Self> {
@@ -62,6 +62,13 @@ impl Moto {
             ("AWS_ACCESS_KEY_ID", "id".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
         ];
+        variables.map(|(name, value)| (name.to_owned(), value))
+    }
+
+    /// Returns the variables with which a client of Google Cloud Storage finds it. Its API in XML is that of S3, but for
+    /// credentials, which it does not check.
+    pub(crate) fn environment_of_gcs(&self) -> [(String, String); 2] {
+        let variables = [("GOOGLE_BASE_URL", format!("http://127.0.0.1:{}", self.port)), ("GOOGLE_BEARER_TOKEN", "token".to_owned())];
         variables.map(|(name, value)| (name.to_owned(), value))
     }
 

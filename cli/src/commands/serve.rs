@@ -42,8 +42,8 @@ pub(crate) struct Serve {
     /// another node leads the log, this one waits.
     #[arg(long, value_name = "URL")]
     database: Option<DatabaseAddress>,
-    /// The object store for outputs and artifacts, instead of the database: `s3://BUCKET/PREFIX`, or `file:///FOLDER` for a
-    /// folder that all nodes mount.
+    /// The object store for outputs and artifacts, instead of the database: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`,
+    /// `az://CONTAINER/PREFIX`, or `file:///FOLDER` for a folder that all nodes mount.
     #[arg(long, value_name = "URL")]
     objects: Option<BucketAddress>,
     /// The folder of packs [default: ./packs].

@@ -192,6 +192,10 @@ impl Backend for InDatabase {
         Some(self.database.health())
     }
 
+    fn bucket(&self) -> Option<&Bucket> {
+        self.bucket.as_ref()
+    }
+
     fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, StorageError> {
         Ok(Box::new(PostgresLogReader::open(&self.database, log)?))
     }

@@ -117,7 +117,8 @@ static SETTINGS: Shape = Shape {
         optional(
             "objects",
             Kind::Text(Form::Any),
-            "The address of an object store for outputs and artifacts, used with `database`: `s3://BUCKET/PREFIX` or `file:///FOLDER`. Default: \
+            "The address of an object store for outputs and artifacts, used with `database`: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX`, \
+             `az://CONTAINER/PREFIX` or `file:///FOLDER`. Default: \
              the database has them.",
         ),
         optional("packs_dir", Kind::Text(Form::Any), "The folder of packs. Default: `./packs`."),
