@@ -57,7 +57,7 @@ impl Server {
         })
     }
 
-    /// Returns what is wrong with the server as a place for the writer of a log, or `None`.
+    /// Returns what is wrong with the server as a place for the writer of a log, or `None`. A standby may become one.
     pub(crate) fn problem(&self) -> Option<Unsuitable> {
         let problem = |why: String, todo: String| Some(Unsuitable { why, todo });
         let Self { role, database, .. } = self;
@@ -65,13 +65,6 @@ impl Server {
             return problem(
                 format!("it is PostgreSQL {}, and the oldest supported version is {}", self.version / 10_000, VERSION_MIN / 10_000),
                 "upgrade the server to PostgreSQL 15 or newer".to_owned(),
-            );
-        }
-        if self.is_standby {
-            return problem(
-                "the server is a standby, which only the primary can write to".to_owned(),
-                "name the primary, or list all servers in the address: `postgres://USER@a,b/DATABASE`; the primary is then found"
-                    .to_owned(),
             );
         }
         if !self.is_synced {
@@ -156,7 +149,6 @@ mod tests {
     fn each_problem_is_named_with_what_to_do() {
         let bad = [
             (Server { version: 140_012, ..good() }, "PostgreSQL 14", "upgrade"),
-            (Server { is_standby: true, ..good() }, "standby", "primary"),
             (Server { is_synced: false, ..good() }, "`fsync` is off", "fsync = on"),
             (Server { writes_full_pages: false, ..good() }, "`full_page_writes` is off", "full_page_writes = on"),
             (Server { encoding: "SQL_ASCII".to_owned(), ..good() }, "SQL_ASCII", "ENCODING 'UTF8'"),

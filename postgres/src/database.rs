@@ -108,7 +108,7 @@ impl Database {
     pub(crate) fn connect(&self, purpose: Purpose, what: &str) -> Result<Session, DatabaseError> {
         while let Some(mut session) = self.idle_one(purpose) {
             let is_named = session.rename(&format!("ensue/{what}"), Instant::now() + STATEMENT_TIMEOUT).is_ok();
-            if is_named && Server::ask(&mut session).is_ok_and(|server| server.problem().is_none()) {
+            if is_named && Server::ask(&mut session).is_ok_and(|server| !server.is_standby && server.problem().is_none()) {
                 return Ok(session);
             }
         }
@@ -150,6 +150,7 @@ impl Database {
         let mut session = connected.map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
         let server = Server::ask(&mut session).map_err(|meaning| self.failed(&meaning))?;
         match server.problem() {
+            _ if server.is_standby => Err(DatabaseError::Standby(self.at.clone())),
             Some(problem) => Err(DatabaseError::Unsuitable { at: self.at.clone(), why: problem.why, todo: problem.todo }),
             None => Ok(session),
         }

@@ -67,7 +67,7 @@ impl Database {
         let mut observed = Observed::default();
         let taken = loop {
             let failure = match self.take(log, node, &mut observed, wait) {
-                Err(error @ (DatabaseError::Unavailable(..) | DatabaseError::Failed { .. })) => error,
+                Err(error @ (DatabaseError::Unavailable(..) | DatabaseError::Standby(_) | DatabaseError::Failed { .. })) => error,
                 taken => break taken?,
             };
             // The state of the leader is unknown meanwhile, and the leader cannot beat either.

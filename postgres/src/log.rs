@@ -174,7 +174,7 @@ impl PostgresLog {
             *slot = None;
             let what = format!("{}/{}", self.node.name, self.id);
             *slot = Some(self.database.connect(Purpose::Write, &what).map_err(|error| match error {
-                DatabaseError::Unsuitable { .. } => Meaning::NotPrimary(error.to_string()),
+                DatabaseError::Standby(_) | DatabaseError::Unsuitable { .. } => Meaning::NotPrimary(error.to_string()),
                 _ => Meaning::Again(error.to_string()),
             })?);
         }

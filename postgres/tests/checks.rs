@@ -3,7 +3,7 @@
 use std::fs;
 
 use ensue_engine::explain::Explain;
-use ensue_postgres::{Database, DatabaseError, IfLed};
+use ensue_postgres::{Database, DatabaseError, IfLed, Waiting, WaitsFor};
 use ensue_test_support::records::{LOG, Writer};
 
 use crate::nodes::node;
@@ -41,19 +41,46 @@ fn database_of_another_encoding_is_refused() {
     demand_unsuitable(&refusal(&server.address("ascii")), "SQL_ASCII", "ENCODING 'UTF8'");
 }
 
-#[test]
-fn standby_is_refused_and_the_primary_is_found_among_several_servers() {
-    if is_missing() {
-        return;
-    }
+/// Starts a server with a database, and its standby.
+fn primary_and_standby() -> (Server, Server, String) {
     let primary = Server::start();
     let (name, _) = primary.database();
     primary.stop();
     let standby = Server::start_copy(&primary, |data| fs::write(data.join("standby.signal"), "").unwrap());
     primary.start_again();
-    demand_unsuitable(&refusal(&standby.address(&name)), "standby", "primary");
+    (primary, standby, name)
+}
+
+#[test]
+fn standby_is_refused_and_the_primary_is_found_among_several_servers() {
+    if is_missing() {
+        return;
+    }
+    let (primary, standby, name) = primary_and_standby();
+    let error = refusal(&standby.address(&name));
+    assert_eq!(error.slug(), "database-unavailable", "{error}");
+    assert!(error.to_string().contains("is a standby") && error.hint().unwrap().contains("name the primary"), "{error}");
     let both = format!("postgres://ensue@127.0.0.1:{},127.0.0.1:{}/{name}", standby.port(), primary.port());
     let mut log = Database::at(&both).unwrap().lead(LOG, &node(1), IfLed::Fail).unwrap();
+    Writer::of(&log).append(&mut log, 1).unwrap();
+}
+
+#[test]
+fn node_that_knows_only_a_standby_leads_once_it_is_promoted() {
+    if is_missing() {
+        return;
+    }
+    let (_, standby, name) = primary_and_standby();
+    let mut waited = 0;
+    let led = Database::at(&standby.address(&name)).unwrap().lead_after(LOG, &node(1), &mut |waits_for| {
+        assert!(matches!(waits_for, WaitsFor::Database(DatabaseError::Standby(_))), "{waits_for:?}");
+        waited += 1;
+        if waited == 2 {
+            standby.promote();
+        }
+        if waited < 60 { Waiting::GoOn } else { Waiting::GiveUp }
+    });
+    let mut log = led.unwrap();
     Writer::of(&log).append(&mut log, 1).unwrap();
 }
 
