@@ -70,5 +70,8 @@ impl World {
         };
         self.ground.tell("attendant", format!("asks of a sensor: {ask:?}"));
         node.submit(command(ask));
+        // Its run has messages to offer before it learns of this.
+        self.peers.give();
+        self.wake_worker();
     }
 }
