@@ -12,6 +12,7 @@ mod append;
 mod beside;
 mod check;
 mod classify;
+mod connect;
 mod copy;
 mod database;
 mod error;

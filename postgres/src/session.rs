@@ -10,6 +10,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
 
 use crate::classify::{Meaning, meaning, text};
+use crate::connect::connect;
 use crate::io::{Io, wait};
 use crate::tls::Endpoint;
 
@@ -60,8 +61,12 @@ impl Session {
         let Endpoint { mut config, tls, .. } = endpoint.clone();
         config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(SILENCE);
         config.keepalives_idle(SILENCE).keepalives_interval(Duration::from_secs(1)).keepalives_retries(3);
-        let connecting = io.spawn(async move { config.connect(tls).await });
-        let connected = wait(connecting, deadline).ok_or_else(|| format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))?;
+        let connecting = io.spawn(async move { connect(&config, &tls).await });
+        let abort = connecting.abort_handle();
+        let connected = wait(connecting, deadline).ok_or_else(|| {
+            abort.abort();
+            format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())
+        })?;
         let (client, mut connection) = connected.map_err(|error| error.to_string())?.map_err(|error| text(&error))?;
         let warnings = Arc::new(Mutex::new(Vec::new()));
         let heard = warnings.clone();

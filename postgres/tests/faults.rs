@@ -1,6 +1,7 @@
 //! Faults between the writer and the server, in each phase of an append: every batch is in the log exactly once if it was
 //! acknowledged, and the writer continues.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -137,6 +138,25 @@ fn ended_server_process_is_replaced() {
         );
         assert_eq!(writer.append(&mut log, 1).unwrap(), Position(count));
         assert_eq!(log.head().unwrap(), writer.head());
+    }
+}
+
+#[test]
+fn server_that_accepts_connections_and_never_answers_does_not_hide_the_primary() {
+    if is_missing() {
+        return;
+    }
+    let server = Server::shared();
+    let (name, _) = server.database();
+    // As one that is frozen: its kernel accepts the connections.
+    let frozen = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let hosts = frozen.each_ref().map(|frozen| frozen.local_addr().unwrap().to_string());
+    let primary = format!("127.0.0.1:{}", server.port());
+    for hosts in [[&hosts[0], &primary, &hosts[1]], [&hosts[0], &hosts[1], &primary]] {
+        let database = Database::at(&format!("postgres://ensue@{}/{name}", hosts.map(String::as_str).join(","))).unwrap();
+        let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+        let mut writer = Writer::behind(&log, &read_all(&*log.reader().unwrap()));
+        writer.append(&mut log, 1).unwrap();
     }
 }
 
