@@ -6,6 +6,7 @@
 
 mod appending;
 mod checks;
+mod cluster;
 mod conformance;
 mod copies;
 mod encryption;
@@ -14,6 +15,7 @@ mod idle;
 mod leases;
 mod nodes;
 mod objects;
+mod patroni;
 mod promotions;
 mod proxy;
 mod schedules;

@@ -30,7 +30,7 @@ struct User {
 }
 
 /// Returns the folder of the server's programs.
-fn programs() -> Option<PathBuf> {
+pub(crate) fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut found: Vec<PathBuf> =
         versions.flatten().map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists()).collect();
@@ -74,7 +74,7 @@ fn script(text: &str, folder: &Path, port: u16, variables: &[(&str, &str)]) -> C
     command
 }
 
-fn as_user(program: PathBuf) -> Command {
+pub(crate) fn as_user(program: PathBuf) -> Command {
     match user() {
         Some(User { uid, gid }) => {
             let mut command = Command::new("setpriv");
@@ -95,7 +95,7 @@ fn run(command: &mut Command) {
 }
 
 /// Starts a child on a thread that never ends, because the child ends with it.
-fn spawn(mut command: Command) -> Child {
+pub(crate) fn spawn(mut command: Command) -> Child {
     let (tell, told) = mpsc::sync_channel(1);
     thread::spawn(move || {
         tell.send(command.spawn().unwrap()).unwrap();
@@ -122,7 +122,7 @@ fn clean_up() {
 }
 
 /// Returns a folder that the server's user may write to.
-fn new_folder() -> PathBuf {
+pub(crate) fn new_folder() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     static CLEANED: OnceLock<()> = OnceLock::new();
     CLEANED.get_or_init(clean_up);
@@ -291,7 +291,7 @@ impl Server {
         Self::psql_at(self.port, database, sql)
     }
 
-    fn psql_at(port: u16, database: &str, sql: &str) -> (bool, String) {
+    pub(crate) fn psql_at(port: u16, database: &str, sql: &str) -> (bool, String) {
         let done = Command::new(programs().unwrap().join("psql"))
             .args([
                 "-X",
