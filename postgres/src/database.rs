@@ -13,7 +13,7 @@ use crate::classify::Meaning;
 use crate::error::DatabaseError;
 use crate::io::Io;
 use crate::schema::{self, NewLog, SchemaFault};
-use crate::session::{Purpose, Session};
+use crate::session::{CONNECT_TIMEOUT, Purpose, Session};
 use crate::tls::{Endpoint, Verification};
 
 /// How many positions a part of the records holds.
@@ -107,10 +107,12 @@ impl Database {
     /// Returns a connection to a server that was checked: an unused one, or a new one.
     pub(crate) fn connect(&self, purpose: Purpose, what: &str) -> Result<Session, DatabaseError> {
         while let Some(mut session) = self.idle_one(purpose) {
-            let is_named = session.rename(&format!("ensue/{what}"), Instant::now() + STATEMENT_TIMEOUT).is_ok();
+            let is_named = session.rename(&format!("ensue/{what}"), Instant::now() + CONNECT_TIMEOUT).is_ok();
             if is_named && Server::ask(&mut session).is_ok_and(|server| !server.is_standby && server.problem().is_none()) {
                 return Ok(session);
             }
+            // The others are probably connections to the same server. If it is frozen, each would cost this time.
+            self.close_idle();
         }
         self.connect_new(purpose, what)
     }

@@ -6,10 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ensue_engine::ports::{AppendError, Log};
+use ensue_engine::record::Position;
 use ensue_postgres::{Database, IfLed, PostgresLog};
 use ensue_store::verify::verify;
 use ensue_test_support::records::{LOG, Writer};
 
+use crate::cluster::{processes_in, signal};
 use crate::nodes::node;
 use crate::server::{STANDBY, Server, is_missing};
 
@@ -30,6 +32,32 @@ pub(crate) fn wait_for_standby(primary: &Server) {
     while primary.psql("postgres", "SELECT sync_state FROM pg_stat_replication") != "sync" {
         assert!(Instant::now() < deadline, "{}", primary.psql("postgres", "SELECT state, sync_state FROM pg_stat_replication"));
         thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Waits until a standby shows the log up to a position.
+fn wait_for(standby: &Server, name: &str, position: Position) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while standby.psql_may_fail(name, "SELECT max(last) FROM log_0.batches").1 != position.to_string() {
+        assert!(Instant::now() < deadline, "the standby does not follow");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The processes of a server that stand still until this is dropped.
+struct Frozen(Vec<u32>);
+
+impl Frozen {
+    fn server(server: &Server) -> Self {
+        let processes = processes_in(&server.data());
+        signal("STOP", &processes);
+        Self(processes)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        signal("CONT", &self.0);
     }
 }
 
@@ -96,11 +124,7 @@ fn standby_that_lacks_an_acknowledged_batch_is_not_written_to() {
     let mut writer = Writer::of(&log);
     writer.append(&mut log, 3).unwrap();
     let both = writer.head().position;
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while standby.psql(&name, "SELECT coalesce(max(last), 0) FROM log_0.batches") != both.to_string() {
-        assert!(Instant::now() < deadline, "the standby does not follow");
-        thread::sleep(Duration::from_millis(50));
-    }
+    wait_for(&standby, &name, both);
     standby.stop();
     writer.append(&mut log, 3).unwrap();
     primary.kill();
@@ -108,4 +132,33 @@ fn standby_that_lacks_an_acknowledged_batch_is_not_written_to() {
     standby.promote();
     let refused = writer.append(&mut log, 3);
     assert!(matches!(&refused, Err(AppendError::Behind(head)) if head.position == both), "{refused:?}");
+}
+
+#[test]
+fn frozen_primary_holds_up_a_node_that_has_idle_connections_only_once() {
+    if is_missing() {
+        return;
+    }
+    let primary = Server::start();
+    let (name, database) = primary.database();
+    let standby = primary.start_standby(None);
+    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+    let mut writer = Writer::of(&log);
+    writer.append(&mut log, 1).unwrap();
+    // A node that waits opens the connections that it will need.
+    let waiting = Database::at(&address(&primary, &standby, &name)).unwrap();
+    assert!(waiting.lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(1))).is_err());
+    wait_for(&standby, &name, writer.head().position);
+    let frozen = Frozen::server(&primary);
+    standby.promote();
+    let begin = Instant::now();
+    let led = loop {
+        match waiting.lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(10))) {
+            Ok(led) => break led,
+            Err(error) => assert!(begin.elapsed() < Duration::from_secs(120), "{error}"),
+        }
+    };
+    assert_eq!(led.head().unwrap(), writer.head());
+    assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+    drop(frozen);
 }
