@@ -88,6 +88,14 @@ const DATABASES: Step = Step {
     variables: &[("ENSUE_PROMOTIONS", "1000"), ("ENSUE_KILLS", "1000"), ("ENSUE_SCHEDULES", "200")],
 };
 
+/// The log on three PostgreSQL servers under Patroni: 100 failures of servers, of Patroni and of etcd. It runs alone, because
+/// Patroni has leases of seconds there.
+const FAILOVERS: Step = Step {
+    name: "failovers",
+    arguments: &["test", "-p", "ensue-postgres", "--locked", "--test", "main", "--", "patroni"],
+    variables: &[("ENSUE_PATRONI", "100")],
+};
+
 /// Simulated worlds: the stored seeds and others, on both cores.
 const SIMULATION: Program = Program { name: "simulation", program: "sim", arguments: &["--seeds", "100", "--kept"] };
 
@@ -177,6 +185,7 @@ fn main() -> Result<()> {
     if is_long {
         report.run(&FAULTS)?;
         report.run(&DATABASES)?;
+        report.run(&FAILOVERS)?;
         report.run(&OVERLOAD)?;
         image::check_shipped(&mut report)?;
         page::measure(&mut report)?;
