@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ensue_engine::ids::{Id, LogId};
+use ensue_engine::record::Epoch;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
 use uuid::Uuid;
@@ -115,6 +116,25 @@ impl Database {
             self.close_idle();
         }
         self.connect_new(purpose, what)
+    }
+
+    /// Returns a connection for the leader of a log, to a server that knows of its lead. While an old primary is not stopped
+    /// yet, there are two servers that accept connections: the take-over was committed on the other one.
+    pub(crate) fn connect_led(&self, purpose: Purpose, what: &str, (number, epoch): (i32, Epoch)) -> Result<Session, Meaning> {
+        const SQL: &str = "SELECT epoch FROM ensue.logs WHERE number = $1";
+        let mut session = self.connect(purpose, what).map_err(|error| match error {
+            DatabaseError::Standby(_) | DatabaseError::Unsuitable { .. } => Meaning::NotPrimary(error.to_string()),
+            _ => Meaning::Again(error.to_string()),
+        })?;
+        let rows = session.query(SQL, &[&number], Instant::now() + STATEMENT_TIMEOUT).map_err(|meaning| match meaning {
+            // It changes nothing, and what follows was not sent.
+            Meaning::Unknown(why) => Meaning::Again(why),
+            other => other,
+        })?;
+        if rows.first().is_some_and(|row| row.get::<_, i64>(0) < epoch.0.cast_signed()) {
+            return Err(Meaning::Again(format!("a server does not have epoch {epoch} of the log: it is an old primary")));
+        }
+        Ok(session)
     }
 
     /// Keeps a connection for its next use. Nothing may be open on it.

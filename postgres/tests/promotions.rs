@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ensue_engine::ports::{AppendError, Log};
+use ensue_engine::ports::{AppendError, Log, LogError};
 use ensue_engine::record::Position;
 use ensue_postgres::{Database, IfLed, PostgresLog};
 use ensue_store::verify::verify;
-use ensue_test_support::records::{LOG, Writer};
+use ensue_test_support::records::{LOG, Writer, event};
 
 use crate::cluster::{processes_in, signal};
 use crate::nodes::node;
@@ -134,6 +134,17 @@ fn standby_that_lacks_an_acknowledged_batch_is_not_written_to() {
     assert!(matches!(&refused, Err(AppendError::Behind(head)) if head.position == both), "{refused:?}");
 }
 
+/// Leads the log as the second node, while the first server of its address stands still.
+fn lead_elsewhere(database: &Database) -> PostgresLog {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        match database.lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(10))) {
+            Ok(led) => return led,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    }
+}
+
 #[test]
 fn frozen_primary_holds_up_a_node_that_has_idle_connections_only_once() {
     if is_missing() {
@@ -152,13 +163,44 @@ fn frozen_primary_holds_up_a_node_that_has_idle_connections_only_once() {
     let frozen = Frozen::server(&primary);
     standby.promote();
     let begin = Instant::now();
-    let led = loop {
-        match waiting.lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(10))) {
-            Ok(led) => break led,
-            Err(error) => assert!(begin.elapsed() < Duration::from_secs(120), "{error}"),
-        }
-    };
+    let led = lead_elsewhere(&waiting);
     assert_eq!(led.head().unwrap(), writer.head());
     assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
     drop(frozen);
+}
+
+#[test]
+fn leader_neither_reads_from_an_old_primary_nor_appends_to_it() {
+    if is_missing() {
+        return;
+    }
+    let primary = Server::start();
+    let (name, database) = primary.database();
+    let standby = primary.start_standby(None);
+    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+    let mut writer = Writer::of(&log);
+    writer.append(&mut log, 1).unwrap();
+    wait_for(&standby, &name, writer.head().position);
+    let database = Database::at(&address(&primary, &standby, &name)).unwrap();
+    let frozen = Frozen::server(&primary);
+    standby.promote();
+    let mut led = lead_elsewhere(&database);
+    let mut writer = Writer::of(&led);
+    writer.append(&mut led, 1).unwrap();
+    // Now both accept connections that write, and the old primary comes first in the address.
+    drop(frozen);
+    let mut led = led.with_patience(Duration::from_secs(1));
+    led.release_caches();
+    database.close_idle();
+    let read = led.reader().unwrap().head();
+    assert!(matches!(read, Err(LogError::Unavailable(_))), "{read:?}");
+    let head = led.head();
+    assert!(matches!(head, Err(LogError::Unavailable(_))), "{head:?}");
+    let batch = writer.batch([event(3)]);
+    let appended = writer.write(&mut led, &batch);
+    assert!(matches!(appended, Err(AppendError::Unknown)), "{appended:?}");
+    drop(log);
+    primary.kill();
+    assert_eq!(led.reader().unwrap().head().unwrap(), writer.head());
+    writer.write(&mut led, &batch).unwrap();
 }
