@@ -110,15 +110,15 @@ enum Api {
 }
 
 impl Api {
-    /// Returns the newest interface with which a leader that stood still cannot take the lease back from another one.
-    /// Before 3.0.3, Patroni did not compare the owner of the lease on version 3 (patroni/patroni#2689).
+    /// Returns the newest interface with which a leader that was frozen cannot take the lease back from another one.
+    /// Patroni 3.0.2 does not compare the owner of the lease on version 3 (patroni/patroni#2689).
     fn that_is_safe() -> Self {
         let told = Command::new("patroni").arg("--version").output().unwrap();
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
         let parts = told.trim().trim_start_matches("patroni ").split('.').map_while(|part| part.parse().ok());
         let version: Vec<u32> = parts.collect();
         assert!(version.len() > 1, "{told}");
-        if version < vec![3, 0, 3] { Self::V2 } else { Self::V3 }
+        if version < vec![3, 1, 0] { Self::V2 } else { Self::V3 }
     }
 
     fn setting(self) -> &'static str {

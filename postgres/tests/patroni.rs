@@ -268,7 +268,7 @@ fn fail(cluster: &mut Cluster, failure: Failure, shared: &Shared) -> usize {
         }
         Failure::Etcd => {
             cluster.freeze_etcd();
-            cluster.wait("the leader goes on without etcd", || cluster.member(Role::Leader).is_none().then_some(()));
+            cluster.wait("the leader continues without etcd", || cluster.member(Role::Leader).is_none().then_some(()));
             cluster.thaw_etcd();
         }
         Failure::PowerOfStandby => {

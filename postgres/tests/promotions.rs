@@ -44,7 +44,7 @@ fn wait_for(standby: &Server, name: &str, position: Position) {
     }
 }
 
-/// The processes of a server that stand still until this is dropped.
+/// The processes of a server that are frozen until this is dropped.
 struct Frozen(Vec<u32>);
 
 impl Frozen {
@@ -134,7 +134,7 @@ fn standby_that_lacks_an_acknowledged_batch_is_not_written_to() {
     assert!(matches!(&refused, Err(AppendError::Behind(head)) if head.position == both), "{refused:?}");
 }
 
-/// Leads the log as the second node, while the first server of its address stands still.
+/// Leads the log as the second node, while the first server of its address is frozen.
 fn lead_elsewhere(database: &Database) -> PostgresLog {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {

@@ -107,5 +107,4 @@ pub const MUTANTS: &[Mutant] = &[
     mutant("new cursor does not end the run", "a run that began before a sensor was rewound still writes"),
     mutant("disabled sensor continues", "a disabled sensor still takes messages"),
     mutant("batch of an old run taken", "a run that another one replaced still writes"),
-    mutant("unknown outcome of a batch taken as kept", "messages whose commit has an unknown outcome count as taken"),
 ];

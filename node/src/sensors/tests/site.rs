@@ -141,6 +141,8 @@ pub(super) struct Pump {
     busy: AtomicU64,
     /// How often the answer to a batch is still lost although it was taken.
     lost: AtomicU64,
+    /// How often a batch is still lost before it is taken. Whoever offers it hears the same as if its answer were lost.
+    dropped: AtomicU64,
 }
 
 impl Submit for Pump {
@@ -148,6 +150,9 @@ impl Submit for Pump {
         let is_batch = matches!(command.ask, Ask::TakeSensorBatch(_));
         if is_batch && one_less(&self.busy) {
             return reply(Err(SubmitError::Busy));
+        }
+        if is_batch && one_less(&self.dropped) {
+            return reply(Err(SubmitError::Unknown));
         }
         if is_batch && one_less(&self.lost) {
             self.handle.submit(command, Box::new(|_| {}));
@@ -314,6 +319,7 @@ impl Site {
             sequencer: Mutex::new(Some(sequencer)),
             busy: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
         });
         let supervisor = SensorSupervisor::new(SupervisorParts {
             submit: pump.clone(),
@@ -418,6 +424,11 @@ impl Site {
     /// The node takes the next batch, but its answer is lost.
     pub(super) fn lose_answer(&self) {
         self.life().pump.lost.store(1, Ordering::Relaxed);
+    }
+
+    /// The next batch is lost, and its outcome is unknown.
+    pub(super) fn lose_batch(&self) {
+        self.life().pump.dropped.store(1, Ordering::Relaxed);
     }
 
     /// Fills the disk, or makes room, and lets the sequencer see it.

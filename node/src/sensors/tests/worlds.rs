@@ -70,7 +70,7 @@ fn live(peer: &Peer, has_order: bool, seed: u64) -> (Site, Given) {
     });
     let (mut given, mut next) = (Given::default(), 0);
     for _ in 0..STEPS {
-        match drawn.below(12) {
+        match drawn.below(13) {
             0..=3 => {
                 let many = 1 + drawn.below(60);
                 peer.add(next..next + many);
@@ -92,6 +92,7 @@ fn live(peer: &Peer, has_order: bool, seed: u64) -> (Site, Given) {
             }
             9 => site.be_busy(drawn.below(5)),
             10 => site.lose_answer(),
+            11 => site.lose_batch(),
             _ if has_order || next == 0 => site.restart(),
             // A queue may deliver again what was settled.
             _ => peer.deliver_again(&[drawn.below(next)].into_iter().filter(|number| given.items.contains(number)).collect::<Vec<_>>()),
