@@ -1,7 +1,7 @@
 //! What `ensue doctor` says about the object store for outputs and artifacts.
 
 use ensue_api::ports::Finding;
-use ensue_objects::Bucket;
+use ensue_objects::{Bucket, BucketError};
 
 use crate::machine::{bad, good};
 
@@ -11,10 +11,15 @@ pub(crate) fn finding(bucket: &Bucket) -> Finding {
     let address = bucket.address();
     match bucket.check() {
         Ok(()) => good(CHECK, &format!("{address} can be written, listed and read")),
-        Err(why) => bad(
+        Err(BucketError::Refused(why)) => bad(
             CHECK,
-            format!("{address} cannot be used, so attempts that publish artifacts fail: {why}"),
-            "start the store, or correct its permissions; outputs are copied to it later",
+            format!("{address} refuses what the node does there: {why}"),
+            "correct the permissions of the node, or the address in `objects`",
+        ),
+        Err(BucketError::Unavailable(why)) => bad(
+            CHECK,
+            format!("{address} does not answer, so attempts that publish artifacts fail: {why}"),
+            "start the store; outputs are copied to it later",
         ),
     }
 }

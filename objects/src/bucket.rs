@@ -41,6 +41,9 @@ pub const CHECK_TIMEOUT: Duration = Duration::from_secs(15);
 /// How many requests of one call run at once.
 const REQUESTS_MAX: usize = 8;
 
+/// What an error says about a request that the store refused.
+const REFUSALS: [&str; 5] = ["status code: 400", "status code: 401", "status code: 403", "code: AccessDenied", "code: 403"];
+
 /// The object that is written and removed to find out whether the bucket can be used.
 const CHECK: &str = "check";
 
@@ -262,15 +265,20 @@ fn unless_missing<T>(done: Result<T, StoreError>) -> Result<(), StoreError> {
     }
 }
 
-/// Returns true if the same request will fail again: the bucket is missing, or the credentials are wrong.
+/// Returns true if the same request will fail again: the bucket is missing, or the credentials are wrong or permit too little.
 fn is_refusal(error: &StoreError) -> bool {
-    matches!(
-        error,
+    match error {
         StoreError::NotFound { .. }
-            | StoreError::PermissionDenied { .. }
-            | StoreError::Unauthenticated { .. }
-            | StoreError::NotSupported { .. }
-    )
+        | StoreError::PermissionDenied { .. }
+        | StoreError::Unauthenticated { .. }
+        | StoreError::NotSupported { .. } => true,
+        // A refused list or removal has no variant of its own. A machine without a role answers a request for a token alike.
+        StoreError::Generic { source, .. } => {
+            let text = source.to_string();
+            REFUSALS.iter().any(|refusal| text.contains(refusal)) && !text.contains("token request")
+        }
+        _ => false,
+    }
 }
 
 /// The threads that send requests, so that any thread can wait for one, also a thread of another runtime.

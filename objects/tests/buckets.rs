@@ -1,6 +1,8 @@
 //! Objects in buckets. Moto speaks the protocol of S3, and so also what a client of Google Cloud Storage uses of it. Azurite speaks
 //! that of Azure.
 
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{LazyLock, Once};
 use std::time::Duration;
@@ -86,7 +88,7 @@ fn logs_in_one_bucket_are_independent(provider: Provider) {
 }
 
 fn more_objects_than_a_page_of_the_list_expire(provider: Provider) {
-    /// A page of S3 and of Google has 1,000 objects; one of Azure has 5,000, which take long to write.
+    // A page has 1,000 objects, but 5,000 on Azure, where this is a single one.
     const COUNT: u32 = 1_100;
     let Some(bucket) = bucket(provider, "many") else { return };
     let objects = bucket.objects(LOG);
@@ -118,7 +120,7 @@ fn server_that_is_gone_is_unavailable(provider: Provider) {
 #[test]
 fn server_that_does_not_answer_is_unavailable_within_the_limit_of_a_check() {
     let Some((address, mut environment)) = place(Provider::S3, "") else { return };
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     environment[0].1 = format!("http://{}", silent.local_addr().unwrap());
     let bucket = Bucket::open_with(&address, environment.into_iter()).unwrap();
     assert!(matches!(bucket.check(), Err(BucketError::Unavailable(why)) if why == "no answer within 15 s"));
@@ -139,6 +141,65 @@ fn wrong_credentials_are_refused_by_azure() {
     key.1 = "b3RoZXI=".to_owned();
     let refused = Bucket::open_with(&address, environment.into_iter()).unwrap().check().unwrap_err();
     assert!(matches!(&refused, BucketError::Refused(why) if why.contains("AuthorizationFailure")), "{refused:?}");
+}
+
+/// What a server answers: a status and a body.
+type Answer = (&'static str, &'static str);
+
+/// Returns the answer to a request by its first line, if it is refused.
+type Refuses = fn(&str) -> Option<Answer>;
+
+/// Starts a server with the protocol of S3 that refuses some requests. Returns its address.
+fn refusing(refuses: Refuses) -> String {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", server.local_addr().unwrap());
+    let answer = move |mut connection: TcpStream| {
+        let mut request = BufReader::new(connection.try_clone().unwrap());
+        let (mut first, mut bytes) = (String::new(), 0);
+        request.read_line(&mut first).unwrap();
+        loop {
+            let mut line = String::new();
+            request.read_line(&mut line).unwrap();
+            if line.trim().is_empty() {
+                break;
+            }
+            if let Some(length) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                bytes = length.trim().parse().unwrap();
+            }
+        }
+        request.read_exact(&mut vec![0; bytes]).unwrap();
+        let (status, body) = refuses(&first).unwrap_or(match &*first {
+            list if list.contains("list-type") => ("200 OK", "<ListBucketResult></ListBucketResult>"),
+            many if many.contains("?delete") => ("200 OK", "<DeleteResult><Deleted><Key>S3/check</Key></Deleted></DeleteResult>"),
+            _ => ("200 OK", ""),
+        });
+        let head = format!("HTTP/1.1 {status}\r\nETag: \"1\"\r\nLast-Modified: Sat, 28 Nov 2026 12:00:00 GMT\r\nConnection: close\r\n");
+        let _ = write!(connection, "{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    };
+    std::thread::spawn(move || server.incoming().for_each(|connection| answer(connection.unwrap())));
+    address
+}
+
+#[test]
+fn credentials_that_permit_too_little_are_refused() {
+    let Some((address, mut environment)) = place(Provider::S3, "") else { return };
+    const REFUSED: Answer = ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>");
+    const NOT_REMOVED: Answer =
+        ("200 OK", "<DeleteResult><Error><Key>S3/check</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>");
+    let cases: [(&str, Refuses); 4] = [
+        ("nothing", |_| None),
+        ("the list", |first| first.contains("list-type").then_some(REFUSED)),
+        ("each removal", |first| first.contains("?delete").then_some(REFUSED)),
+        ("this removal", |first| first.contains("?delete").then_some(NOT_REMOVED)),
+    ];
+    for (refused, refuses) in cases {
+        environment[0].1 = refusing(refuses);
+        let checked = Bucket::open_with(&address, environment.clone().into_iter()).unwrap().check();
+        match refused {
+            "nothing" => assert_eq!(checked, Ok(())),
+            _ => assert!(matches!(checked, Err(BucketError::Refused(_))), "{refused}: {checked:?}"),
+        }
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! A database, by its address: what is checked when it is opened, and the logs in it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
 use uuid::Uuid;
 
-use crate::check::{Server, pooler};
+use crate::check::{Server, Unsuitable, pooler};
 use crate::classify::Meaning;
 use crate::error::DatabaseError;
 use crate::io::Io;
@@ -31,6 +32,8 @@ pub struct Database {
     at: String,
     part_positions: i64,
     idle: Arc<Mutex<Vec<(Purpose, Session)>>>,
+    /// The newest epoch of each log, by its number, that this process began.
+    begun: Arc<Mutex<BTreeMap<i32, Epoch>>>,
 }
 
 /// How many unused connections of each purpose stay open.
@@ -57,7 +60,7 @@ impl Database {
         }
         let io = Io::start().map_err(|error| DatabaseError::Unavailable("the database".to_owned(), error.to_string()))?;
         let at = shown(&endpoint.config);
-        Ok(Self { io, endpoint, at, part_positions: PART_POSITIONS, idle: Arc::default() })
+        Ok(Self { io, endpoint, at, part_positions: PART_POSITIONS, idle: Arc::default(), begun: Arc::default() })
     }
 
     /// Sets how many positions a part of the records of a new log holds. For tests, which fill several.
@@ -109,32 +112,13 @@ impl Database {
     pub(crate) fn connect(&self, purpose: Purpose, what: &str) -> Result<Session, DatabaseError> {
         while let Some(mut session) = self.idle_one(purpose) {
             let is_named = session.rename(&format!("ensue/{what}"), Instant::now() + CONNECT_TIMEOUT).is_ok();
-            if is_named && Server::ask(&mut session).is_ok_and(|server| !server.is_standby && server.problem().is_none()) {
+            if is_named && self.check(&mut session).is_ok() {
                 return Ok(session);
             }
             // The others are probably connections to the same server. If it is frozen, each would cost this time.
             self.close_idle();
         }
         self.connect_new(purpose, what)
-    }
-
-    /// Returns a connection for the leader of a log, to a server that knows of its lead. While an old primary is not stopped
-    /// yet, there are two servers that accept connections: the take-over was committed on the other one.
-    pub(crate) fn connect_led(&self, purpose: Purpose, what: &str, (number, epoch): (i32, Epoch)) -> Result<Session, Meaning> {
-        const SQL: &str = "SELECT epoch FROM ensue.logs WHERE number = $1";
-        let mut session = self.connect(purpose, what).map_err(|error| match error {
-            DatabaseError::Standby(_) | DatabaseError::Unsuitable { .. } => Meaning::NotPrimary(error.to_string()),
-            _ => Meaning::Again(error.to_string()),
-        })?;
-        let rows = session.query(SQL, &[&number], Instant::now() + STATEMENT_TIMEOUT).map_err(|meaning| match meaning {
-            // It changes nothing, and what follows was not sent.
-            Meaning::Unknown(why) => Meaning::Again(why),
-            other => other,
-        })?;
-        if rows.first().is_some_and(|row| row.get::<_, i64>(0) < epoch.0.cast_signed()) {
-            return Err(Meaning::Again(format!("a server does not have epoch {epoch} of the log: it is an old primary")));
-        }
-        Ok(session)
     }
 
     /// Keeps a connection for its next use. Nothing may be open on it.
@@ -170,12 +154,40 @@ impl Database {
         endpoint.config.application_name(format!("ensue/{what}"));
         let connected = Session::connect(&self.io, &endpoint, purpose);
         let mut session = connected.map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
-        let server = Server::ask(&mut session).map_err(|meaning| self.failed(&meaning))?;
-        match server.problem() {
-            _ if server.is_standby => Err(DatabaseError::Standby(self.at.clone())),
-            Some(problem) => Err(DatabaseError::Unsuitable { at: self.at.clone(), why: problem.why, todo: problem.todo }),
-            None => Ok(session),
+        self.check(&mut session)?;
+        Ok(session)
+    }
+
+    /// Notes that this process leads a log under an epoch. From then on, no connection to a server without this epoch is used.
+    pub(crate) fn has_begun(&self, number: i32, epoch: Epoch) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = begun.entry(number).or_insert(epoch);
+        *newest = epoch.max(*newest);
+    }
+
+    /// Fails if a server cannot be written to, or lacks an epoch that this process began. While an old primary is not stopped
+    /// yet, two servers accept connections: the take-over was committed on the other one.
+    fn check(&self, session: &mut Session) -> Result<(), DatabaseError> {
+        let not_primary = |what| Err(DatabaseError::NotPrimary { at: self.at.clone(), what });
+        let server = Server::ask(session).map_err(|meaning| self.failed(&meaning))?;
+        if server.is_standby {
+            return not_primary("a standby, which cannot write");
         }
+        if let Some(Unsuitable { why, todo }) = server.problem() {
+            return Err(DatabaseError::Unsuitable { at: self.at.clone(), why, todo });
+        }
+        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if begun.is_empty() {
+            return Ok(());
+        }
+        let rows = session
+            .query("SELECT number, epoch FROM ensue.logs", &[], Instant::now() + STATEMENT_TIMEOUT)
+            .map_err(|meaning| self.failed(&meaning))?;
+        let there: BTreeMap<i32, Epoch> = rows.iter().map(|row| (row.get(0), Epoch(row.get::<_, i64>(1).unsigned_abs()))).collect();
+        if begun.iter().any(|(number, epoch)| there.get(number).is_none_or(|there| there < epoch)) {
+            return not_primary("an old primary: it lacks the newest epoch of the log");
+        }
+        Ok(())
     }
 
     /// Returns what is checked of the server's certificate.

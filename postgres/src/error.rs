@@ -24,14 +24,19 @@ pub enum DatabaseError {
         hint = "check the address and the password, and that the server runs and accepts connections from this machine"
     )]
     Unavailable(String, String),
-    /// The server that answers is a standby. A failover may be under way.
-    #[error("{0} cannot be reached: the server that answers is a standby, which cannot write")]
+    /// The server that answers is a standby or an old primary. A failover may be under way.
+    #[error("{at} cannot be reached: the server that answers is {what}")]
     #[explain(
         slug = "database-unavailable",
         fault = Unavailable,
         hint = "name the primary, or list all servers in the address: `postgres://USER@a,b/DATABASE`; the primary is then found"
     )]
-    Standby(String),
+    NotPrimary {
+        /// The servers and the database.
+        at: String,
+        /// What the server is.
+        what: &'static str,
+    },
     /// The server has a setting with which acknowledged records can be lost or read wrongly.
     #[error("{at} cannot hold a log: {why}")]
     #[explain(slug = "database-unsuitable", fault = Conflict, hint = "{todo}")]

@@ -67,7 +67,7 @@ impl Database {
         let mut observed = Observed::default();
         let taken = loop {
             let failure = match self.take(log, node, &mut observed, wait) {
-                Err(error @ (DatabaseError::Unavailable(..) | DatabaseError::Standby(_) | DatabaseError::Failed { .. })) => error,
+                Err(error @ (DatabaseError::Unavailable(..) | DatabaseError::NotPrimary { .. } | DatabaseError::Failed { .. })) => error,
                 taken => break taken?,
             };
             // The state of the leader is unknown meanwhile, and the leader cannot beat either.
@@ -78,6 +78,7 @@ impl Database {
             thread::sleep(REACH_EVERY);
         };
         let Taken { session, number, epoch } = taken;
+        self.has_begun(number, epoch);
         let beating = Beating::start(self.clone(), node.clone(), (number, epoch)).map_err(|error| DatabaseError::Failed {
             at: self.shown().to_owned(),
             why: format!("the thread of the lease cannot be started: {error}"),

@@ -110,7 +110,7 @@ impl Beating {
                 }
                 if let Some(open) = session.as_mut() {
                     match beat(open, &node).and_then(|()| epoch_of(open, number)) {
-                        Ok(now) => noted.0.is_lost.store(now != epoch, Ordering::Relaxed),
+                        Ok(now) => noted.0.is_lost.store(now > epoch, Ordering::Relaxed),
                         Err(why) => {
                             tracing::warn!(why = %why, "the node could not renew its lease");
                             session = None;

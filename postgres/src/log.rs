@@ -173,7 +173,10 @@ impl PostgresLog {
         if slot.as_ref().is_none_or(Session::is_closed) {
             *slot = None;
             let what = format!("{}/{}", self.node.name, self.id);
-            *slot = Some(self.database.connect_led(Purpose::Write, &what, (self.number, self.epoch))?);
+            *slot = Some(self.database.connect(Purpose::Write, &what).map_err(|error| match error {
+                DatabaseError::NotPrimary { .. } | DatabaseError::Unsuitable { .. } => Meaning::NotPrimary(error.to_string()),
+                _ => Meaning::Again(error.to_string()),
+            })?);
         }
         let Some(session) = slot.as_mut() else { return Err(Meaning::Again("there is no connection".to_owned())) };
         let done = job(session);
@@ -305,7 +308,7 @@ impl Log for PostgresLog {
     }
 
     fn reader(&self) -> Result<Box<dyn LogReader>, LogError> {
-        Ok(Box::new(PostgresLogReader::led(&self.database, (self.id, self.number), (self.epoch, self.patience))))
+        Ok(Box::new(PostgresLogReader::led(&self.database, (self.id, self.number), self.patience)))
     }
 
     fn release_caches(&mut self) {

@@ -41,9 +41,6 @@ pub struct PostgresLogReader {
     database: Database,
     session: RefCell<Option<Session>>,
     id: LogId,
-    number: i32,
-    /// The epoch of the leader that reads. A server that does not have it is not read from.
-    epoch: Epoch,
     schema: String,
     patience: Duration,
     shows: Shows,
@@ -88,16 +85,15 @@ impl PostgresLogReader {
 
     /// Opens the log with a number, whatever its state is.
     pub(crate) fn of(database: &Database, session: Session, id: LogId, number: i32) -> Self {
-        let reader = Self::led(database, (id, number), (Epoch(0), PATIENCE));
+        let reader = Self::led(database, (id, number), PATIENCE);
         reader.session.replace(Some(session));
         reader
     }
 
     /// Returns a reader for the writer of a log, which waits for the database as long as the writer does. It connects when it
     /// is first used.
-    pub(crate) fn led(database: &Database, (id, number): (LogId, i32), (epoch, patience): (Epoch, Duration)) -> Self {
-        let (session, schema) = (RefCell::new(None), schema_of(number));
-        Self { database: database.clone(), session, id, number, epoch, schema, patience, shows: Shows::All }
+    pub(crate) fn led(database: &Database, (id, number): (LogId, i32), patience: Duration) -> Self {
+        Self { database: database.clone(), session: RefCell::new(None), id, schema: schema_of(number), patience, shows: Shows::All }
     }
 
     fn ask(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, LogError> {
@@ -108,7 +104,7 @@ impl PostgresLogReader {
         let mut slot = self.session.borrow_mut();
         if slot.as_ref().is_none_or(Session::is_closed) {
             *slot = None;
-            *slot = Some(self.database.connect_led(Purpose::Read, "reader", (self.number, self.epoch))?);
+            *slot = Some(self.database.connect(Purpose::Read, "reader").map_err(|error| Meaning::Again(error.to_string()))?);
         }
         let Some(session) = slot.as_mut() else { return Err(Meaning::Again("there is no connection".to_owned())) };
         let asked = session.query(sql, parameters, Instant::now() + STATEMENT_TIMEOUT);

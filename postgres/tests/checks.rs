@@ -73,7 +73,7 @@ fn node_that_knows_only_a_standby_leads_once_it_is_promoted() {
     let (_, standby, name) = primary_and_standby();
     let mut waited = 0;
     let led = Database::at(&standby.address(&name)).unwrap().lead_after(LOG, &node(1), &mut |waits_for| {
-        assert!(matches!(waits_for, WaitsFor::Database(DatabaseError::Standby(_))), "{waits_for:?}");
+        assert!(matches!(waits_for, WaitsFor::Database(DatabaseError::NotPrimary { .. })), "{waits_for:?}");
         waited += 1;
         if waited == 2 {
             standby.promote();

@@ -22,3 +22,5 @@ mod schedules;
 mod secrets;
 #[allow(dead_code, reason = "the tests of the command line use the rest of it")]
 mod server;
+#[path = "../../tests/support/skipped.rs"]
+mod skipped;

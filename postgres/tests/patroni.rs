@@ -19,6 +19,7 @@ use ensue_test_support::records::{LOG, Writer, event};
 use crate::cluster::{Cluster, MEMBERS, Role, missing_packages};
 use crate::nodes::node;
 use crate::server::is_missing;
+use crate::skipped::skipped;
 
 /// The database of the log.
 const DATABASE: &str = "ensue";
@@ -229,7 +230,10 @@ fn read_confirmed(database: &Database, shared: &Shared) -> Vec<Head> {
     let _ending = Ending(shared);
     let mut heads = Vec::new();
     while !shared.is_over() {
-        let Ok(reader) = PostgresLogReader::confirmed(database, LOG) else { continue };
+        let Ok(reader) = PostgresLogReader::confirmed(database, LOG) else {
+            thread::sleep(LOOK_EVERY);
+            continue;
+        };
         while let Ok(head) = reader.head()
             && !shared.is_over()
         {
@@ -308,16 +312,16 @@ fn ids(entries: &[Entry]) -> Vec<String> {
 fn failures() -> Option<usize> {
     let name = thread::current().name().unwrap_or("a test").to_owned();
     let Ok(count) = std::env::var("ENSUE_PATRONI") else {
-        eprintln!("skipped: {name}: it takes minutes, and runs if `ENSUE_PATRONI` is how many failures there are");
+        skipped(&name, "it takes minutes, and runs if `ENSUE_PATRONI` is how many failures there are");
         return None;
     };
     let missing = missing_packages();
     if is_missing() || missing.is_empty() {
         return (!is_missing()).then(|| count.parse().unwrap());
     }
-    let todo = format!("{name}: Patroni or etcd is not installed (apt-get install {})", missing.join(" "));
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "{todo}");
-    eprintln!("skipped: {todo}");
+    let why = format!("Patroni or etcd is not installed (apt-get install {})", missing.join(" "));
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{why}");
+    skipped(&name, &why);
     None
 }
 

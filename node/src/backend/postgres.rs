@@ -53,10 +53,10 @@ impl InDatabase {
         clock: &dyn Clock,
         standby: Arc<Standby>,
     ) -> Result<Self, StorageError> {
-        let bucket = objects.map(opened).transpose()?;
         let database = Database::at(address)?;
         database.prepare()?;
         standby.has_found_its_database();
+        let bucket = objects.map(opened).transpose()?;
         let machine = rustix::system::uname();
         let name = format!("{} (process {})", machine.nodename().to_string_lossy(), std::process::id());
         // A new one at each start: a copy of the data directory must not be taken for the same node.
