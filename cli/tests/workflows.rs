@@ -1,5 +1,7 @@
 //! Workflows of a pack on a running node: to their ends, over a kill, and cancelled.
 
+use std::path::PathBuf;
+
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -363,14 +365,19 @@ run:
     env: { WHAT: \"${{ params.what }}\" }
 ";
 
-/// Releases the waiting program once it has begun.
-async fn let_go(place: &Place) {
-    let begun = || {
+/// Waits until a program waits, and returns its folder.
+async fn begun(place: &Place) -> PathBuf {
+    let waiting = || {
         let attempts = std::fs::read_dir(place.data().join("attempts")).unwrap().flatten();
         attempts.map(|attempt| attempt.path()).find(|attempt| attempt.join("begun").exists() && !attempt.join("go").exists())
     };
-    until("the program has begun", || begun().is_some()).await;
-    std::fs::write(begun().unwrap().join("go"), "").unwrap();
+    until("the program has begun", || waiting().is_some()).await;
+    waiting().unwrap()
+}
+
+/// Releases the waiting program once it has begun.
+async fn let_go(place: &Place) {
+    std::fs::write(begun(place).await.join("go"), "").unwrap();
 }
 
 #[tokio::test]
@@ -384,6 +391,8 @@ async fn failed_workflow_undoes_its_steps_newest_first_even_over_a_kill() {
     let_go(&place).await;
     let undone = format!("/executions?parent={id}&action=release.back&sort=position");
     node.client().until(&undone, |listed| listed["items"].as_array().is_some_and(|all| all.len() == 2)).await;
+    // A kill just before the program starts leaves the attempt without an outcome, which is not the subject here.
+    begun(&place).await;
     node.kill();
     let node = place.start();
     let_go(&place).await;
