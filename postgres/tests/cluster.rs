@@ -376,7 +376,7 @@ pub(crate) fn processes_in(folder: &Path) -> Vec<u32> {
     all.filter(|(_, process)| is_in(process)).map(|(pid, _)| pid).collect()
 }
 
-/// Sends a signal to processes. One that has ended meanwhile is no error.
+/// Sends a signal to processes. A process that has already ended is ignored.
 pub(crate) fn signal(name: &str, pids: &[u32]) {
     let pids = pids.iter().map(u32::to_string);
     let mut kill = Command::new("sh");

@@ -287,6 +287,7 @@ fn fail(cluster: &mut Cluster, failure: Failure, shared: &Shared) -> usize {
             cluster.cut_power(leader);
             cluster.cut_power(standby);
             cluster.thaw(third);
+            cluster.wait("the third member does not answer", || (cluster.member(Role::Replica) == Some(third)).then_some(()));
             thread::sleep(LEFT_ALONE);
             assert_eq!(cluster.member(Role::Leader), None, "a member was promoted that lacks a batch");
             cluster.start_again(leader);
@@ -367,6 +368,7 @@ fn failovers_by_patroni_lose_no_acknowledged_batch() {
         cluster.wait("a member lacks a batch", || (batches(&cluster, member).len() >= entries.len()).then_some(()));
         assert_eq!(batches(&cluster, member), ids(&entries), "on member {member}");
     }
+    assert!(!confirmed.is_empty(), "the other node read nothing");
     let chains: BTreeMap<Position, Chain> = entries.iter().map(|entry| (entry.head.position, entry.head.chain)).collect();
     for head in &confirmed {
         assert_eq!(chains.get(&head.position), Some(&head.chain), "a batch was lost that was read as confirmed");

@@ -134,6 +134,28 @@ fn standby_that_lacks_an_acknowledged_batch_is_not_written_to() {
     assert!(matches!(&refused, Err(AppendError::Behind(head)) if head.position == both), "{refused:?}");
 }
 
+/// A log with a record that the standby has too. The first node leads it.
+struct Followed {
+    primary: Server,
+    standby: Server,
+    name: String,
+    log: PostgresLog,
+    writer: Writer,
+}
+
+impl Followed {
+    fn begin() -> Self {
+        let primary = Server::start();
+        let (name, database) = primary.database();
+        let standby = primary.start_standby(None);
+        let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+        let mut writer = Writer::of(&log);
+        writer.append(&mut log, 1).unwrap();
+        wait_for(&standby, &name, writer.head().position);
+        Self { primary, standby, name, log, writer }
+    }
+}
+
 /// Leads the log as the second node, while the first server of its address is frozen.
 fn lead_elsewhere(database: &Database) -> PostgresLog {
     let deadline = Instant::now() + Duration::from_secs(120);
@@ -150,16 +172,10 @@ fn frozen_primary_holds_up_a_node_that_has_idle_connections_only_once() {
     if is_missing() {
         return;
     }
-    let primary = Server::start();
-    let (name, database) = primary.database();
-    let standby = primary.start_standby(None);
-    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
-    let mut writer = Writer::of(&log);
-    writer.append(&mut log, 1).unwrap();
+    let Followed { primary, standby, name, log: _log, writer } = Followed::begin();
     // A node that waits opens the connections that it will need.
     let waiting = Database::at(&address(&primary, &standby, &name)).unwrap();
     assert!(waiting.lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(1))).is_err());
-    wait_for(&standby, &name, writer.head().position);
     let frozen = Frozen::server(&primary);
     standby.promote();
     let begin = Instant::now();
@@ -179,13 +195,7 @@ fn leader_neither_reads_from_an_old_primary_nor_appends_to_it() {
     if is_missing() {
         return;
     }
-    let primary = Server::start();
-    let (name, database) = primary.database();
-    let standby = primary.start_standby(None);
-    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
-    let mut writer = Writer::of(&log);
-    writer.append(&mut log, 1).unwrap();
-    wait_for(&standby, &name, writer.head().position);
+    let Followed { primary, standby, name, log, .. } = Followed::begin();
     let database = Database::at(&address(&primary, &standby, &name)).unwrap();
     let frozen = Frozen::server(&primary);
     standby.promote();
