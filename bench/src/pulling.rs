@@ -169,7 +169,7 @@ pub(crate) async fn idle(folder: &Path, idle: Idle, machine: &Machine) -> io::Re
     let (address, every) = (server.address, idle.every.as_secs());
     for number in 0..idle.polls {
         let sensor = format!(
-            "description: Asks a server.\npoll:\n  every: {every}s\n  http: {{ url: 'http://{address}/{number}' }}\n  only_new: string(item.n)\n\
+            "description: Asks a server.\npoll:\n  every: {every}s\n  http: {{ url: 'http://{address}/{number}' }}\n  items: body\n  only_new: string(item.n)\n\
              emits: [{{ trigger: {TICK_REF}, payload: '${{{{ item }}}}' }}]\n"
         );
         write_file(&pack, &format!("sensors/s{number}.yaml"), &sensor)?;

@@ -1,6 +1,7 @@
 //! One poll: asks for page after page, or runs an action for each, and finds the items that are new.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -57,6 +58,7 @@ pub(super) struct Asking {
     poll: Arc<PollSource>,
     world: Arc<World>,
     unchanged: Mutex<Option<Validators>>,
+    has_said_that_ids_are_missing: AtomicBool,
 }
 
 /// What a server needs to tell that an answer is the same as before.
@@ -91,7 +93,7 @@ struct Item {
 
 impl Asking {
     pub(super) fn new(sensor: Arc<Sensor>, poll: Arc<PollSource>, world: Arc<World>) -> Self {
-        Self { sensor, poll, world, unchanged: Mutex::new(None) }
+        Self { sensor, poll, world, unchanged: Mutex::new(None), has_said_that_ids_are_missing: AtomicBool::new(false) }
     }
 
     pub(super) fn source(&self) -> &PollSource {
@@ -343,7 +345,10 @@ impl Asking {
                 hash(id.to_json_text().unwrap_or_else(|_| item.root().raw().to_owned()).as_bytes())
             }
             Ok(_) | Err(_) => {
-                self.world.lines.add("an item has no id (`only_new`), so it is identified by its content".to_owned());
+                // Once in a run: each poll may find the same items again.
+                if !self.has_said_that_ids_are_missing.swap(true, Ordering::Relaxed) {
+                    self.world.lines.add("an item has no id (`only_new`), so it is identified by its content".to_owned());
+                }
                 hash(item.bytes())
             }
         }

@@ -320,11 +320,18 @@ impl Course {
     /// Runs the sensor once, from the cursor in the log. A panic is an error.
     async fn once(&self, world: &Arc<World>) -> Result<Ended, SourceError> {
         let Some(sensor) = self.definition() else { return Ok(Ended::Superseded) };
-        let known = self.shared.parts.known.sensors();
-        let pulling = known.get(self.wanted.id).filter(|_| known.is_current(self.wanted.id, self.wanted.run));
-        // With another identity the cursor means nothing. The log sets another sensor as a consequence of the new catalog.
-        let Some(pulling) = pulling.filter(|pulling| pulling.identity == sensor.identity()) else { return Ok(Ended::Superseded) };
-        let cursor = match pulling.cursor.clone() {
+        let identity = sensor.identity();
+        let stored = {
+            // A copy of the table that a run kept would keep all rows as they were then.
+            let known = self.shared.parts.known.sensors();
+            let pulling = known.get(self.wanted.id).filter(|_| known.is_current(self.wanted.id, self.wanted.run));
+            // With another identity the cursor means nothing. The log sets another sensor as a consequence of the new catalog.
+            match pulling.filter(|pulling| pulling.identity == identity) {
+                Some(pulling) => pulling.cursor.clone(),
+                None => return Ok(Ended::Superseded),
+            }
+        };
+        let cursor = match stored {
             Some(stored) => Some(self.shared.cursor(stored).await?),
             None => None,
         };
