@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::database_server::{Server, is_missing};
 use crate::moto::Moto;
 use crate::support::skipped::not_installed;
-use crate::support::{Node, PYTHON, Place, Printed, free_port};
+use crate::support::{Node, PYTHON, Place, Printed, files_below, free_port, until};
 
 /// Two machines that share a database and a master key, and nothing else.
 struct Pair {
@@ -48,7 +48,11 @@ impl Pair {
     /// Makes a pair of which both machines have more arguments or variables.
     fn with(more: impl Fn(Place) -> Place) -> Self {
         let database = Server::shared().new_database();
-        let address = Server::shared().address(&database);
+        Self::at(Server::shared().address(&database), database, more)
+    }
+
+    /// Makes a pair on the database at an address.
+    fn at(address: String, database: String, more: impl Fn(Place) -> Place) -> Self {
         let first = Place::new();
         let key = first.path().join("master.key").display().to_string();
         let on = |place: Place| more(place.with_arguments(&["--database", &address, "--master-key", &key]));
@@ -300,6 +304,41 @@ async fn output_and_artifacts_are_in_the_bucket_if_there_is_one() {
     assert_eq!(pair.psql("SELECT count(*) FROM log_0.objects"), "0");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn node_without_data_begins_with_the_saved_state_in_the_bucket() {
+    if is_missing() {
+        return;
+    }
+    let bucket = tempfile::tempdir().unwrap();
+    let address = format!("file://{}", bucket.path().display());
+    let pair = Pair::with(|place| place.with_arguments(&["--objects", &address]));
+    for place in [&pair.first, &*pair.second] {
+        place.write_pack_file("shop/triggers/visit.yaml", "description: Somebody looked.\npayload: { number: integer }\n");
+    }
+    let node = pair.first.start();
+    sent(&node, 1).await;
+    each_order_is_done_once(&node, 1).await;
+    // A state is saved after 50,000 records.
+    for list in 0..51 {
+        let visits: Vec<Value> =
+            (0..1_000).map(|number| json!({ "trigger": "shop.visit", "payload": { "number": list * 1_000 + number } })).collect();
+        let taken = node.client().post("/events", &Value::Array(visits)).await;
+        assert_eq!(taken.status, StatusCode::ACCEPTED, "{:#}", taken.body);
+    }
+    let ends = || files_below(bucket.path()).iter().filter(|file| file.ends_with("states/0/end")).count();
+    until("the state is in the bucket", || ends() == 1).await;
+    node.stop_well();
+
+    let states = pair.second.data().join("checkpoints");
+    assert!(!states.exists());
+    let node = pair.second.start();
+    assert_eq!(files_below(&states).len(), 1, "it was fetched before the fold");
+    each_order_is_done_once(&node, 1).await;
+    sent(&node, 2).await;
+    each_order_is_done_once(&node, 2).await;
+    node.stop_well();
+}
+
 #[test]
 fn object_store_that_cannot_be_used_is_refused_at_the_start() {
     if is_missing() {
@@ -446,6 +485,62 @@ async fn node_serves_again_after_the_database_was_away_for_longer_than_an_append
     sent(&node, 2).await;
     each_order_is_done_once(&node, 2).await;
     node.stop_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn node_is_not_ready_while_no_commit_is_acknowledged() {
+    if is_missing() {
+        return;
+    }
+    let Alone { server, node, _place } = Alone::start();
+    sent(&node, 1).await;
+    each_order_is_done_once(&node, 1).await;
+    server.psql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'gone'");
+    server.psql("postgres", "SELECT pg_reload_conf()");
+    let waiting = async { sent(&node, 2).await };
+    let (event, ()) = tokio::join!(waiting, async {
+        until_ready(&node.url(), StatusCode::SERVICE_UNAVAILABLE, "does not acknowledge what is written").await;
+        server.psql("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
+        server.psql("postgres", "SELECT pg_reload_conf()");
+    });
+    until_ready(&node.url(), StatusCode::OK, "").await;
+    assert_eq!(sent(&node, 2).await, event);
+    each_order_is_done_once(&node, 2).await;
+    node.stop_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_stop_at_a_promoted_standby_that_lacks_acknowledged_records() {
+    if is_missing() {
+        return;
+    }
+    let primary = Server::start();
+    let name = primary.new_database();
+    let standby = primary.start_standby(None);
+    let address = format!("postgres://ensue@127.0.0.1:{},127.0.0.1:{}/{name}", primary.port(), standby.port());
+    let pair = Pair::at(address, name.clone(), |place| place);
+    let node = pair.first.start();
+    sent(&node, 1).await;
+    each_order_is_done_once(&node, 1).await;
+    let waiting = pair.start_second().await;
+    const HEAD: &str = "SELECT max(last) FROM log_0.batches";
+    until("the standby has the log", || standby.psql_may_fail(&name, HEAD).1 == primary.psql(&name, HEAD)).await;
+    standby.stop();
+    sent(&node, 2).await;
+    each_order_is_done_once(&node, 2).await;
+    // A beat says within a second that this is acknowledged, and the waiting node reads it.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    primary.kill();
+    standby.start_again();
+    standby.promote();
+    let (code, said) = node.end();
+    assert!(code != Some(0) && said.contains("lacks records of the log"), "{code:?} {said}");
+    let Err(said) = waiting.0.join().unwrap().0 else { panic!("the waiting node led a log that lacks records") };
+    assert!(said.contains("lacks records of the log"), "{said}");
+    for place in [&pair.first, &*pair.second] {
+        let Err(said) = place.try_start() else { panic!("a log that lacks records was opened") };
+        assert!(said.contains("its tail is missing"), "{said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,6 +105,9 @@ pub enum AppendError {
     /// It is unknown whether the batch was stored, and it cannot be looked up now.
     #[error("the node cannot tell whether the batch was written")]
     Unknown,
+    /// The log lacks records that it acknowledged before.
+    #[error("{0}")]
+    Rewritten(String),
     /// The store has failed permanently and cannot be used until it is reopened.
     #[error("the store has failed: {0}")]
     Dead(String),

@@ -28,10 +28,23 @@ CREATE TABLE ensue.logs (
   parts          bigint NOT NULL         -- how many parts there are
 ) WITH (fillfactor = 50);
 
--- Notes that a node lives. The session that calls it does not wait for the disk (`synchronous_commit`): a lost beat is harmless.
-CREATE FUNCTION ensue.beat(node uuid, node_name text) RETURNS bigint
+-- The newest head of each log whose append was acknowledged, as its leader says once a second. What is visible in a log may still be
+-- lost with its server. A node that waits for the log compares the next primary with it.
+CREATE TABLE ensue.confirmed (
+  log      int    PRIMARY KEY REFERENCES ensue.logs ON DELETE CASCADE,
+  epoch    bigint NOT NULL,
+  position bigint NOT NULL,
+  chain    bytea  NOT NULL               -- 32 bytes, at this position
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
+
+-- Notes that a node lives, and the head of the log that it leads. The session that calls it does not wait for the disk
+-- (`synchronous_commit`): a lost beat is harmless.
+CREATE FUNCTION ensue.beat(node uuid, node_name text, led int, led_epoch bigint, head bigint, head_chain bytea) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = ensue, pg_temp
 AS $fn$
+  INSERT INTO confirmed AS c (log, epoch, position, chain) SELECT led, led_epoch, head, head_chain WHERE led IS NOT NULL
+  ON CONFLICT (log) DO UPDATE SET epoch = led_epoch, position = head, chain = head_chain
+    WHERE c.epoch <= led_epoch AND c.position < head;
   INSERT INTO nodes AS n (id, name, beats) VALUES (node, node_name, 1)
   ON CONFLICT (id) DO UPDATE SET beats = n.beats + 1, name = node_name RETURNING n.beats
 $fn$;

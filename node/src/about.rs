@@ -181,12 +181,18 @@ impl Node for AboutNode {
         };
         let is_failed = self.is_failed.load(Ordering::Relaxed);
         let is_stopping = self.is_stopping.load(Ordering::Relaxed);
-        let is_silent = self.lead_watch.as_ref().is_some_and(LeadWatch::is_silent);
-        let log = match (is_failed, is_silent) {
-            (true, _) => state(true, "the log has failed; restart the node"),
-            // Anybody may read it, so it does not name the server.
-            (false, is_silent) => state(is_silent, "the database that has the log does not answer"),
+        let watch = self.lead_watch.as_ref();
+        // Anybody may read it, so it does not name the server.
+        let log_trouble = if is_failed {
+            Some("the log has failed; restart the node")
+        } else if watch.is_some_and(LeadWatch::is_silent) {
+            Some("the database that has the log does not answer")
+        } else if watch.is_some_and(LeadWatch::is_slow) {
+            Some("the database that has the log does not acknowledge what is written: its synchronous standby may be gone")
+        } else {
+            None
         };
+        let log = state(log_trouble.is_some(), log_trouble.unwrap_or_default());
         let views_trouble = self.views_health.trouble();
         let dependencies = vec![
             Dependency { name: "log", state: log },
@@ -198,7 +204,7 @@ impl Node for AboutNode {
         ];
         // Reads continue if the disk is full. But a load balancer asks whether to send requests here, and most
         // requests bring input.
-        Readiness { is_ready: !is_failed && !is_silent && !is_stopping && !self.is_full(), dependencies }
+        Readiness { is_ready: log_trouble.is_none() && !is_stopping && !self.is_full(), dependencies }
     }
 
     fn status(&self) -> Result<NodeStatus, Declined> {

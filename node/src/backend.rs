@@ -21,6 +21,7 @@ use ensue_packs::PackSource;
 use ensue_postgres::{DatabaseError, Health, LeadWatch};
 use ensue_store::blobs::BlobLimits;
 use ensue_store::master_key::MasterKeys;
+use ensue_store::objects::SharedStates;
 use ensue_store::outputs::{Now, OutputLimits};
 use ensue_store::retention::Expiring;
 use ensue_store::vault::SealedVault;
@@ -156,6 +157,10 @@ pub trait Backend: Send + Sync {
     }
     /// Returns the bucket for outputs and artifacts; `None` if they are elsewhere.
     fn bucket(&self) -> Option<&Bucket> {
+        None
+    }
+    /// Opens the saved states that other machines can use; `None` if they are only in the data directory.
+    fn shared_states(&self, _log: LogId, _masters: MasterKeys) -> Option<SharedStates> {
         None
     }
     /// Opens the log for reading.

@@ -89,6 +89,16 @@ impl NodeFailure {
     pub fn may_pass(&self) -> bool {
         matches!(self.0, SequencerError::Deposed(_) | SequencerError::OutOfReach(_))
     }
+
+    /// Returns what the operator can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self.0 {
+            SequencerError::Rewritten(_) => {
+                "make the server the primary again that has these records; the guide to the loss of a database says how, and what to do if they are lost"
+            }
+            _ => "start the node again; if it fails in the same way, run `ensue log verify --data DIR` to check the log",
+        }
+    }
 }
 
 /// A running node.
@@ -183,13 +193,18 @@ impl Node {
         }
     }
 
-    /// Completes when another node leads the log.
+    /// Completes when another node leads the log, or the database lacks what this node wrote.
     async fn lead_lost(&self) -> NodeFailure {
         let Some(watch) = &self.leading.watch else { return std::future::pending().await };
-        while !watch.is_lost() {
+        loop {
+            if let Some(why) = watch.rewritten() {
+                return SequencerError::Rewritten(why).into();
+            }
+            if watch.is_lost() {
+                return SequencerError::Deposed("its lease was over".to_owned()).into();
+            }
             tokio::time::sleep(LEAD_LOOK_EVERY).await;
         }
-        SequencerError::Deposed("its lease was over".to_owned()).into()
     }
 
     async fn log_failed(&self) -> NodeFailure {

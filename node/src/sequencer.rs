@@ -73,6 +73,9 @@ pub enum SequencerError {
     /// The log could not be reached for longer than its writer waits. The outcome of the last batch may be unknown.
     #[error("the log failed: {0}; everything that was acknowledged is in it: restart the node")]
     OutOfReach(String),
+    /// The log lacks records that it acknowledged before. Writing to it would make another one of it.
+    #[error("the node stops: {0}")]
+    Rewritten(String),
     /// The log failed permanently.
     #[error("the log failed: {0}; everything that was acknowledged is on the disk: restart the node")]
     Log(String),
@@ -597,6 +600,7 @@ fn failed(error: &AppendError) -> SequencerError {
     match error {
         AppendError::Behind(_) | AppendError::Deposed(_) => SequencerError::Deposed(error.to_string()),
         AppendError::Unknown => SequencerError::OutOfReach(error.to_string()),
+        AppendError::Rewritten(why) => SequencerError::Rewritten(why.clone()),
         _ => SequencerError::Log(error.to_string()),
     }
 }

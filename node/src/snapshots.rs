@@ -10,18 +10,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use ensue_engine::engine::Engine;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{Head, Position};
 use ensue_engine::state::STATE_FORMAT;
+use ensue_engine::time::Timestamp;
 use ensue_store::checkpoints::{CheckpointError, Checkpoints};
+use ensue_store::objects::SharedStates;
 
 use crate::release::RELEASE;
 
 /// The number of records after which a snapshot is taken.
 pub(crate) const SNAPSHOT_EVERY_RECORDS: u64 = 50_000;
+
+/// How often a snapshot is copied to the shared store.
+const SHARE_EVERY: Duration = Duration::from_secs(600);
+
+/// How long a start waits for a snapshot of the shared store.
+const FETCH_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The niceness of a thread to which all others have priority.
 const LAST: i32 = 19;
@@ -53,7 +62,23 @@ pub struct SnapshotWriter {
     is_free: Arc<AtomicBool>,
     saved_at: Position,
     checkpoints: Checkpoints,
+    shared: Option<Sharing>,
     trouble: SnapshotTrouble,
+}
+
+/// Copies snapshots to where other machines find them, now and then, on a thread of its own: the next snapshot and the stop
+/// of the node do not wait for a store.
+#[derive(Clone)]
+struct Sharing {
+    states: SharedStates,
+    last: Option<Instant>,
+    is_free: Arc<AtomicBool>,
+}
+
+impl std::fmt::Debug for Sharing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sharing").finish_non_exhaustive()
+    }
 }
 
 /// Why the newest snapshot could not be saved, and how often the reason was an internal error.
@@ -71,7 +96,8 @@ struct Trouble {
 pub fn snapshots(checkpoints: Checkpoints, saved_at: Position, every_records: u64) -> (Snapshots, SnapshotWriter) {
     let (to, from) = sync_channel(1);
     let is_free = Arc::new(AtomicBool::new(true));
-    let writer = SnapshotWriter { from, is_free: is_free.clone(), saved_at, checkpoints, trouble: SnapshotTrouble::default() };
+    let trouble = SnapshotTrouble::default();
+    let writer = SnapshotWriter { from, is_free: is_free.clone(), saved_at, checkpoints, shared: None, trouble };
     (Snapshots { every_records, taken_at: saved_at, to, is_free }, writer)
 }
 
@@ -95,6 +121,13 @@ impl SnapshotWriter {
         self.trouble.clone()
     }
 
+    /// Copies snapshots to a shared store too.
+    #[must_use]
+    pub(crate) fn sharing(mut self, states: Option<SharedStates>) -> Self {
+        self.shared = states.map(|states| Sharing { states, last: None, is_free: Arc::new(AtomicBool::new(true)) });
+        self
+    }
+
     /// Saves a snapshot that was taken and not saved yet, if any.
     pub fn save_next(&mut self) {
         match self.from.try_recv() {
@@ -105,8 +138,12 @@ impl SnapshotWriter {
 
     fn save_taken(&mut self, snapshot: Snapshot) {
         self.save(&snapshot);
+        let (at, time) = (snapshot.head.position, snapshot.engine.time());
         drop(snapshot);
         self.is_free.store(true, Ordering::Release);
+        if let Some(shared) = self.shared.as_mut().filter(|_| self.saved_at == at) {
+            shared.copy((at, time), &self.checkpoints);
+        }
     }
 
     /// Saves a snapshot if it is newer than the last saved one.
@@ -147,6 +184,58 @@ impl SnapshotWriter {
     }
 }
 
+impl Sharing {
+    /// Copies the snapshot at a position, unless one was copied a short time ago or is being copied.
+    fn copy(&mut self, (at, time): (Position, Timestamp), checkpoints: &Checkpoints) {
+        if self.last.is_some_and(|last| last.elapsed() < SHARE_EVERY) || !self.is_free.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        self.last = Some(Instant::now());
+        let (states, is_free, path) = (self.states.clone(), self.is_free.clone(), checkpoints.path(at));
+        let copying = std::thread::Builder::new().name("shared-snapshot".into()).spawn(move || {
+            let copied = std::fs::read(&path).map_err(|error| error.to_string());
+            match copied.and_then(|content| states.keep(at, &content, time).map_err(|error| error.to_string())) {
+                Ok(()) => tracing::debug!(position = %at, "the snapshot is in the shared store too"),
+                Err(why) => tracing::warn!(%why, "a snapshot is not in the shared store; the next one will be"),
+            }
+            is_free.store(true, Ordering::Release);
+        });
+        if let Err(error) = copying {
+            tracing::warn!(%error, "a snapshot is not in the shared store: its thread cannot be started");
+            self.is_free.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Fetches the newest snapshot of the shared store into a folder if that saves much of the fold. A node can start without
+/// it, so it waits for the store only for a while, and an error is only reported.
+pub(crate) fn fetch_shared(states: SharedStates, checkpoints: &Checkpoints) {
+    let local = checkpoints.newest_position().unwrap_or_default();
+    let (tell, told) = sync_channel(1);
+    let fetching = std::thread::Builder::new().name("shared-snapshot".into()).spawn(move || {
+        // The caller may have stopped waiting.
+        let _ = tell.send(newer(&states, local));
+    });
+    let fetched = match fetching {
+        Ok(_) => told.recv_timeout(FETCH_PATIENCE).unwrap_or_else(|_| Err(format!("no answer within {} s", FETCH_PATIENCE.as_secs()))),
+        Err(error) => Err(error.to_string()),
+    };
+    match fetched.and_then(|content| content.map(|content| checkpoints.adopt(&content)).transpose()) {
+        Ok(Some(path)) => tracing::info!(file = %path.display(), "a snapshot was fetched from the shared store"),
+        Ok(None) => {}
+        Err(why) => tracing::warn!(%why, "no snapshot was fetched from the shared store; the node folds more of the log"),
+    }
+}
+
+/// Returns the newest snapshot of the shared store if it is much newer than another one.
+fn newer(states: &SharedStates, local: Position) -> Result<Option<Vec<u8>>, String> {
+    let newest = states.newest().map_err(|error| error.to_string())?;
+    if newest.is_none_or(|newest| newest.0 < local.0.saturating_add(SNAPSHOT_EVERY_RECORDS)) {
+        return Ok(None);
+    }
+    states.fetch().map_err(|error| error.to_string())
+}
+
 impl SnapshotTrouble {
     /// Returns the reason, or none if the snapshot was saved.
     pub fn why(&self) -> Option<String> {
@@ -179,7 +268,6 @@ pub(crate) fn loaded(log: LogId, saved: &mut dyn Read) -> Result<Engine, String>
 #[cfg(test)]
 mod tests {
     use ensue_engine::ids::Id;
-    use ensue_engine::time::Timestamp;
 
     use super::*;
 

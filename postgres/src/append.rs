@@ -119,6 +119,7 @@ impl<C: Calls> Appending<'_, C> {
                 None
             }
             Meaning::Full => Some(if self.is_open { AppendError::Unknown } else { AppendError::Full }),
+            Meaning::Rewritten(why) => Some(AppendError::Rewritten(why)),
             Meaning::Constraint(why) => Some(self.rejected_by_constraint(why)),
             Meaning::Refused(why) => {
                 tracing::error!(why = %why, "the database refuses an append");

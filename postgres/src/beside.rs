@@ -91,7 +91,8 @@ impl Tables {
                 Ok(rows) => return Ok(rows),
                 Err(meaning) => meaning,
             };
-            if tries >= tries_max || matches!(meaning, Meaning::Refused(_) | Meaning::Constraint(_) | Meaning::Full) {
+            if tries >= tries_max || matches!(meaning, Meaning::Refused(_) | Meaning::Constraint(_) | Meaning::Full | Meaning::Rewritten(_))
+            {
                 return Err(self.database.failed(&meaning));
             }
             thread::sleep(PAUSE);
@@ -101,7 +102,10 @@ impl Tables {
     fn try_to_run(&mut self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Meaning> {
         if self.session.as_ref().is_none_or(Session::is_closed) {
             let connected = self.database.connect(Purpose::Write, &format!("{}/beside", self.log));
-            self.session = Some(connected.map_err(|error| Meaning::Again(error.to_string()))?);
+            self.session = Some(connected.map_err(|error| match error {
+                DatabaseError::Rewritten { .. } => Meaning::Rewritten(error.to_string()),
+                _ => Meaning::Again(error.to_string()),
+            })?);
         }
         let Some(session) = self.session.as_mut() else { return Err(Meaning::Again("not connected".to_owned())) };
         let done = session.commit(sql, parameters, Instant::now() + STATEMENT_TIMEOUT);
@@ -270,6 +274,8 @@ impl Objects for PostgresObjects {
         match kind {
             ObjectKind::Output => OUTPUT_BYTES_MAX,
             ObjectKind::Artifact => ARTIFACT_BYTES_MAX,
+            // A state has many megabytes, which the write-ahead log would have too.
+            ObjectKind::State => 0,
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::classify::Meaning;
+use crate::connect::Servers;
 use crate::io::Io;
 use crate::session::{CONNECT_TIMEOUT, Purpose, Session};
 use crate::tls::Endpoint;
@@ -103,9 +104,9 @@ impl Server {
 
 /// Returns the problem with a pooler between this process and the server, if there is one that changes the server's
 /// connection between transactions. The settings of a session, and its prepared statements, would be those of another.
-pub(crate) fn pooler(io: &Arc<Io>, endpoint: &Endpoint) -> Result<Option<Unsuitable>, String> {
+pub(crate) fn pooler(io: &Arc<Io>, endpoint: &Endpoint, servers: &Servers) -> Result<Option<Unsuitable>, String> {
     let deadline = Instant::now() + CONNECT_TIMEOUT;
-    let connect = || Session::connect(io, endpoint, Purpose::Write);
+    let connect = || Session::connect(io, endpoint, Purpose::Write, servers);
     let (one, other) = (connect()?, connect()?);
     let process = |session: &Session| session.process(deadline).map_err(|meaning| meaning.to_string());
     let before = process(&one)?;

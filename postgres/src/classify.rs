@@ -19,6 +19,8 @@ pub(crate) enum Meaning {
     Constraint(String),
     /// It was rolled back: a disk of the server is full.
     Full,
+    /// It was not sent: the server lacks records of the log that were acknowledged.
+    Rewritten(String),
     /// It was rolled back, and would be again.
     Refused(String),
 }
@@ -27,7 +29,12 @@ impl fmt::Display for Meaning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full => f.write_str("a disk of the server is full"),
-            Self::Unknown(why) | Self::Again(why) | Self::NotPrimary(why) | Self::Constraint(why) | Self::Refused(why) => f.write_str(why),
+            Self::Unknown(why)
+            | Self::Again(why)
+            | Self::NotPrimary(why)
+            | Self::Constraint(why)
+            | Self::Rewritten(why)
+            | Self::Refused(why) => f.write_str(why),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Connects to the primary among the servers of an address. A server that does not answer does not hide the others: the
 //! driver alone would wait for it until the time for the whole connection is over.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
@@ -16,29 +18,77 @@ const NEXT_AFTER: Duration = Duration::from_secs(1);
 /// A client, and what moves its bytes.
 pub(crate) type Connected = (Client, Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>);
 
+/// Which server of an address is asked first; a clone is the same. It begins with the first one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Servers(Arc<AtomicUsize>);
+
+/// The server of a connection.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    /// Its place in the address.
+    server: usize,
+    /// How many servers the address has.
+    count: usize,
+    /// The turn in which it was asked.
+    turn: usize,
+}
+
+impl Place {
+    /// Returns how many servers the address has.
+    pub(crate) fn count(self) -> usize {
+        self.count
+    }
+}
+
+impl Servers {
+    /// Begins with the next server from now on, because the one at this place did not answer. All connections of this turn are
+    /// then left, so that nothing is read from a server that the writer has left.
+    pub(crate) fn leave(&self, place: Place) {
+        let Place { server, count, turn } = place;
+        if count > 1 {
+            let next = (turn + 1..).find(|turn| turn % count == (server + 1) % count).unwrap_or(turn);
+            // Another connection may have noticed it before.
+            let _ = self.0.compare_exchange(turn, next, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns true if connections of this turn are left.
+    pub(crate) fn has_left(&self, place: Place) -> bool {
+        self.turn() != place.turn
+    }
+
+    fn turn(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Connects to the first server that answers and is what the settings demand. The others are given up.
-pub(crate) async fn connect(config: &Config, tls: &MakeRustlsConnect) -> Result<Connected, Error> {
+pub(crate) async fn connect(config: &Config, tls: &MakeRustlsConnect, first: &Servers) -> Result<(Connected, Place), Error> {
     let mut asked = JoinSet::new();
-    let mut servers = servers(config).into_iter();
+    let turn = first.turn();
+    let mut servers: Vec<(usize, Config)> = servers(config).into_iter().enumerate().collect();
+    let count = servers.len();
+    servers.rotate_left(turn % count.max(1));
+    let mut servers = servers.into_iter();
     let mut failed = None;
     loop {
         let answer = match servers.next() {
-            Some(server) => {
+            Some((server, settings)) => {
                 let tls = tls.clone();
-                asked.spawn(async move { server.connect(tls).await });
+                asked.spawn(async move { (server, settings.connect(tls).await) });
                 let Ok(answer) = timeout(NEXT_AFTER, asked.join_next()).await else { continue };
                 answer
             }
             None => asked.join_next().await,
         };
         match answer.map(Result::<_, JoinError>::ok) {
-            Some(Some(Ok(connected))) => return Ok(connected),
-            Some(Some(Err(error))) => failed = Some(error),
+            Some(Some((server, Ok(connected)))) => return Ok((connected, Place { server, count, turn })),
+            Some(Some((_, Err(error)))) => failed = Some(error),
             Some(None) => {}
             // Nobody is left to ask.
             None => match failed {
                 Some(error) => return Err(error),
-                None => return config.connect(tls.clone()).await,
+                None => return Ok((config.connect(tls.clone()).await?, Place { turn, ..Place::default() })),
             },
         }
     }
@@ -108,6 +158,30 @@ mod tests {
         addressed.hostaddr([10, 0, 0, 1].into()).hostaddr([10, 0, 0, 2].into());
         let [one, other] = servers(&addressed).try_into().unwrap();
         assert_eq!((one.get_hostaddrs(), other.get_hostaddrs()), (&addressed.get_hostaddrs()[..1], &addressed.get_hostaddrs()[1..]));
+    }
+
+    #[test]
+    fn server_that_is_left_is_asked_last() {
+        let servers = Servers::default();
+        let place = |server| Place { server, count: 3, turn: servers.turn() };
+        let (one, other) = (place(0), place(0));
+        servers.leave(one);
+        assert_eq!((servers.turn() % 3, servers.has_left(other)), (1, true));
+        servers.leave(other);
+        assert_eq!(servers.turn() % 3, 1, "both connections were to the same server");
+        // The second one was a standby, so the third one answered.
+        let third = place(2);
+        assert!(!servers.has_left(third));
+        servers.leave(third);
+        assert_eq!(servers.turn() % 3, 0);
+    }
+
+    #[test]
+    fn only_server_of_an_address_is_never_left() {
+        let servers = Servers::default();
+        let place = Place { server: 0, count: 1, turn: 0 };
+        servers.leave(place);
+        assert!(!servers.has_left(place));
     }
 
     #[test]

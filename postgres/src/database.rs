@@ -1,19 +1,19 @@
 //! A database, by its address: what is checked when it is opened, and the logs in it.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use ensue_engine::ids::{Id, LogId};
-use ensue_engine::record::Epoch;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
 use uuid::Uuid;
 
 use crate::check::{Server, Unsuitable, pooler};
 use crate::classify::Meaning;
+use crate::connect::Servers;
 use crate::error::DatabaseError;
 use crate::io::Io;
+use crate::known::{Compared, KnownLogs};
 use crate::schema::{self, NewLog, SchemaFault};
 use crate::session::{CONNECT_TIMEOUT, Purpose, Session};
 use crate::tls::{Endpoint, Verification};
@@ -32,8 +32,8 @@ pub struct Database {
     at: String,
     part_positions: i64,
     idle: Arc<Mutex<Vec<(Purpose, Session)>>>,
-    /// The newest epoch of each log, by its number, that this process began.
-    begun: Arc<Mutex<BTreeMap<i32, Epoch>>>,
+    servers: Servers,
+    known: KnownLogs,
 }
 
 /// How many unused connections of each purpose stay open.
@@ -60,7 +60,15 @@ impl Database {
         }
         let io = Io::start().map_err(|error| DatabaseError::Unavailable("the database".to_owned(), error.to_string()))?;
         let at = shown(&endpoint.config);
-        Ok(Self { io, endpoint, at, part_positions: PART_POSITIONS, idle: Arc::default(), begun: Arc::default() })
+        Ok(Self {
+            io,
+            endpoint,
+            at,
+            part_positions: PART_POSITIONS,
+            idle: Arc::default(),
+            servers: Servers::default(),
+            known: KnownLogs::default(),
+        })
     }
 
     /// Sets how many positions a part of the records of a new log holds. For tests, which fill several.
@@ -72,7 +80,7 @@ impl Database {
     /// Checks the server and the connection to it, and creates the tables that all logs have in common.
     pub fn prepare(&self) -> Result<(), DatabaseError> {
         let mut session = self.connect(Purpose::Write, "setup")?;
-        let found = pooler(&self.io, &self.endpoint).map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
+        let found = pooler(&self.io, &self.endpoint, &self.servers).map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
         if let Some(problem) = found {
             return Err(DatabaseError::Unsuitable { at: self.at.clone(), why: problem.why, todo: problem.todo });
         }
@@ -152,21 +160,26 @@ impl Database {
     fn connect_new(&self, purpose: Purpose, what: &str) -> Result<Session, DatabaseError> {
         let mut endpoint = self.endpoint.clone();
         endpoint.config.application_name(format!("ensue/{what}"));
-        let connected = Session::connect(&self.io, &endpoint, purpose);
-        let mut session = connected.map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
-        self.check(&mut session)?;
-        Ok(session)
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let connected = Session::connect(&self.io, &endpoint, purpose, &self.servers);
+            let mut session = connected.map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
+            match self.check(&mut session) {
+                // An old primary may answer for long. Another server of the address may be the new one.
+                Err(DatabaseError::NotPrimary { .. }) if tries < session.servers() => session.leave_server(),
+                checked => return checked.map(|()| session),
+            }
+        }
     }
 
-    /// Notes that this process leads a log under an epoch. From then on, no connection to a server without this epoch is used.
-    pub(crate) fn has_begun(&self, number: i32, epoch: Epoch) {
-        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let newest = begun.entry(number).or_insert(epoch);
-        *newest = epoch.max(*newest);
+    /// Returns what this process knows of the logs. No connection to a server that lacks it is used.
+    pub(crate) fn known(&self) -> &KnownLogs {
+        &self.known
     }
 
-    /// Fails if a server cannot be written to, or lacks an epoch that this process began. While an old primary is not stopped
-    /// yet, two servers accept connections: the take-over was committed on the other one.
+    /// Fails if a server cannot be written to, or lacks what this process knows. While an old primary is not stopped yet, two
+    /// servers accept connections: the take-over was committed on the other one.
     fn check(&self, session: &mut Session) -> Result<(), DatabaseError> {
         let not_primary = |what| Err(DatabaseError::NotPrimary { at: self.at.clone(), what });
         let server = Server::ask(session).map_err(|meaning| self.failed(&meaning))?;
@@ -176,18 +189,11 @@ impl Database {
         if let Some(Unsuitable { why, todo }) = server.problem() {
             return Err(DatabaseError::Unsuitable { at: self.at.clone(), why, todo });
         }
-        let begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if begun.is_empty() {
-            return Ok(());
+        match self.known.compare(session).map_err(|meaning| self.failed(&meaning))? {
+            Compared::Complete => Ok(()),
+            Compared::Old => not_primary("an old primary: it lacks the newest records of the log"),
+            Compared::Rewritten(position) => Err(DatabaseError::Rewritten { at: self.at.clone(), position }),
         }
-        let rows = session
-            .query("SELECT number, epoch FROM ensue.logs", &[], Instant::now() + STATEMENT_TIMEOUT)
-            .map_err(|meaning| self.failed(&meaning))?;
-        let there: BTreeMap<i32, Epoch> = rows.iter().map(|row| (row.get(0), Epoch(row.get::<_, i64>(1).unsigned_abs()))).collect();
-        if begun.iter().any(|(number, epoch)| there.get(number).is_none_or(|there| there < epoch)) {
-            return not_primary("an old primary: it lacks the newest epoch of the log");
-        }
-        Ok(())
     }
 
     /// Returns what is checked of the server's certificate.

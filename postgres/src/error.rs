@@ -2,6 +2,7 @@
 
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::LogId;
+use ensue_engine::record::Position;
 use thiserror::Error;
 
 /// Why a log in PostgreSQL cannot be opened.
@@ -36,6 +37,20 @@ pub enum DatabaseError {
         at: String,
         /// What the server is.
         what: &'static str,
+    },
+    /// The server lacks what it, or another one, acknowledged: a standby was promoted that did not have it, or an older state was
+    /// restored.
+    #[error("{at} lacks records of the log, which was acknowledged up to position {position}")]
+    #[explain(
+        slug = "log-tail-missing",
+        fault = World,
+        hint = "make the server the primary again that has them, or a standby that has them; another one was promoted, or an older state was restored"
+    )]
+    Rewritten {
+        /// The servers and the database.
+        at: String,
+        /// The newest position that is known.
+        position: Position,
     },
     /// The server has a setting with which acknowledged records can be lost or read wrongly.
     #[error("{at} cannot hold a log: {why}")]

@@ -77,8 +77,8 @@ impl Database {
             }
             thread::sleep(REACH_EVERY);
         };
-        let Taken { session, number, epoch } = taken;
-        self.has_begun(number, epoch);
+        let Taken { mut session, number, epoch } = taken;
+        self.known().has_begun(&mut session, number, epoch);
         let beating = Beating::start(self.clone(), node.clone(), (number, epoch)).map_err(|error| DatabaseError::Failed {
             at: self.shown().to_owned(),
             why: format!("the thread of the lease cannot be started: {error}"),

@@ -3,17 +3,19 @@
 //! No clocks are compared: a lease is over for an observer who has read the same count of beats for some time of the
 //! observer's own monotonic clock.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ensue_engine::record::Epoch;
+use ensue_engine::record::{Epoch, Head};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::classify::Meaning;
 use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::error::DatabaseError;
 use crate::session::{Purpose, Session};
 
 /// How often a node beats.
@@ -21,6 +23,9 @@ const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// How long the count of beats must stay the same until the lease is over.
 pub const LEASE: Duration = Duration::from_secs(3);
+
+/// After this time, an append that is not acknowledged is slow.
+pub const SLOW: Duration = Duration::from_secs(5);
 
 /// A node, as the database knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +61,18 @@ impl Observed {
     }
 }
 
-/// Notes that a node lives.
+/// Notes that a node lives which leads no log yet.
 pub(crate) fn beat(session: &mut Session, node: &Node) -> Result<(), Meaning> {
-    session.query("SELECT ensue.beat($1, $2)", &[&node.id, &node.name], Instant::now() + STATEMENT_TIMEOUT).map(|_| ())
+    const SQL: &str = "SELECT ensue.beat($1, $2, NULL, NULL, NULL, NULL)";
+    session.query(SQL, &[&node.id, &node.name], Instant::now() + STATEMENT_TIMEOUT).map(|_| ())
+}
+
+/// Notes that a node lives, and the newest head of the log that it leads whose append was acknowledged.
+fn beat_for(session: &mut Session, node: &Node, (number, epoch): (i32, Epoch), head: Head) -> Result<(), Meaning> {
+    const SQL: &str = "SELECT ensue.beat($1, $2, $3, $4, $5, $6)";
+    let (epoch, position, chain) = (epoch.0.cast_signed(), head.position.0.cast_signed(), head.chain.as_bytes().to_vec());
+    let parameters: [&(dyn ToSql + Sync); 6] = [&node.id, &node.name, &number, &epoch, &position, &chain];
+    session.query(SQL, &parameters, Instant::now() + STATEMENT_TIMEOUT).map(|_| ())
 }
 
 /// Releases a log that a node leads.
@@ -75,6 +89,10 @@ pub struct LeadWatch(Arc<Found>);
 struct Found {
     is_lost: AtomicBool,
     is_silent: AtomicBool,
+    /// Why the log in the database is not the one that was written.
+    rewritten: Mutex<Option<String>>,
+    /// Since when an append waits for its acknowledgement.
+    appends_since: Mutex<Option<Instant>>,
 }
 
 impl LeadWatch {
@@ -86,6 +104,23 @@ impl LeadWatch {
     /// Returns true while the database does not answer.
     pub fn is_silent(&self) -> bool {
         self.0.is_silent.load(Ordering::Relaxed)
+    }
+
+    /// Returns true while an append waits for longer than [`SLOW`]: the server answers, but does not acknowledge it, as
+    /// without its synchronous standby.
+    pub fn is_slow(&self) -> bool {
+        let since = *self.0.appends_since.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() >= SLOW)
+    }
+
+    /// Returns why the log in the database is not the one that this node wrote, once it is not.
+    pub fn rewritten(&self) -> Option<String> {
+        self.0.rewritten.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes that an append begins, or that none is under way.
+    pub(crate) fn append_began(&self, at: Option<Instant>) {
+        *self.0.appends_since.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 }
 
@@ -106,10 +141,19 @@ impl Beating {
             let mut session: Option<Session> = None;
             loop {
                 if session.as_ref().is_none_or(Session::is_closed) {
-                    session = database.connect(Purpose::Beat, &format!("{}/lease", node.name)).ok();
+                    session = match database.connect(Purpose::Beat, &format!("{}/lease", node.name)) {
+                        Ok(session) => Some(session),
+                        Err(error) => {
+                            if matches!(error, DatabaseError::Rewritten { .. }) {
+                                *noted.0.rewritten.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+                            }
+                            None
+                        }
+                    };
                 }
                 if let Some(open) = session.as_mut() {
-                    match beat(open, &node).and_then(|()| epoch_of(open, number)) {
+                    let head = database.known().head(number);
+                    match beat_for(open, &node, (number, epoch), head).and_then(|()| epoch_of(open, number)) {
                         Ok(now) => noted.0.is_lost.store(now > epoch, Ordering::Relaxed),
                         Err(why) => {
                             tracing::warn!(why = %why, "the node could not renew its lease");

@@ -1,7 +1,8 @@
 //! The log on PostgreSQL.
 //!
 //! Read in this order: [`Database`] is a database by its address, with the checks of its server; `schema` creates the
-//! tables and functions, which are in `migrations/postgres`; `lease` and `lead` give a log to one node at a time;
+//! tables and functions, which are in `migrations/postgres`; `lease` and `lead` give a log to one node at a time; `known` compares
+//! servers with what this process knows of the log;
 //! [`PostgresLog`] appends with one call of a function, and settles unknown outcomes (`append`); [`PostgresLogReader`] reads;
 //! [`PostgresEnvelopes`], [`PostgresPacks`] and [`PostgresObjects`] are the secrets, packs, outputs and artifacts beside the
 //! log. `session`, `io` and `classify` are the connection below them.
@@ -18,6 +19,7 @@ mod database;
 mod error;
 mod health;
 mod io;
+mod known;
 mod lead;
 mod lease;
 mod log;
@@ -36,7 +38,7 @@ pub use database::Database;
 pub use error::DatabaseError;
 pub use health::{Health, Protection, Standbys, Verification};
 pub use lead::{IfLed, Waiting, WaitsFor};
-pub use lease::{LEASE, LeadWatch, Node, Observed};
+pub use lease::{LEASE, LeadWatch, Node, Observed, SLOW};
 pub use log::{APPEND_PATIENCE, PostgresLog};
 pub use reader::PostgresLogReader;
 pub use scratch::Scratch;

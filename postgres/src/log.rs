@@ -143,6 +143,7 @@ impl PostgresLog {
         };
         let failed = |why: String| DatabaseError::Failed { at: log.database.shown().to_owned(), why };
         let head = log.head().map_err(|error| failed(error.to_string()))?;
+        log.database.known().has_appended(number, head);
         if head.position > Position(0) {
             let reader = PostgresLogReader::open(&log.database, id)?;
             let newest = reader.read(Position(head.position.0 - 1), ReadLimit { records: 1, bytes: 0 });
@@ -175,11 +176,15 @@ impl PostgresLog {
             let what = format!("{}/{}", self.node.name, self.id);
             *slot = Some(self.database.connect(Purpose::Write, &what).map_err(|error| match error {
                 DatabaseError::NotPrimary { .. } | DatabaseError::Unsuitable { .. } => Meaning::NotPrimary(error.to_string()),
+                DatabaseError::Rewritten { .. } => Meaning::Rewritten(error.to_string()),
                 _ => Meaning::Again(error.to_string()),
             })?);
         }
         let Some(session) = slot.as_mut() else { return Err(Meaning::Again("there is no connection".to_owned())) };
         let done = job(session);
+        if matches!(done, Err(Meaning::Unknown(_))) {
+            session.leave_server();
+        }
         if matches!(done, Err(Meaning::Unknown(_) | Meaning::NotPrimary(_))) || session.is_closed() {
             *slot = None;
         }
@@ -208,8 +213,19 @@ impl PostgresLog {
 
     /// Appends until the outcome is known, or the patience is used up.
     fn write(&mut self, batch: &Batch, wire: &Wire, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
-        let deadline = Instant::now() + self.patience;
-        append(&mut Sending { log: self, batch, wire, head, deadline, pauses: Pauses::until(deadline) }, batch, head, epoch)
+        let begin = Instant::now();
+        let (watch, deadline) = (self.lead_watch(), begin + self.patience);
+        watch.append_began(Some(begin));
+        let appended = append(&mut Sending { log: self, batch, wire, head, deadline, pauses: Pauses::until(deadline) }, batch, head, epoch);
+        watch.append_began(None);
+        match appended {
+            // Nobody else may write under this epoch, so the log did not move on: it went back.
+            Err(AppendError::Behind(found)) if found.position < head => {
+                let rewritten = DatabaseError::Rewritten { at: self.database.shown().to_owned(), position: head };
+                Err(AppendError::Rewritten(rewritten.to_string()))
+            }
+            appended => appended,
+        }
     }
 
     /// Makes the parts of the records up to a position. Asks when the log is opened, and then once for each part.
@@ -283,6 +299,9 @@ impl Log for PostgresLog {
             }
         };
         let position = self.write(batch, &wire, head, epoch)?;
+        if let Some(newest) = batch.records.last() {
+            self.database.known().has_appended(self.number, Head { position, chain: newest.chain });
+        }
         if let Some(now) = batch::time_of(batch).filter(|_| !wire.is_empty()) {
             self.now = now;
             self.forget();

@@ -43,7 +43,7 @@ pub(crate) fn patiently<T>(patience: Duration, mut query: impl FnMut() -> Result
     loop {
         match query() {
             Ok(found) => return Ok(found),
-            Err(Meaning::Refused(why) | Meaning::Constraint(why)) => return Err(LogError::Store(why)),
+            Err(Meaning::Refused(why) | Meaning::Constraint(why) | Meaning::Rewritten(why)) => return Err(LogError::Store(why)),
             Err(meaning) => {
                 if !pauses.wait() {
                     return Err(LogError::Unavailable(meaning.to_string()));

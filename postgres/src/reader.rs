@@ -41,6 +41,7 @@ pub struct PostgresLogReader {
     database: Database,
     session: RefCell<Option<Session>>,
     id: LogId,
+    number: i32,
     schema: String,
     patience: Duration,
     shows: Shows,
@@ -75,8 +76,9 @@ impl PostgresLogReader {
         Ok(Self::of(database, session, id, row.number))
     }
 
-    /// Opens a log that another node leads, for reading what is confirmed. A batch is confirmed once another one follows
-    /// it, because a writer appends only after its last batch was acknowledged, or after its own take-over was.
+    /// Opens a log that another node leads, for reading what is confirmed. A batch is confirmed once its writer says so, or
+    /// another one follows it, because a writer appends only after its last batch was acknowledged, or after its own take-over
+    /// was. From then on, the database is not used on a server that lacks what was confirmed.
     pub fn confirmed(database: &Database, id: LogId) -> Result<Self, DatabaseError> {
         let mut reader = Self::open(database, id)?;
         reader.shows = Shows::Confirmed;
@@ -93,7 +95,8 @@ impl PostgresLogReader {
     /// Returns a reader for the writer of a log, which waits for the database as long as the writer does. It connects when it
     /// is first used.
     pub(crate) fn led(database: &Database, (id, number): (LogId, i32), patience: Duration) -> Self {
-        Self { database: database.clone(), session: RefCell::new(None), id, schema: schema_of(number), patience, shows: Shows::All }
+        let (session, schema) = (RefCell::new(None), schema_of(number));
+        Self { database: database.clone(), session, id, number, schema, patience, shows: Shows::All }
     }
 
     fn ask(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, LogError> {
@@ -104,7 +107,10 @@ impl PostgresLogReader {
         let mut slot = self.session.borrow_mut();
         if slot.as_ref().is_none_or(Session::is_closed) {
             *slot = None;
-            *slot = Some(self.database.connect(Purpose::Read, "reader").map_err(|error| Meaning::Again(error.to_string()))?);
+            *slot = Some(self.database.connect(Purpose::Read, "reader").map_err(|error| match error {
+                DatabaseError::Rewritten { .. } => Meaning::Rewritten(error.to_string()),
+                _ => Meaning::Again(error.to_string()),
+            })?);
         }
         let Some(session) = slot.as_mut() else { return Err(Meaning::Again("there is no connection".to_owned())) };
         let asked = session.query(sql, parameters, Instant::now() + STATEMENT_TIMEOUT);
@@ -214,17 +220,26 @@ fn stored<'a>(row: &'a Row, id: &'a Uuid) -> Result<Stored<'a>, String> {
 
 impl LogReader for PostgresLogReader {
     fn head(&self) -> Result<Head, LogError> {
-        let newer = match self.shows {
-            Shows::All => 0,
-            Shows::Confirmed => 1,
+        let sql = match self.shows {
+            Shows::All => format!("SELECT last, chain FROM {}.batches ORDER BY first DESC LIMIT 1", self.schema),
+            Shows::Confirmed => format!(
+                "SELECT b.last, b.chain FROM (SELECT *, row_number() OVER (ORDER BY first DESC) AS place FROM \
+                 (SELECT first, last, chain FROM {}.batches ORDER BY first DESC LIMIT 2) n) b WHERE b.place = 2 \
+                 OR EXISTS (SELECT 1 FROM ensue.confirmed c WHERE c.log = {} AND c.position = b.last AND c.chain = b.chain) \
+                 ORDER BY b.first DESC LIMIT 1",
+                self.schema, self.number
+            ),
         };
-        let sql = format!("SELECT last, chain FROM {}.batches ORDER BY first DESC LIMIT 1 OFFSET {newer}", self.schema);
         let rows = self.ask(&sql, &[])?;
         let Some(row) = rows.first() else { return Ok(Head::default()) };
         let read = || -> Result<Head, String> {
             Ok(Head { position: Position(count(row.get(0), "position")?), chain: Chain::from_bytes(array(row.get(1), "chain")?) })
         };
-        read().map_err(|why| LogError::Store(format!("the head of the log is damaged: {why}")))
+        let head = read().map_err(|why| LogError::Store(format!("the head of the log is damaged: {why}")))?;
+        if let (Shows::Confirmed, Some(session)) = (self.shows, self.session.borrow_mut().as_mut()) {
+            self.database.known().has_read(session, self.number, head);
+        }
+        Ok(head)
     }
 
     fn read(&self, after: Position, limit: ReadLimit) -> Result<Vec<Record>, LogError> {

@@ -10,7 +10,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
 
 use crate::classify::{Meaning, meaning, text};
-use crate::connect::connect;
+use crate::connect::{Place, Servers, connect};
 use crate::io::{Io, wait};
 use crate::tls::Endpoint;
 
@@ -50,24 +50,27 @@ impl Purpose {
 /// A connection.
 pub(crate) struct Session {
     client: Client,
+    servers: Servers,
+    place: Place,
     warnings: Arc<Mutex<Vec<String>>>,
     statements: HashMap<String, Statement>,
 }
 
 impl Session {
-    /// Connects.
-    pub(crate) fn connect(io: &Arc<Io>, endpoint: &Endpoint, purpose: Purpose) -> Result<Self, String> {
+    /// Connects to one of the servers.
+    pub(crate) fn connect(io: &Arc<Io>, endpoint: &Endpoint, purpose: Purpose, servers: &Servers) -> Result<Self, String> {
         let deadline = Instant::now() + CONNECT_TIMEOUT;
         let Endpoint { mut config, tls, .. } = endpoint.clone();
         config.connect_timeout(CONNECT_TIMEOUT).tcp_user_timeout(SILENCE);
         config.keepalives_idle(SILENCE).keepalives_interval(Duration::from_secs(1)).keepalives_retries(3);
-        let connecting = io.spawn(async move { connect(&config, &tls).await });
+        let first = servers.clone();
+        let connecting = io.spawn(async move { connect(&config, &tls, &first).await });
         let abort = connecting.abort_handle();
         let connected = wait(connecting, deadline).ok_or_else(|| {
             abort.abort();
             format!("no answer within {} s", CONNECT_TIMEOUT.as_secs())
         })?;
-        let (client, mut connection) = connected.map_err(|error| error.to_string())?.map_err(|error| text(&error))?;
+        let ((client, mut connection), place) = connected.map_err(|error| error.to_string())?.map_err(|error| text(&error))?;
         let warnings = Arc::new(Mutex::new(Vec::new()));
         let heard = warnings.clone();
         // A warning is noted before its statement ends, because both arrive in order on one connection.
@@ -80,14 +83,24 @@ impl Session {
                 }
             }
         });
-        let session = Self { client, warnings, statements: HashMap::new() };
+        let session = Self { client, servers: servers.clone(), place, warnings, statements: HashMap::new() };
         session.batch(purpose.settings(), deadline).map_err(|meaning| meaning.to_string())?;
         Ok(session)
     }
 
-    /// Returns true if the connection is lost.
+    /// Returns true if the connection is lost, or its server was left because it did not answer.
     pub(crate) fn is_closed(&self) -> bool {
-        self.client.is_closed()
+        self.client.is_closed() || self.servers.has_left(self.place)
+    }
+
+    /// Returns how many servers the address has.
+    pub(crate) fn servers(&self) -> usize {
+        self.place.count()
+    }
+
+    /// Leaves the server: the next connection is to another one, if that is a primary.
+    pub(crate) fn leave_server(&self) {
+        self.servers.leave(self.place);
     }
 
     /// Changes the name under which the server lists the connection.

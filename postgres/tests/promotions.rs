@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use ensue_engine::ports::{AppendError, Log, LogError, LogReader as _};
 use ensue_engine::record::{Head, Position};
-use ensue_postgres::{Database, IfLed, PostgresLog, PostgresLogReader};
+use ensue_postgres::{Database, DatabaseError, IfLed, PostgresLog, PostgresLogReader};
 use ensue_store::verify::verify;
 use ensue_test_support::records::{LOG, Writer, event};
 
@@ -110,28 +110,111 @@ fn promoted_synchronous_standby_has_each_acknowledged_batch() {
     }
 }
 
+/// A promoted standby that lacks the newest acknowledged batch, and the node that was its leader.
+struct Rewound {
+    _primary: Server,
+    standby: Server,
+    address: String,
+    log: PostgresLog,
+    writer: Writer,
+}
+
+impl Rewound {
+    /// Calls `after` once the batch is acknowledged, and before the primary is killed.
+    fn begin(after: impl FnOnce(&str, &Writer)) -> Self {
+        let primary = Server::start();
+        let (name, database) = primary.database();
+        drop(database);
+        let standby = primary.start_standby(None);
+        let address = address(&primary, &standby, &name);
+        let mut log = Database::at(&address).unwrap().lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
+        let mut writer = Writer::of(&log);
+        writer.append(&mut log, 3).unwrap();
+        wait_for(&standby, &name, writer.head().position);
+        standby.stop();
+        writer.append(&mut log, 3).unwrap();
+        after(&address, &writer);
+        primary.kill();
+        standby.start_again();
+        standby.promote();
+        Self { _primary: primary, standby, address, log, writer }
+    }
+}
+
 #[test]
-fn standby_that_lacks_an_acknowledged_batch_is_not_written_to() {
+fn leader_stops_at_a_promoted_standby_that_lacks_its_newest_batch() {
+    if is_missing() {
+        return;
+    }
+    let Rewound { standby, mut log, mut writer, .. } = Rewound::begin(|_, _| {});
+    let (watch, deadline) = (log.lead_watch(), Instant::now() + Duration::from_secs(20));
+    while watch.rewritten().is_none() {
+        assert!(Instant::now() < deadline, "the node did not notice it without an append");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let head = writer.head().position;
+    let refused = writer.append(&mut log, 3);
+    assert!(matches!(&refused, Err(AppendError::Rewritten(why)) if why.contains(&format!("up to position {head}"))), "{refused:?}");
+    let read = log.reader().unwrap().head();
+    assert!(matches!(read, Err(LogError::Store(_))), "{read:?}");
+    drop(standby);
+}
+
+#[test]
+fn waiting_node_refuses_a_promoted_standby_that_lacks_the_newest_batch() {
+    if is_missing() {
+        return;
+    }
+    let mut waiting = None;
+    let rewound = Rewound::begin(|address, writer| {
+        let database = Database::at(address).unwrap();
+        let reader = PostgresLogReader::confirmed(&database, LOG).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while reader.head().unwrap() != writer.head() {
+            assert!(Instant::now() < deadline, "the newest batch was not confirmed");
+            thread::sleep(Duration::from_millis(50));
+        }
+        waiting = Some(database);
+    });
+    // The leader is gone too.
+    std::mem::forget(rewound.log);
+    let refused = waiting.unwrap().lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(20)));
+    let refused = refused.map(|_| ()).unwrap_err();
+    assert!(matches!(refused, DatabaseError::Rewritten { position, .. } if position == rewound.writer.head().position), "{refused}");
+    // A node that never saw it cannot know.
+    let other = Database::at(&rewound.address).unwrap().lead(LOG, &node(3), IfLed::WaitFor(Duration::from_secs(20)));
+    assert!(other.is_ok());
+}
+
+#[test]
+fn leader_moves_to_the_new_primary_while_the_old_one_still_accepts_connections() {
     if is_missing() {
         return;
     }
     let primary = Server::start();
     let (name, database) = primary.database();
     drop(database);
+    primary.psql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'"));
+    primary.psql("postgres", "SELECT pg_reload_conf()");
     let standby = primary.start_standby(None);
+    wait_for_standby(&primary);
     let database = Database::at(&address(&primary, &standby, &name)).unwrap();
-    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
+    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE / 4);
     let mut writer = Writer::of(&log);
     writer.append(&mut log, 3).unwrap();
-    let both = writer.head().position;
-    wait_for(&standby, &name, both);
-    standby.stop();
-    writer.append(&mut log, 3).unwrap();
-    primary.kill();
-    standby.start_again();
+    let reader = log.reader().unwrap();
+    assert_eq!(reader.head().unwrap(), writer.head());
+    // Nobody stops the old primary, which waits for its standby with each commit.
     standby.promote();
-    let refused = writer.append(&mut log, 3);
-    assert!(matches!(&refused, Err(AppendError::Behind(head)) if head.position == both), "{refused:?}");
+    standby.psql("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
+    standby.psql("postgres", "SELECT pg_reload_conf()");
+    writer.append(&mut log, 3).unwrap();
+    assert_eq!(reader.head().unwrap(), writer.head(), "the reader of the leader has left the old primary too");
+    log.release_caches();
+    database.close_idle();
+    writer.append(&mut log, 3).unwrap();
+    assert_eq!(read_head(&database).unwrap(), writer.head());
+    drop(primary);
 }
 
 /// A log with a record that the standby has too. The first node leads it.

@@ -116,10 +116,15 @@ impl Checkpoints {
         Ok(Self { folder: folder.to_owned(), log })
     }
 
+    /// Returns the file of the checkpoint at a position.
+    pub fn path(&self, position: Position) -> PathBuf {
+        self.folder.join(format!("{position}.{SUFFIX}"))
+    }
+
     /// Saves the state that `state` writes piece by piece. It is on the disk before this returns. At most its
     /// compressed form is held in memory. All but the newest [`CHECKPOINTS_KEPT`] are removed.
     pub fn write(&self, at: Head, release: &str, state: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<PathBuf, CheckpointError> {
-        let path = self.folder.join(format!("{}.{SUFFIX}", at.position));
+        let path = self.path(at.position);
         let unusable = |source| CheckpointError::Unusable { path: path.clone(), source };
         let content = self.content(at, release, state).map_err(unusable)?;
         sync::replace(&path, &content).map_err(unusable)?;
@@ -179,10 +184,27 @@ impl Checkpoints {
         head.of(state, load)
     }
 
+    /// Writes the content of a file that another node saved. It is on the disk before this returns. Fails with the reason if
+    /// it is damaged at its beginning, belongs to another log or has a newer format; the rest is checked when it is read.
+    pub fn adopt(&self, content: &[u8]) -> Result<PathBuf, String> {
+        let (head, _) = self.head_in(content)?;
+        let path = self.path(head.position);
+        sync::replace(&path, content).map_err(|error| format!("{} cannot be written: {error}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Returns the position of the newest file; 0 if there is none.
+    pub fn newest_position(&self) -> Result<Position, CheckpointError> {
+        Ok(Position(self.called(SUFFIX)?.first().map_or(0, |(position, _)| *position)))
+    }
+
     /// Reads a file up to the state. Fails with the reason if the file is damaged, belongs to another log or
     /// has a newer format.
     fn head(&self, path: &Path) -> Result<(HeadLine, BufReader<File>), String> {
-        let mut file = BufReader::new(File::open(path).map_err(|error| damaged(&error))?);
+        self.head_in(BufReader::new(File::open(path).map_err(|error| damaged(&error))?))
+    }
+
+    fn head_in<R: BufRead>(&self, mut file: R) -> Result<(HeadLine, R), String> {
         let mut line = Vec::new();
         file.by_ref().take(HEAD_BYTES_MAX).read_until(b'\n', &mut line).map_err(|error| damaged(&error))?;
         let any: AnyHeadLine = serde_json::from_slice(&line).map_err(|error| format!("its head is damaged: {error}"))?;

@@ -48,6 +48,16 @@ impl MasterKeys {
         self.next.as_ref().unwrap_or(&self.current)
     }
 
+    /// Returns the seal of a text that is kept where others can write: only a holder of the key can make it.
+    pub(crate) fn seal(&self, text: &[u8]) -> blake3::Hash {
+        self.sealing().seal(text)
+    }
+
+    /// Returns true if a seal was made with one of the keys.
+    pub(crate) fn has_sealed(&self, text: &[u8], seal: blake3::Hash) -> bool {
+        [Some(&self.current), self.next.as_ref()].into_iter().flatten().any(|key| key.seal(text) == seal)
+    }
+
     /// Returns the key of an id.
     pub(crate) fn get(&self, id: MasterKeyId) -> Option<&MasterKey> {
         [Some(&self.current), self.next.as_ref()].into_iter().flatten().find(|key| key.id() == id)
@@ -227,6 +237,11 @@ impl MasterKey {
 
     pub(crate) fn reveal(&self) -> &[u8; KEY_BYTES] {
         &self.bytes
+    }
+
+    fn seal(&self, text: &[u8]) -> blake3::Hash {
+        let key = Zeroizing::new(blake3::derive_key("ensue/seal/v1", &*self.bytes));
+        blake3::keyed_hash(&key, text)
     }
 }
 

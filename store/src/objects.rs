@@ -1,12 +1,13 @@
-//! Outputs and artifacts that all nodes of a log can read.
+//! Outputs, artifacts and saved states that all nodes of a log can read.
 //!
 //! A node writes them to its data directory, and copies them to a store of [`Objects`]. A node that does not have an
-//! output or an artifact reads it from there, and keeps a copy. [`SharedOutputs`] and [`SharedBlobs`] do so for any
-//! implementation of [`Objects`].
+//! output or an artifact reads it from there, and keeps a copy. [`SharedOutputs`], [`SharedBlobs`] and [`SharedStates`] do so
+//! for any implementation of [`Objects`].
 
 mod blobs;
 mod memory;
 mod outputs;
+mod states;
 
 use ensue_engine::time::Timestamp;
 use thiserror::Error;
@@ -16,6 +17,7 @@ use crate::retention::RetentionLimits;
 pub use blobs::SharedBlobs;
 pub use memory::MemoryObjects;
 pub use outputs::SharedOutputs;
+pub use states::{SharedStateError, SharedStates};
 
 /// What an object is a part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,6 +26,8 @@ pub enum ObjectKind {
     Output,
     /// An artifact.
     Artifact,
+    /// A saved state of the engine.
+    State,
 }
 
 impl ObjectKind {
@@ -32,11 +36,13 @@ impl ObjectKind {
         match self {
             Self::Output => "outputs",
             Self::Artifact => "artifacts",
+            Self::State => "states",
         }
     }
 }
 
-/// The thing that objects belong to: the output of an attempt, by the attempt's id, or an artifact, by its digest.
+/// The thing that objects belong to: the output of an attempt, by the attempt's id; an artifact, by its digest; or a saved
+/// state, by its place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectOwner {
     /// What it is.
@@ -67,7 +73,7 @@ pub struct ObjectPart {
 
 /// A store of objects that all nodes of a log reach. All methods block.
 pub trait Objects: Send + Sync {
-    /// Returns the maximum number of bytes of one artifact, or of one stream of an attempt's output.
+    /// Returns the maximum number of bytes of one artifact, of one stream of an attempt's output, or of a saved state.
     fn bytes_max(&self, kind: ObjectKind) -> u64;
     /// Stores objects, and notes the time of each: `now`, or the time of the store's own clock. An object that exists is
     /// replaced.

@@ -212,8 +212,7 @@ async fn serve(mut config: Config, slow_disk: Option<Duration>, voice: Voice) ->
                 voice.warn(&format!("{failure}; this node waits until it can lead the log again"));
             }
             Ended::Failed(failure) => {
-                let hint = "start the node again; if it fails in the same way, run `ensue log verify --data DIR` to check the log";
-                return Err(Failure::with(Exit::Internal, failure.to_string()).hint(hint));
+                return Err(Failure::with(Exit::Internal, failure.to_string()).hint(failure.hint()));
             }
         }
     }

@@ -1,5 +1,5 @@
 //! The backend on PostgreSQL: the log, the secrets and the files of packs in the database; the read models in the data
-//! directory; outputs and artifacts in both, or in an object store instead of the database.
+//! directory; outputs and artifacts in both, or in an object store instead of the database, which then has saved states too.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,7 +18,7 @@ use ensue_postgres::{
 };
 use ensue_store::blobs::BlobLimits;
 use ensue_store::master_key::MasterKeys;
-use ensue_store::objects::{Objects, SharedBlobs, SharedOutputs};
+use ensue_store::objects::{Objects, SharedBlobs, SharedOutputs, SharedStates};
 use ensue_store::outputs::{Now, OutputLimits};
 use ensue_store::stored_vault::StoredVault;
 use ensue_store::sync;
@@ -165,7 +165,10 @@ impl Backend for InDatabase {
             if matches!(waits_for, WaitsFor::Leader(_)) {
                 meanwhile();
             }
-            self.standby.wait(waits_for)
+            match waits_for {
+                WaitsFor::Leader(name) if name == self.node.name => self.standby.wait_for_own_lease(),
+                waits_for => self.standby.wait(waits_for),
+            }
         });
         self.standby.has_begun();
         let led = led?;
@@ -194,6 +197,11 @@ impl Backend for InDatabase {
 
     fn bucket(&self) -> Option<&Bucket> {
         self.bucket.as_ref()
+    }
+
+    fn shared_states(&self, log: LogId, masters: MasterKeys) -> Option<SharedStates> {
+        let bucket = self.bucket.as_ref()?;
+        Some(SharedStates::of(Arc::new(bucket.objects(log)), masters))
     }
 
     fn reader(&self, log: LogId) -> Result<Box<dyn LogReader>, StorageError> {

@@ -63,6 +63,7 @@ impl Leading {
         unstarted: Unstarted,
     ) -> Result<Self, StartError> {
         let (taken, writer) = snapshots(opened.checkpoints, opened.saved_at, SNAPSHOT_EVERY_RECORDS);
+        let writer = writer.sharing(opened.shared);
         let snapshot_trouble = writer.trouble();
         let snapshots = writer.start().map_err(|why| machine("starting the thread that saves the state", &why))?;
         let outside = OutsideWriter::new(opened.outside);

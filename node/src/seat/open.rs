@@ -11,6 +11,7 @@ use ensue_engine::ports::{Log, LogReader, ReadLimit};
 use ensue_engine::record::{Head, Position, Record, verify_link};
 use ensue_store::checkpoints::{Checkpoint, Checkpoints};
 use ensue_store::master_key::{MasterKey, MasterKeyError, MasterKeyFile, MasterKeys};
+use ensue_store::objects::SharedStates;
 use ensue_store::rotation::check_master_key;
 use ensue_store::state_folder::{Data, OutsideHead, StateFolder, StateFolderError};
 use ensue_store::vault::SealedVault;
@@ -50,6 +51,8 @@ pub struct Opened {
     pub packs: Option<Arc<dyn PackArchive>>,
     /// The snapshots of the state.
     pub checkpoints: Checkpoints,
+    /// The snapshots that other machines can use.
+    pub shared: Option<SharedStates>,
     /// The position of the newest snapshot; 0 if there is none.
     pub saved_at: Position,
 }
@@ -115,7 +118,13 @@ fn open_if(
         check_master_key(&file, &masters, &vault.named_keys()?)?;
     }
     let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
-    let mut warm = Warm::new(&*backend, id, &checkpoints);
+    let mut outside = folder.outside_head()?;
+    // Only an existing log has them.
+    let shared = backend.shared_states(id, masters.clone());
+    if let (Some(shared), Data::Existing) = (&shared, existing) {
+        snapshots::fetch_shared(shared.clone(), &checkpoints);
+    }
+    let mut warm = Warm::new(&*backend, id, &checkpoints, &mut outside);
     let log = backend.writer_after(id, &mut || warm.step())?;
     let (warm, views) = warm.into_parts();
     // A node that led the log while this one waited may have replaced the master key.
@@ -133,7 +142,6 @@ fn open_if(
     if let Some(packs) = &packs {
         packs.exchange(&data.packs()).map_err(StartError::PackArchive)?;
     }
-    let outside = folder.outside_head()?;
     let reader = log.reader()?;
     let head = reader.head()?;
     let known = outside.read()?;
@@ -149,7 +157,7 @@ fn open_if(
     let folded = warm.map_or_else(|| from_checkpoint(id, &*reader, &checkpoints), Ok)?;
     let Folded { engine, saved_at, .. } = folded.up_to(&*reader, head)?;
     let state = folder.path().to_owned();
-    Ok(Opened { data, backend, log, engine, head, outside, state, views, vault, master_key: file, packs, checkpoints, saved_at })
+    Ok(Opened { data, backend, log, engine, head, outside, state, views, vault, master_key: file, packs, checkpoints, shared, saved_at })
 }
 
 /// Returns the folder in which a log stores files outside its data directory.
@@ -219,6 +227,10 @@ impl Folded {
                 return Err(StartError::TailMissing { found: self.at.position, known: head.position });
             }
             self.fold_in(&records)?;
+        }
+        if self.at.chain != head.chain {
+            let why = format!("the record at position {} differs from the one that was folded before", head.position);
+            return Err(StartError::Chain(why));
         }
         Ok(self)
     }

@@ -83,6 +83,11 @@ impl Standby {
         }
     }
 
+    /// Notes that the node waits for the end of its own lease, which an earlier start in this process could not release.
+    pub(crate) fn wait_for_own_lease(&self) -> Waiting {
+        self.wait_until_over("the lease of this node's earlier run is not over yet".to_owned())
+    }
+
     /// Notes that the node waits for its database. Returns whether it continues to wait.
     pub(crate) fn wait_for_database(&self, error: &dyn std::error::Error) -> Waiting {
         tracing::warn!(%error, "the node waits for its database");

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use ensue_engine::ids::LogId;
 use ensue_engine::ports::{LogReader, ReadLimit};
 use ensue_store::checkpoints::Checkpoints;
+use ensue_store::state_folder::{Durability, OutsideHead};
 use ensue_views::Projector;
 
 use super::open::{Folded, from_checkpoint};
@@ -18,6 +19,9 @@ const REST: Duration = Duration::from_millis(100);
 /// How long it rests after an error.
 const REST_AFTER_ERROR: Duration = Duration::from_secs(1);
 
+/// How often it notes the newest confirmed head outside the data directory.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+
 /// The state and the read models of a node that waits, folded from what its leader wrote for certain.
 pub(crate) struct Warm<'w> {
     backend: &'w dyn Backend,
@@ -27,6 +31,8 @@ pub(crate) struct Warm<'w> {
     folded: Option<Folded>,
     views: WarmViews,
     rests_until: Option<Instant>,
+    outside: &'w mut OutsideHead,
+    noted_at: Option<Instant>,
 }
 
 /// The read models of a node that waits.
@@ -46,8 +52,9 @@ enum Step {
 
 impl<'w> Warm<'w> {
     /// Begins; nothing is read yet.
-    pub(crate) fn new(backend: &'w dyn Backend, log: LogId, checkpoints: &'w Checkpoints) -> Self {
-        Self { backend, log, checkpoints, reader: None, folded: None, views: WarmViews::Unopened, rests_until: None }
+    pub(crate) fn new(backend: &'w dyn Backend, log: LogId, checkpoints: &'w Checkpoints, outside: &'w mut OutsideHead) -> Self {
+        let views = WarmViews::Unopened;
+        Self { backend, log, checkpoints, reader: None, folded: None, views, rests_until: None, outside, noted_at: None }
     }
 
     /// Folds the next records, if there are any. An error does not end the wait: the same check runs again once the node
@@ -57,16 +64,39 @@ impl<'w> Warm<'w> {
         if self.rests_until.is_some_and(|until| now < until) {
             return;
         }
-        let rest = match self.try_to_step() {
-            Ok(Step::Folded) => None,
-            Ok(Step::Nothing) => Some(REST),
-            Err(error) => {
+        let rest = match catch_unwind(AssertUnwindSafe(|| self.try_to_step())) {
+            Ok(Ok(Step::Folded)) => None,
+            Ok(Ok(Step::Nothing)) => Some(REST),
+            Ok(Err(error)) => {
                 tracing::warn!(%error, "the waiting node cannot fold the log; it tries again");
                 self.reader = None;
                 Some(REST_AFTER_ERROR)
             }
+            Err(_) => {
+                tracing::error!("folding stopped at an internal error; the waiting node begins again");
+                (self.reader, self.folded) = (None, None);
+                Some(REST_AFTER_ERROR)
+            }
         };
         self.rests_until = rest.map(|rest| now + rest);
+        if self.noted_at.is_none_or(|at| now >= at + NOTE_EVERY) {
+            self.noted_at = Some(now);
+            self.note_head();
+        }
+    }
+
+    /// Notes the newest head that is folded outside the data directory, so that this node also notices after its own restart
+    /// if the database lacks it.
+    fn note_head(&mut self) {
+        let Some(at) = self.folded.as_ref().map(|folded| folded.at) else { return };
+        let noted = self.outside.read().and_then(|known| match known {
+            // A leader on the same machine may have the same file.
+            Some(known) if known.position >= at.position => Ok(()),
+            Some(_) | None => self.outside.write(at, Durability::Written),
+        });
+        if let Err(error) = noted {
+            tracing::warn!(%error, "the head of the log cannot be saved outside the data directory");
+        }
     }
 
     /// Returns the state and the read models; `None` for what was not folded.

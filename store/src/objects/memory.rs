@@ -46,6 +46,7 @@ impl Objects for MemoryObjects {
         match kind {
             ObjectKind::Output => OUTPUT_BYTES_MAX,
             ObjectKind::Artifact => ARTIFACT_BYTES_MAX,
+            ObjectKind::State => u64::MAX,
         }
     }
 
