@@ -677,6 +677,59 @@ async fn directory_with_records_that_its_copy_lacks_is_refused() {
     assert!(said.contains("the log in the data directory ends at position"), "{said}");
 }
 
+/// Copies a log with the command line.
+fn log_copied(place: &Place, from: &str, to: &str) -> Printed {
+    Printed::by(&mut place.ensue(&["log", "copy", "--from", from, "--to", to]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_is_not_copied_into_a_database_that_has_another_one() {
+    if is_missing() {
+        return;
+    }
+    let pair = Pair::new();
+    let node = pair.first.start();
+    sent(&node, 1).await;
+    node.stop_well();
+    let other = Place::new();
+    other.start().stop_well();
+
+    let refused = log_copied(&other, "data", &pair.address);
+    assert_ne!(refused.code, Some(0), "{refused:?}");
+    assert!(refused.stderr.contains("already has another log") && refused.stderr.contains("CREATE DATABASE"), "{refused:?}");
+    assert_eq!(pair.psql("SELECT count(*) FROM ensue.logs"), "1");
+    assert_eq!(pair.psql("SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'log\\_%'"), "1");
+    let node = pair.first.start();
+    each_order_is_done_once(&node, 1).await;
+    node.stop_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_that_a_live_node_leads_is_not_copied() {
+    if is_missing() {
+        return;
+    }
+    let pair = Pair::new();
+    let node = pair.first.start();
+    sent(&node, 1).await;
+    let target = Server::shared().new_database();
+    for to in ["copied", &Server::shared().address(&target)] {
+        let refused = log_copied(&pair.first, &pair.address, to);
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+        assert!(refused.stderr.contains("which is alive") && refused.stderr.contains("stop that node"), "{refused:?}");
+    }
+    assert!(!pair.first.path().join("copied").exists());
+    assert_eq!(Server::shared().psql(&target, "SELECT to_regnamespace('ensue') IS NULL"), "t");
+    sent(&node, 2).await;
+    each_order_is_done_once(&node, 2).await;
+    node.kill();
+    // The leader does not beat. After the time of a lease, it is gone.
+    let copied = log_copied(&pair.first, &pair.address, "copied");
+    assert_eq!(copied.code, Some(0), "{copied:?}");
+    let verified = Printed::by(&mut pair.first.ensue(&["log", "verify", "--data", "copied", "--copy"]));
+    assert_eq!(verified.code, Some(0), "{verified:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn other_log_or_master_key_is_refused() {
     if is_missing() {

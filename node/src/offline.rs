@@ -96,6 +96,10 @@ pub enum OfflineError {
     #[error("a log in a database has no older format: `--format` is for data directories")]
     #[explain(slug = "database-address", fault = Invalid, hint = "copy the log into a directory first, and then copy that with --format")]
     FormatOfDatabase,
+    /// Several logs were to be copied into one database.
+    #[error("the source has {0} logs, and a node uses the only log of its database")]
+    #[explain(slug = "several-logs", fault = Conflict, hint = "remove the logs that no node uses from the source; the page of this error says how")]
+    SeveralToCopy(usize),
     /// Programs of the stopped node still run, or their results are not in the log.
     #[error("{programs} programs that the node started in {} still run, or their results are not in the log yet", .data.display())]
     #[explain(

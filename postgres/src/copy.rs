@@ -1,5 +1,6 @@
 //! A copy of a log into a database: it cannot be opened as a log before its chain is verified.
 
+use std::thread;
 use std::time::Instant;
 
 use ensue_engine::explain::Explain;
@@ -13,7 +14,8 @@ use uuid::Uuid;
 use crate::beside::{Lead, PostgresEnvelopes, PostgresPacks};
 use crate::database::{Database, STATEMENT_TIMEOUT};
 use crate::error::DatabaseError;
-use crate::lease::Node;
+use crate::lead::LOOK_EVERY;
+use crate::lease::{Node, Observed};
 use crate::log::{Led, PostgresLog};
 use crate::reader::PostgresLogReader;
 use crate::schema::{NewLog, schema_of};
@@ -76,8 +78,28 @@ impl Database {
         }
     }
 
+    /// Fails if a node leads the log. If its leader does not beat, it is gone after the time of a lease.
+    pub fn demand_no_leader(&self, log: LogId) -> Result<(), DatabaseError> {
+        let mut session = self.connect(Purpose::Read, "copy")?;
+        let mut observed = Observed::default();
+        let mut first: Option<(Uuid, i64, i64)> = None;
+        loop {
+            let row = self.row(&mut session, log)?.ok_or_else(|| DatabaseError::NoLog { at: self.shown().to_owned(), log })?;
+            let Some(leader) = row.leader else { return Ok(()) };
+            let Some((name, beats)) = self.node(&mut session, leader)? else { return Ok(()) };
+            if first.get_or_insert((leader, row.epoch, beats)) != &(leader, row.epoch, beats) {
+                return Err(DatabaseError::InUse { log, leader: name });
+            }
+            if observed.note(beats, Instant::now()) {
+                return Ok(());
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+
     fn begin_copy(&self, log: LogId) -> Result<PostgresLog, DatabaseError> {
         self.prepare()?;
+        self.demand_no_other(log)?;
         let mut session = self.connect(Purpose::Write, "copy")?;
         if let Some(row) = self.row(&mut session, log)? {
             if row.state != "copying" {
@@ -85,10 +107,25 @@ impl Database {
             }
             self.discard(&mut session, row.number)?;
         }
-        let row = self.create(&mut session, log, NewLog::Copying)?;
+        let row = match self.create(&mut session, log, NewLog::Copying) {
+            Ok(row) => row,
+            Err(error) => {
+                // Another log may have been created at the same moment.
+                self.demand_no_other(log)?;
+                return Err(error);
+            }
+        };
         let node = Node { id: Uuid::nil(), name: "copy".to_owned() };
         let epoch = ensue_engine::record::Epoch(row.epoch.unsigned_abs());
         PostgresLog::of(self.clone(), Led { session, id: log, number: row.number, epoch, node, beating: None })
+    }
+
+    /// Fails if the database has another log: no node could tell which one is its own.
+    fn demand_no_other(&self, log: LogId) -> Result<(), DatabaseError> {
+        match self.logs()?.into_iter().find(|found| *found != log) {
+            Some(other) => Err(DatabaseError::Occupied { at: self.shown().to_owned(), other }),
+            None => Ok(()),
+        }
     }
 
     /// Removes what an interrupted copy left.

@@ -121,12 +121,34 @@ pub enum DatabaseError {
     },
     /// The database is the target of a copy, and has the log already.
     #[error("{at} already has log {log}")]
-    #[explain(slug = "copy-target-not-empty", fault = Conflict, hint = "name a database that does not have this log")]
+    #[explain(slug = "copy-target-not-empty", fault = Conflict, hint = "name an empty database")]
     Exists {
         /// The server and the database.
         at: String,
         /// The log.
         log: LogId,
+    },
+    /// The database is the target of a copy, and has another log.
+    #[error("{at} already has another log, {other}, and a node uses the only log of its database")]
+    #[explain(
+        slug = "copy-target-not-empty",
+        fault = Conflict,
+        hint = "create an empty database (`CREATE DATABASE …`), and name it: each installation has a database of its own"
+    )]
+    Occupied {
+        /// The server and the database.
+        at: String,
+        /// The log that it has.
+        other: LogId,
+    },
+    /// The log is to be copied, and a node leads it.
+    #[error("log {log} is led by the node {leader}, which is alive: what it writes during a copy would be missing in the copy")]
+    #[explain(slug = "log-led-elsewhere", fault = Conflict, hint = "stop that node, and each node that waits for the log; then copy again")]
+    InUse {
+        /// The log.
+        log: LogId,
+        /// The name of the node.
+        leader: String,
     },
     /// Another node leads the log.
     #[error("log {log} is led by the node {leader}, which is alive")]

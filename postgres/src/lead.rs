@@ -17,7 +17,7 @@ use crate::schema::NewLog;
 use crate::session::{Purpose, Session};
 
 /// How often a waiting node looks at the beats of the leader.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How often a waiting node tries to reach a database that it cannot reach.
 const REACH_EVERY: Duration = Duration::from_secs(1);
@@ -153,7 +153,7 @@ impl Database {
     }
 
     /// Returns the name and the beats of a node.
-    fn node(&self, session: &mut Session, id: Uuid) -> Result<Option<(String, i64)>, DatabaseError> {
+    pub(crate) fn node(&self, session: &mut Session, id: Uuid) -> Result<Option<(String, i64)>, DatabaseError> {
         let rows = session.query("SELECT name, beats FROM ensue.nodes WHERE id = $1", &[&id], Instant::now() + STATEMENT_TIMEOUT);
         let rows = rows.map_err(|meaning| self.failed(&meaning))?;
         Ok(rows.first().map(|row| (row.get(0), row.get(1))))

@@ -68,7 +68,7 @@ pub(crate) enum NewLog {
     Only,
     /// One of several.
     Open,
-    /// The target of a copy.
+    /// The target of a copy, which is the only log of its database too.
     Copying,
 }
 
@@ -81,13 +81,13 @@ impl NewLog {
     }
 }
 
-/// Creates the tables of a new log, with its row. Returns its number. Of two nodes that create the only log of a database,
+/// Creates the tables of a new log, with its row. Returns its number. Of two callers that create the only log of a database,
 /// one fails, because both logs would have the same number.
 pub(crate) fn create_log(session: &mut Session, id: uuid::Uuid, new: NewLog, part_positions: i64) -> Result<i32, SchemaFault> {
     let deadline = Instant::now() + MIGRATION_TIMEOUT;
     let number: i32 = match new {
-        NewLog::Only => 0,
-        NewLog::Open | NewLog::Copying => {
+        NewLog::Only | NewLog::Copying => 0,
+        NewLog::Open => {
             let next = session.query("SELECT coalesce(max(number) + 1, 0) FROM ensue.logs", &[], deadline)?;
             next.first().map_or(0, |row| row.get(0))
         }

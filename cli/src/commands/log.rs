@@ -107,8 +107,9 @@ release, even if an older release began the log. With --format 0.1, the copy has
 those of release 0.1. If the log has a fact that 0.1 does not know, the command
 names the first one and writes nothing.
 
-From or to a PostgreSQL database, only the log is copied: its records and the
-keys of deliveries. No node can use a log in a database yet.
+From or to a PostgreSQL database, the log is copied with the keys of deliveries,
+the sealed secrets and the files of packs, but without outputs and artifacts. The
+database must not have another log. A log that a live node leads is not copied.
 
 Examples:
   ensue log copy --from ./ensue-data --to ./copy

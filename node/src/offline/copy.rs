@@ -109,8 +109,12 @@ fn stopped(data: &Path) -> Result<Folder, OfflineError> {
     Ok(folder)
 }
 
+/// Opens the logs of a database that no node leads.
 fn sources_of(database: &Database) -> Result<Vec<LogSource>, OfflineError> {
-    let open = |log: LogId| Ok((log, Box::new(PostgresLogReader::open(database, log)?) as Box<dyn Source>));
+    let open = |log: LogId| {
+        database.demand_no_leader(log)?;
+        Ok((log, Box::new(PostgresLogReader::open(database, log)?) as Box<dyn Source>))
+    };
     database.logs_to_copy()?.into_iter().map(open).collect()
 }
 
@@ -120,6 +124,9 @@ fn into_database(
     mut beside: impl FnMut(LogId, PostgresEnvelopes, PostgresPacks) -> Result<(), CopyIntoError>,
     progress: &mut dyn FnMut(CopyStage, u64, u64),
 ) -> Result<Vec<CopiedLog>, OfflineError> {
+    if from.len() > 1 {
+        return Err(OfflineError::SeveralToCopy(from.len()));
+    }
     let database = Database::at(to)?;
     let mut copied = Vec::new();
     for (id, source) in from {
