@@ -92,7 +92,7 @@ pub use backend::insert_rate;
 pub use certificates::{CertificateNews, Certificates, TlsError};
 pub use config::Config;
 pub use ensue_api::PageServing;
-pub use ensue_api::ports::AskedToken;
+pub use ensue_api::ports::{AskedToken, Finding, FindingVerdict};
 pub use ensue_postgres::Scratch;
 pub use packs_folder::{PacksNews, PacksRead};
 pub use process::{Node, NodeFailure};

@@ -7,7 +7,7 @@ mod copy;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ensue_api::ports::AskedToken;
+use ensue_api::ports::{AskedToken, Finding};
 use ensue_engine::access::facts::IdentityKind;
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::keys::state::KeyVersions;
@@ -36,6 +36,7 @@ use crate::access::Profile;
 use crate::backend::{Backend, Folder, OpenError};
 use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
+use crate::database_health;
 use crate::master_key::left_over;
 use crate::seat::open::{Opened, compare_with_outside, open, open_restored, state_folder, storage};
 use crate::seat::standby::Standby;
@@ -474,6 +475,11 @@ impl Offline {
     /// Returns how many bytes are free on the directory's disk.
     pub fn free_bytes(&self) -> Result<u64, OfflineError> {
         Ok(self.data.free_bytes().map_err(StartError::from)?)
+    }
+
+    /// Checks the database that has the log, as a running node does. Empty if the log is in the directory.
+    pub fn database_findings(&self) -> Vec<Finding> {
+        self.backend.health().map(|asked| database_health::findings(asked, self.clock.now())).unwrap_or_default()
     }
 
     /// Executes a command of the operator and waits for the disk.

@@ -11,13 +11,12 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use ensue_engine::record::{Chain, Position};
 use ensue_engine::time::Timestamp;
-use ensue_node::AskedToken;
-use ensue_node::Config;
 use ensue_node::config::DatabaseAddress;
 use ensue_node::offline::{
     Against, CopyStage, Format, KeyState, Location, Offline, OfflineError, chains_at as read_chains, copy_log as copy_location,
     verify_directory,
 };
+use ensue_node::{AskedToken, Config, Finding, FindingVerdict};
 use serde_json::{Value, json};
 
 use crate::progress::Progress;
@@ -241,6 +240,14 @@ impl Directory {
             Ok(free) => good("disk", format!("{} free", bytes(free))),
             Err(error) => bad("disk", &told(&error)),
         });
+        findings.extend(self.offline.database_findings().into_iter().map(|Finding { check, verdict, message, hint }| {
+            let verdict = match verdict {
+                FindingVerdict::Good => "good",
+                FindingVerdict::Warning => "warning",
+                FindingVerdict::Bad => "bad",
+            };
+            json!({ "check": check, "verdict": verdict, "message": message, "hint": hint })
+        }));
         json!({ "findings": findings })
     }
 }
