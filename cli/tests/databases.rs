@@ -487,6 +487,13 @@ async fn node_serves_again_after_the_database_was_away_for_longer_than_an_append
     node.stop_well();
 }
 
+/// Returns the position of the read models of a machine, if it has any.
+fn views_position(place: &Place) -> Option<i64> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let views = rusqlite::Connection::open_with_flags(place.data().join("views.sqlite"), flags).ok()?;
+    views.query_row("SELECT position FROM made", [], |row| row.get(0)).ok()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn node_is_not_ready_while_no_commit_is_acknowledged() {
     if is_missing() {
@@ -556,9 +563,15 @@ async fn waiting_node_folds_what_the_other_one_writes() {
     }
     each_order_is_done_once(&first, 5).await;
     let begin = Instant::now();
-    let views = pair.second.data().join("views.sqlite");
-    while std::fs::metadata(&views).map_or(0, |file| file.len()) == 0 {
-        assert!(begin.elapsed() < Duration::from_secs(60), "the waiting node has no read models");
+    loop {
+        // A batch is confirmed once another one follows it.
+        let confirmed: i64 = pair.psql("SELECT max(first) - 1 FROM log_0.batches").parse().unwrap();
+        let folded = views_position(&pair.second);
+        if folded == Some(confirmed) {
+            assert!(confirmed > 20, "five orders make more records than {confirmed}");
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "the read models are at {folded:?}, and {confirmed} is confirmed");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     first.kill();
