@@ -444,6 +444,20 @@ impl Alone {
     }
 }
 
+#[test]
+fn server_that_never_answers_ends_a_start_in_time() {
+    if is_missing() {
+        return;
+    }
+    // As one that is frozen: its kernel accepts the connections.
+    let frozen = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("postgres://ensue@{}/cats", frozen.local_addr().unwrap());
+    let begin = Instant::now();
+    let Err(said) = Place::new().with_arguments(&["--database", &address]).try_start() else { panic!("it started without its log") };
+    assert!(said.contains("the database `cats` on 127.0.0.1 cannot be reached: no answer within 5 s"), "{said}");
+    assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", begin.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn short_outage_of_the_database_is_waited_for() {
     if is_missing() {

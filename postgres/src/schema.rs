@@ -11,8 +11,11 @@ const CELL: &[&str] = &[include_str!("../../migrations/postgres/cell_0001.sql")]
 /// The migrations of the tables of a log.
 const LOG: &[&str] = &[include_str!("../../migrations/postgres/log_0001.sql")];
 
-/// How long a migration may take.
-const MIGRATION_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long the creation of tables may take. They are empty.
+const CREATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a statement that only reads may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why the tables cannot be used.
 #[derive(Debug)]
@@ -43,22 +46,22 @@ pub(crate) fn with_names(text: &str, number: i32) -> String {
 
 /// Creates what all logs have in common if it is not there, and compares it with this release.
 pub(crate) fn prepare_cell(session: &mut Session) -> Result<(), SchemaFault> {
-    let deadline = Instant::now() + MIGRATION_TIMEOUT;
-    if !has_schema(session, "ensue", deadline)? {
+    if !has_schema(session, "ensue")? {
+        let deadline = Instant::now() + CREATION_TIMEOUT;
         let created = session.batch(&format!("BEGIN; {} COMMIT", CELL.concat()), deadline);
         if created.is_err() {
             // A transaction that failed is still open.
             let _ = session.batch("ROLLBACK", deadline);
         }
         // Another node may have created it at the same moment.
-        if !has_schema(session, "ensue", deadline)? {
+        if !has_schema(session, "ensue")? {
             created?;
         }
     }
-    let rows = session.query("SELECT format FROM ensue.cell", &[], deadline)?;
+    let rows = session.query("SELECT format FROM ensue.cell", &[], soon())?;
     let found = rows.first().map(|row| row.get::<_, i32>(0));
     demand_version(found, CELL.len())?;
-    demand_functions(session, "ensue", &CELL.concat(), deadline)
+    demand_functions(session, "ensue", &CELL.concat())
 }
 
 /// What a new log is.
@@ -84,11 +87,10 @@ impl NewLog {
 /// Creates the tables of a new log, with its row. Returns its number. Of two callers that create the only log of a database,
 /// one fails, because both logs would have the same number.
 pub(crate) fn create_log(session: &mut Session, id: uuid::Uuid, new: NewLog, part_positions: i64) -> Result<i32, SchemaFault> {
-    let deadline = Instant::now() + MIGRATION_TIMEOUT;
     let number: i32 = match new {
         NewLog::Only | NewLog::Copying => 0,
         NewLog::Open => {
-            let next = session.query("SELECT coalesce(max(number) + 1, 0) FROM ensue.logs", &[], deadline)?;
+            let next = session.query("SELECT coalesce(max(number) + 1, 0) FROM ensue.logs", &[], soon())?;
             next.first().map_or(0, |row| row.get(0))
         }
     };
@@ -100,6 +102,7 @@ pub(crate) fn create_log(session: &mut Session, id: uuid::Uuid, new: NewLog, par
          VALUES ({number}, '{id}', {version}, 0, NULL, '{state}', {part_positions}, 0)"
     );
     let schema = schema_of(number);
+    let deadline = Instant::now() + CREATION_TIMEOUT;
     let created = session.batch(&format!("BEGIN; {row}; {tables} SELECT {schema}.make_parts(0); COMMIT"), deadline);
     if created.is_err() {
         let _ = session.batch("ROLLBACK", deadline);
@@ -111,11 +114,16 @@ pub(crate) fn create_log(session: &mut Session, id: uuid::Uuid, new: NewLog, par
 /// Compares the tables of a log with this release.
 pub(crate) fn demand_log(session: &mut Session, number: i32, format: i32) -> Result<(), SchemaFault> {
     demand_version(Some(format), LOG.len())?;
-    demand_functions(session, &schema_of(number), &with_names(&LOG.concat(), number), Instant::now() + MIGRATION_TIMEOUT)
+    demand_functions(session, &schema_of(number), &with_names(&LOG.concat(), number))
 }
 
-fn has_schema(session: &mut Session, name: &str, deadline: Instant) -> Result<bool, Meaning> {
-    let rows = session.query("SELECT to_regnamespace($1) IS NOT NULL", &[&name], deadline)?;
+/// Returns the deadline of a statement that only reads.
+fn soon() -> Instant {
+    Instant::now() + READ_TIMEOUT
+}
+
+fn has_schema(session: &mut Session, name: &str) -> Result<bool, Meaning> {
+    let rows = session.query("SELECT to_regnamespace($1) IS NOT NULL", &[&name], soon())?;
     Ok(rows.first().is_some_and(|row| row.get(0)))
 }
 
@@ -130,9 +138,9 @@ fn demand_version(found: Option<i32>, known: usize) -> Result<(), SchemaFault> {
 }
 
 /// Compares the code of the functions: they decide what is appended.
-fn demand_functions(session: &mut Session, schema: &str, migration: &str, deadline: Instant) -> Result<(), SchemaFault> {
+fn demand_functions(session: &mut Session, schema: &str, migration: &str) -> Result<(), SchemaFault> {
     const SQL: &str = "SELECT p.proname::text, p.prosrc FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = $1";
-    let rows = session.query(SQL, &[&schema], deadline)?;
+    let rows = session.query(SQL, &[&schema], soon())?;
     let theirs: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let ours = functions(migration);
     for (name, code) in &ours {

@@ -11,6 +11,7 @@ mod conformance;
 mod copies;
 mod encryption;
 mod faults;
+mod hangs;
 mod idle;
 mod leases;
 mod nodes;

@@ -22,7 +22,16 @@ pub(crate) enum Fault {
     Hold,
 }
 
-/// The proxy. Only connections of a writer count; the thread of the lease has one of its own.
+/// The connections of which bytes count, and in which faults happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counts {
+    /// All but those of the threads that beat.
+    Writers,
+    /// Those of the threads that beat.
+    Leases,
+}
+
+/// The proxy.
 pub(crate) struct Proxy {
     port: u16,
     plan: Arc<Plan>,
@@ -37,8 +46,13 @@ struct Plan {
 }
 
 impl Proxy {
-    /// Starts a proxy in front of a port of this machine.
+    /// Starts a proxy in front of a port of this machine that counts the bytes of writers.
     pub(crate) fn before(target: u16) -> Self {
+        Self::counting(Counts::Writers, target)
+    }
+
+    /// Starts a proxy in front of a port of this machine.
+    pub(crate) fn counting(counts: Counts, target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let plan = Arc::new(Plan::default());
@@ -47,7 +61,7 @@ impl Proxy {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", target)) else { continue };
                 let plan = shared.clone();
-                thread::spawn(move || pass(client, server, &plan));
+                thread::spawn(move || pass(client, server, counts, &plan));
             }
         });
         Self { port, plan }
@@ -78,7 +92,7 @@ impl Proxy {
         self.plan.struck.load(Ordering::SeqCst)
     }
 
-    /// Returns how many bytes of writers were passed on.
+    /// Returns how many bytes of the connections that count were passed on.
     pub(crate) fn passed(&self, way: Way) -> usize {
         match way {
             Way::ToServer => self.plan.to_server.load(Ordering::SeqCst),
@@ -87,13 +101,14 @@ impl Proxy {
     }
 }
 
-fn pass(mut client: TcpStream, mut server: TcpStream, plan: &Arc<Plan>) {
+fn pass(mut client: TcpStream, mut server: TcpStream, counts: Counts, plan: &Arc<Plan>) {
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     let mut first = vec![0; 4096];
     let Ok(length) = client.read(&mut first) else { return };
     // The startup packet has the name of the application.
-    let counts = !first[..length].windows(6).any(|part| part == b"/lease");
+    let beats = first[..length].windows(6).any(|part| part == b"/lease");
+    let counts = beats == (counts == Counts::Leases);
     if server.write_all(&first[..length]).is_err() {
         return;
     }
