@@ -79,11 +79,12 @@ impl Database {
 
     /// Checks the server and the connection to it, and creates the tables that all logs have in common.
     pub fn prepare(&self) -> Result<(), DatabaseError> {
-        let mut session = self.connect(Purpose::Write, "setup")?;
+        // First, because it prepares no statement: a pooler may give a connection that has one of the same name.
         let found = pooler(&self.io, &self.endpoint, &self.servers).map_err(|why| DatabaseError::Unavailable(self.at.clone(), why))?;
         if let Some(problem) = found {
             return Err(DatabaseError::Unsuitable { at: self.at.clone(), why: problem.why, todo: problem.todo });
         }
+        let mut session = self.connect(Purpose::Write, "setup")?;
         schema::prepare_cell(&mut session).map_err(|fault| self.schema_failed(fault))?;
         self.put_back(Purpose::Write, session);
         Ok(())

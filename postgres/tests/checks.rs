@@ -1,13 +1,20 @@
 //! A server that cannot hold a log safely is refused, with what to do about it.
 
 use std::fs;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ensue_engine::explain::Explain;
+use ensue_engine::ports::Log;
 use ensue_postgres::{Database, DatabaseError, IfLed, Waiting, WaitsFor};
-use ensue_test_support::records::{LOG, Writer};
+use ensue_test_support::records::{LOG, Writer, read_all};
 
 use crate::nodes::node;
-use crate::server::{Server, is_missing};
+use crate::server::{Server, as_user, free_port, is_missing, new_folder, spawn};
+use crate::skipped::not_installed;
 
 fn refusal(address: &str) -> DatabaseError {
     Database::at(address).unwrap().prepare().unwrap_err()
@@ -39,6 +46,92 @@ fn database_of_another_encoding_is_refused() {
     let server = Server::shared();
     server.psql("postgres", "CREATE DATABASE ascii ENCODING 'SQL_ASCII' LOCALE 'C' TEMPLATE template0");
     demand_unsuitable(&refusal(&server.address("ascii")), "SQL_ASCII", "ENCODING 'UTF8'");
+}
+
+/// A pooler in front of the shared server.
+struct Pooler {
+    folder: PathBuf,
+    child: Child,
+    port: u16,
+}
+
+impl Pooler {
+    /// Starts a pooler that gives a connection of the server to its clients for the time that `mode` names. Returns `None` if the
+    /// program is missing, and names the test that is skipped.
+    fn start(test: &str, mode: &str) -> Option<Self> {
+        // Debian has it where only root looks.
+        let program = ["/usr/sbin/pgbouncer", "/usr/bin/pgbouncer"].into_iter().find(|program| Path::new(program).exists());
+        let Some(program) = program else {
+            not_installed(test, "pgbouncer");
+            return None;
+        };
+        let folder = new_folder();
+        let port = free_port();
+        let users = folder.join("users");
+        Server::write(&users, "\"ensue\" \"\"\n");
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+             auth_type = trust\nauth_file = {}\npool_mode = {mode}\n",
+            Server::shared().port(),
+            users.display(),
+        );
+        let file = folder.join("pgbouncer.ini");
+        Server::write(&file, &settings);
+        let mut command = as_user(program.into());
+        let child = spawn({
+            command.arg(file).stdout(Stdio::null()).stderr(fs::File::create(folder.join("log")).unwrap());
+            command
+        });
+        let begin = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{}", fs::read_to_string(folder.join("log")).unwrap());
+            thread::sleep(Duration::from_millis(20));
+        }
+        Some(Self { folder, child, port })
+    }
+
+    fn address(&self, database: &str) -> String {
+        format!("postgres://ensue@127.0.0.1:{}/{database}", self.port)
+    }
+}
+
+impl Drop for Pooler {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+#[test]
+fn pooler_in_transaction_mode_is_refused_at_each_start() {
+    if is_missing() {
+        return;
+    }
+    let Some(pooler) = Pooler::start("pooler_in_transaction_mode_is_refused_at_each_start", "transaction") else { return };
+    let name = Server::shared().new_database();
+    // The pooler keeps its connections, and what the first start left in them.
+    for _ in 0..3 {
+        demand_unsuitable(&refusal(&pooler.address(&name)), "a pooler in transaction mode", "pool_mode = session");
+    }
+    assert_eq!(Server::shared().psql(&name, "SELECT to_regnamespace('ensue') IS NULL"), "t", "nothing was created");
+}
+
+#[test]
+fn log_is_written_and_taken_over_through_a_pooler_in_session_mode() {
+    if is_missing() {
+        return;
+    }
+    let Some(pooler) = Pooler::start("log_is_written_and_taken_over_through_a_pooler_in_session_mode", "session") else { return };
+    let name = Server::shared().new_database();
+    for number in 1..=3 {
+        let database = Database::at(&pooler.address(&name)).unwrap();
+        database.prepare().unwrap();
+        let mut log = database.lead(LOG, &node(number), IfLed::Fail).unwrap();
+        let mut writer = Writer::behind(&log, &read_all(&*log.reader().unwrap()));
+        writer.append(&mut log, 1).unwrap();
+        assert_eq!((log.head().unwrap(), u128::from(writer.head().position.0)), (writer.head(), number));
+    }
 }
 
 /// Starts a server with a database, and its standby.

@@ -106,7 +106,8 @@ pub(crate) fn spawn(mut command: Command) -> Child {
     told.recv().unwrap()
 }
 
-fn free_port() -> u16 {
+/// Returns a free port of loopback.
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
