@@ -3,7 +3,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -238,34 +238,48 @@ fn outcome_that_cannot_be_settled_in_time_is_unknown() {
     set_standby(&server, "");
 }
 
-/// Appends on a thread until it is told to stop. Returns the log and what was acknowledged.
-fn append_until(stop: &Arc<AtomicBool>, mut log: PostgresLog, mut writer: Writer) -> thread::JoinHandle<(PostgresLog, Writer)> {
-    let stop = stop.clone();
+/// Appends on a thread until it is told to stop, and counts. Returns the log and what was acknowledged.
+fn append_until(
+    stop: &Arc<AtomicBool>,
+    acknowledged: &Arc<AtomicUsize>,
+    mut log: PostgresLog,
+    mut writer: Writer,
+) -> thread::JoinHandle<(PostgresLog, Writer)> {
+    let (stop, acknowledged) = (stop.clone(), acknowledged.clone());
     thread::spawn(move || {
         while !stop.load(Ordering::SeqCst) {
             writer.append(&mut log, 3).unwrap();
+            acknowledged.fetch_add(1, Ordering::SeqCst);
         }
         (log, writer)
     })
 }
 
+/// Disturbs a server so many times amid appends.
 fn survives(times: usize, disturb: impl Fn(&Server)) {
     let server = Server::start();
     let (_, database) = server.database();
     let log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
     let writer = Writer::of(&log);
-    let stop = Arc::new(AtomicBool::new(false));
-    let appending = append_until(&stop, log, writer);
+    let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let appending = append_until(&stop, &acknowledged, log, writer);
+    // Each time the writer has found the server again: otherwise one append would wait for several starts.
+    let until_more = || {
+        let before = acknowledged.load(Ordering::SeqCst);
+        while acknowledged.load(Ordering::SeqCst) < before + 3 && !appending.is_finished() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
     for _ in 0..times {
-        thread::sleep(Duration::from_millis(400));
+        until_more();
         disturb(&server);
         server.start_again();
     }
-    thread::sleep(Duration::from_millis(400));
+    until_more();
     stop.store(true, Ordering::SeqCst);
     let (log, writer) = appending.join().unwrap();
     let reader = log.reader().unwrap();
-    assert!(writer.head().position.0 >= 12, "{}", writer.head().position);
+    assert!(acknowledged.load(Ordering::SeqCst) >= 3 * times, "{acknowledged:?}");
     assert_eq!(verify(&*reader, Some(writer.head()), |_| ()).unwrap().head, writer.head());
     assert_eq!(read_all(&*reader).len() as u64, writer.head().position.0);
 }
@@ -273,7 +287,7 @@ fn survives(times: usize, disturb: impl Fn(&Server)) {
 #[test]
 fn killed_server_loses_no_acknowledged_batch() {
     if !is_missing() {
-        survives(std::env::var("ENSUE_KILLS").map_or(3, |count| count.parse().unwrap()), Server::kill);
+        survives(std::env::var("ENSUE_KILLS").map_or(8, |count| count.parse().unwrap()), Server::kill);
     }
 }
 
