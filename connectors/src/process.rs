@@ -116,7 +116,7 @@ impl Process {
 
     async fn pull(&mut self, room: Room) -> Result<Pulled, SourceError> {
         loop {
-            if self.held.len() >= AHEAD_LINES_MAX || self.held_bytes >= AHEAD_BYTES_MAX {
+            if self.is_full() {
                 // Until something is settled, the program has to wait. Settling ends this wait.
                 return std::future::pending().await;
             }
@@ -272,6 +272,10 @@ impl Source for Process {
     fn settle(&mut self, done: &[Token]) -> Pending<'_, Result<(), SourceError>> {
         self.settled(done);
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn is_full(&self) -> bool {
+        self.held.len() >= AHEAD_LINES_MAX || self.held_bytes >= AHEAD_BYTES_MAX
     }
 
     fn close(self: Box<Self>) -> Pending<'static, ()> {

@@ -47,12 +47,14 @@ pub trait Source: Send {
     /// The run is over. Nothing is lost: the messages are in the log.
     fn settle(&mut self, done: &[Token]) -> Pending<'_, Result<(), SourceError>>;
 
-    /// Returns how often [`keep`](Self::keep) must be called while messages are held, or `None` for never.
+    /// Returns how often [`keep`](Self::keep) must be called while messages are held, or `None` for never. It is at most a
+    /// third of the time after which the other side gives up waiting: nothing is kept while messages are settled.
     fn keep_every(&self) -> Option<Duration> {
         None
     }
 
-    /// Reports to the other side that these messages are still being worked on.
+    /// Reports to the other side that these messages are still being worked on: all that were returned and are neither
+    /// in the log nor given back.
     ///
     /// # Errors
     /// The run is over.
@@ -60,12 +62,18 @@ pub trait Source: Send {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Returns these messages to the other side, which will give them to somebody again.
+    /// Returns these messages to the other side, which will give them to somebody again. It is called at the end of a run,
+    /// before [`close`](Self::close), with the messages that are not in the log.
     ///
     /// # Errors
     /// The other side takes them back by itself later.
     fn give_back(&mut self, _held: &[Token]) -> Pending<'_, Result<(), SourceError>> {
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Returns true if no more messages follow until some are settled.
+    fn is_full(&self) -> bool {
+        false
     }
 
     /// Returns how far the source is behind.

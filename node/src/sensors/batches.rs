@@ -32,6 +32,20 @@ pub(super) struct Batch {
     pub(super) passed: u32,
 }
 
+impl Batch {
+    /// Returns true if there is neither an event nor a refused message.
+    pub(super) fn makes_nothing(&self) -> bool {
+        self.events.is_empty() && self.refused.is_empty()
+    }
+
+    /// Returns the batch together with the messages before it, which make nothing.
+    pub(super) fn after(mut self, passed: &Self) -> Self {
+        self.read += passed.read;
+        self.passed = self.passed.saturating_add(passed.passed);
+        self
+    }
+}
+
 /// Makes a batch of the first messages, as many as fit. If the sensor stops at a message that is refused, the message is
 /// alone in its batch.
 pub(super) fn batch_of(edge: &Edge, catalog: &Catalog, sensor: &Sensor, messages: &[Message]) -> Batch {

@@ -3,6 +3,7 @@
 //! The peer learns that messages are settled only after their events are in the log. If the node ends in between, the
 //! next run begins at the cursor in the log, or gets the messages again and their keys are known.
 
+use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use ensue_api::Queue;
 use ensue_api::ports::SensorState;
 use ensue_connectors::world::Lines;
-use ensue_connectors::{Connect, Message, Pulled, Room, Source, SourceError, Token, World};
+use ensue_connectors::{Connect, Message, Pending, Pulled, Room, Source, SourceError, Token, World};
 use ensue_engine::catalog::{OnPoison, PoisonLimit, Sensor};
 use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, SensorBatch};
 use ensue_engine::ids::SensorId;
@@ -24,6 +25,7 @@ use ensue_expression::Document;
 use tokio::sync::{oneshot, watch};
 
 use super::batches::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Batch, batch_of};
+use super::held::Held;
 use super::logs::SensorLog;
 use super::status::RunStatus;
 use crate::catalogs::NodeCatalogs;
@@ -38,9 +40,13 @@ const WAIT_SHOWN_AFTER: Duration = Duration::from_secs(5);
 const OFFER_AGAIN_FIRST: Duration = Duration::from_millis(50);
 /// The longest such wait.
 const OFFER_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// How long a cursor must be in the log before another one is written that has no events.
+const ADVANCE_EVERY: Duration = Duration::from_secs(1);
+/// The maximum number of messages without events whose cursor waits for that.
+const PASSED_MESSAGES_MAX: usize = 100_000;
 /// How long a source may take to settle messages after the run was asked to stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a source may take to close.
+/// How long a source may take to take messages back and to close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How a run ended without a failure.
@@ -93,12 +99,18 @@ pub(super) struct Run {
     pub(super) is_started: bool,
     /// When the current period of the limit on refused messages began, and how many were refused in it.
     pub(super) refused: Option<(Timestamp, u32)>,
+    /// The messages that were pulled and are not in the log.
+    pub(super) held: Held,
+    /// The first of them make nothing, and only their cursor is to be written: the batch, and the cursor after it.
+    pub(super) passed: Option<(Batch, Cursor)>,
+    /// Completes when such a cursor may be written; `None` if it may be now.
+    pub(super) quiet: Option<Pending<'static, ()>>,
 }
 
 impl Run {
     /// Runs until it is stopped or fails.
     pub(super) async fn go(mut self) -> Result<Ended, SourceError> {
-        if self.intake_opened().await == Goes::No {
+        if self.intake_opened(None).await? == Goes::No {
             return Ok(Ended::Stopped);
         }
         self.means.status.begin();
@@ -113,8 +125,17 @@ impl Run {
             }
         };
         let ended = self.read(&mut *source).await;
-        let closing = source.close();
+        let ended = self.advance_at_end(&mut *source, ended).await;
+        let held = self.held.take_all();
         let patience = self.means.world.clock.sleep(CLOSE_PATIENCE);
+        let closing = async {
+            if !held.is_empty()
+                && let Err(why) = source.give_back(&held).await
+            {
+                self.means.log.add(format!("the source did not take messages back: {why}"));
+            }
+            source.close().await;
+        };
         tokio::select! {
             biased;
             () = closing => {}
@@ -127,32 +148,43 @@ impl Run {
         let clock = self.means.world.clock.clone();
         let mut healthy = clock.sleep(STARTED_AFTER);
         loop {
-            if self.intake_opened().await == Goes::No {
+            if self.intake_opened(Some(&mut *source)).await? == Goes::No {
                 return Ok(Ended::Stopped);
             }
             let room = Room { messages: BATCH_MESSAGES_MAX, bytes: BATCH_BYTES_MAX };
             let mut stop = self.stopped.clone();
-            let pulled = {
+            let next = {
                 let mut next = source.next(room);
                 loop {
                     tokio::select! {
                         biased;
                         () = stopped(&mut stop) => return Ok(Ended::Stopped),
-                        pulled = &mut next => break pulled?,
+                        () = self.held.is_due() => break Next::Keep,
+                        pulled = &mut next => break Next::Pulled(pulled?),
+                        () = is_quiet(&mut self.quiet), if self.passed.is_some() => break Next::Advance,
                         () = &mut healthy, if !self.is_started => self.started(),
                     }
                 }
             };
             self.means.status.set_lag(source.lag());
-            match pulled {
-                Pulled::Messages(messages) if messages.is_empty() => {}
-                Pulled::Messages(messages) => {
-                    if let Some(ended) = self.take(source, messages).await? {
-                        return Ok(ended);
-                    }
-                    self.started();
+            let ended = match next {
+                Next::Keep => {
+                    self.held.keep(source).await?;
+                    None
                 }
-                Pulled::Done => return Ok(Ended::Done),
+                Next::Advance => self.advance(source).await?,
+                Next::Pulled(Pulled::Messages(messages)) if messages.is_empty() => None,
+                Next::Pulled(Pulled::Messages(messages)) => {
+                    let ended = self.take(source, messages).await?;
+                    if ended.is_none() {
+                        self.started();
+                    }
+                    ended
+                }
+                Next::Pulled(Pulled::Done) => Some(Ended::Done),
+            };
+            if let Some(ended) = ended {
+                return Ok(ended);
             }
         }
     }
@@ -161,27 +193,96 @@ impl Run {
     async fn take(&mut self, source: &mut dyn Source, messages: Vec<Message>) -> Result<Option<Ended>, SourceError> {
         let bytes: usize = messages.iter().map(|message| message.body.len()).sum();
         let _held = self.means.bytes.enter_anyway(bytes as u64);
+        self.held.add(source, messages.iter().map(|message| message.token));
         let messages: Arc<[Message]> = messages.into();
         let mut from = 0;
         while from < messages.len() {
-            let batch = self.judged(messages.clone(), from).await?;
-            let tokens: Vec<Token> = messages[from..from + batch.read].iter().map(|message| message.token).collect();
-            let Some(last) = tokens.last().copied() else {
+            let judged = self.judged(messages.clone(), from);
+            let bug = || SourceError::new(SensorErrorKind::Bug, "making events stopped at an internal error");
+            let batch = self.held.during(source, judged).await?.ok_or_else(bug)?;
+            from += batch.read;
+            let Some(last) = messages[..from].last().filter(|_| batch.read > 0).map(|message| message.token) else {
                 return Err(SourceError::new(SensorErrorKind::Bug, "a batch of messages holds no message"));
             };
             let cursor = source.cursor_at(last).map(|cursor| stored(&cursor)).transpose()?;
             self.check_poison(&batch)?;
-            match self.commit(source, &tokens, &batch, cursor.as_ref()).await? {
-                Committing::Taken => {}
-                Committing::Ended(ended) => return Ok(Some(ended)),
+            let (batch, cursor) = self.behind_passed(batch, cursor);
+            match cursor {
+                Some(cursor) if batch.makes_nothing() => {
+                    let is_full = batch.read >= PASSED_MESSAGES_MAX;
+                    self.passed = Some((batch, cursor));
+                    if !is_full && !source.is_full() && !self.may_advance().await {
+                        continue;
+                    }
+                    if let Some(ended) = self.advance(source).await? {
+                        return Ok(Some(ended));
+                    }
+                }
+                cursor => {
+                    if let Some(ended) = self.write(source, &batch, cursor).await? {
+                        return Ok(Some(ended));
+                    }
+                }
             }
-            self.cursor = cursor.or(self.cursor.take());
-            if let Some(ended) = self.settle(source, &tokens).await? {
-                return Ok(Some(ended));
-            }
-            from += batch.read;
         }
         Ok(None)
+    }
+
+    /// Returns a batch together with the messages before it that make nothing.
+    fn behind_passed(&mut self, batch: Batch, cursor: Option<Cursor>) -> (Batch, Option<Cursor>) {
+        match self.passed.take() {
+            Some((passed, before)) => (batch.after(&passed), cursor.or(Some(before))),
+            None => (batch, cursor),
+        }
+    }
+
+    /// Returns true if a cursor may be written that has no events: such records are at most one a second.
+    async fn may_advance(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            () = is_quiet(&mut self.quiet) => true,
+            () = ready(()) => false,
+        }
+    }
+
+    /// Writes the cursor after messages that make nothing, if there are any. They are settled only then: a source that
+    /// forgets what is settled must never be asked for something older.
+    async fn advance(&mut self, source: &mut dyn Source) -> Result<Option<Ended>, SourceError> {
+        match self.passed.take() {
+            Some((batch, cursor)) => self.write(source, &batch, Some(cursor)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Writes that cursor at the end of a run, however it ended.
+    async fn advance_at_end(&mut self, source: &mut dyn Source, ended: Result<Ended, SourceError>) -> Result<Ended, SourceError> {
+        if matches!(ended, Ok(Ended::Superseded)) {
+            return ended;
+        }
+        let advanced = self.advance(source).await;
+        match (ended, advanced) {
+            (Ok(Ended::Done), Ok(Some(early))) => Ok(early),
+            (Ok(Ended::Done), Err(error)) => Err(error),
+            // Without that cursor the messages are read again.
+            (ended, _) => ended,
+        }
+    }
+
+    /// Commits the first messages that are held, and settles them. Returns how the run ended, if it did.
+    async fn write(&mut self, source: &mut dyn Source, batch: &Batch, cursor: Option<Cursor>) -> Result<Option<Ended>, SourceError> {
+        match self.commit(source, batch, cursor.as_ref()).await? {
+            Committing::Taken => {}
+            Committing::Ended(ended) => return Ok(Some(ended)),
+        }
+        if cursor.is_some() {
+            let clock = self.means.world.clock.clone();
+            self.quiet = Some(Box::pin(async move { clock.sleep(ADVANCE_EVERY).await }));
+        }
+        self.cursor = cursor.or(self.cursor.take());
+        let kept = self.held.keep_before_a_wait(source).await;
+        let tokens = self.held.take_first(batch.read);
+        let ended = self.settle(source, &tokens).await?;
+        kept.map(|()| ended)
     }
 
     /// Settles messages. If the run is asked to stop, it waits for the peer only for a while: the messages are in the log.
@@ -216,22 +317,14 @@ impl Run {
         Ok(())
     }
 
-    /// Makes a batch on a thread for long computations.
-    async fn judged(&self, messages: Arc<[Message]>, from: usize) -> Result<Batch, SourceError> {
+    /// Makes a batch on a thread for long computations. Returns none at an internal error.
+    fn judged(&self, messages: Arc<[Message]>, from: usize) -> impl Future<Output = Option<Batch>> + use<> {
         let (edge, catalog, sensor) = (self.means.edge.clone(), self.means.catalogs.current(), self.sensor.clone());
-        let work = move || batch_of(&edge, &catalog, &sensor, &messages[from..]);
-        let bug = || SourceError::new(SensorErrorKind::Bug, "making events stopped at an internal error");
-        self.means.blocking.done(work).await.ok_or_else(bug)
+        self.means.blocking.done(move || batch_of(&edge, &catalog, &sensor, &messages[from..]))
     }
 
     /// Offers a batch until the node takes it. While the node is busy, the peer learns that the messages are worked on.
-    async fn commit(
-        &mut self,
-        source: &mut dyn Source,
-        tokens: &[Token],
-        batch: &Batch,
-        cursor: Option<&Cursor>,
-    ) -> Result<Committing, SourceError> {
+    async fn commit(&mut self, source: &mut dyn Source, batch: &Batch, cursor: Option<&Cursor>) -> Result<Committing, SourceError> {
         let after: Option<Digest> = cursor.and(self.cursor.as_ref()).map(Cursor::digest);
         let ask = SensorBatch {
             sensor: self.id,
@@ -254,7 +347,7 @@ impl Run {
         let mut waited = Duration::ZERO;
         loop {
             let command = Command { actor: Actor::Sensor(self.sensor.name.clone()), trace: None, ask: Ask::TakeSensorBatch(ask.clone()) };
-            let busy = match self.answered(source, tokens, command).await? {
+            let busy = match self.answered(source, command).await? {
                 Ok(committed) => {
                     self.count(batch, &committed);
                     if waited >= WAIT_SHOWN_AFTER {
@@ -281,10 +374,16 @@ impl Run {
             if waited >= WAIT_SHOWN_AFTER {
                 self.means.status.wait_for(&busy);
             }
-            tokio::select! {
-                biased;
-                () = stopped(&mut self.stopped) => return Ok(Committing::Ended(Ended::Stopped)),
-                () = clock.sleep(again) => {}
+            let mut stop = self.stopped.clone();
+            let wait = async {
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut stop) => Goes::No,
+                    () = clock.sleep(again) => Goes::On,
+                }
+            };
+            if self.held.during(source, wait).await? == Goes::No {
+                return Ok(Committing::Ended(Ended::Stopped));
             }
             again = (again * 2).min(OFFER_AGAIN_MAX);
         }
@@ -292,30 +391,25 @@ impl Run {
 
     /// Submits a batch and waits for the answer. What was submitted may be in the log even if the run is stopped, so it
     /// waits for the answer in any case.
-    async fn answered(
-        &self,
-        source: &mut dyn Source,
-        tokens: &[Token],
-        command: Command,
-    ) -> Result<Result<Committed, SubmitError>, SourceError> {
+    async fn answered(&mut self, source: &mut dyn Source, command: Command) -> Result<Result<Committed, SubmitError>, SourceError> {
         let (tell, mut told) = oneshot::channel();
         let reply = move |outcome| {
             // A task that was aborted needs no answer.
             let _ = tell.send(outcome);
         };
         self.means.submit.submit(command, Box::new(reply));
-        let Some(every) = source.keep_every() else { return Ok(told.await.unwrap_or(Err(SubmitError::Unknown))) };
-        loop {
-            tokio::select! {
-                biased;
-                answer = &mut told => return Ok(answer.unwrap_or(Err(SubmitError::Unknown))),
-                () = self.means.world.clock.sleep(every) => source.keep(tokens).await?,
+        match self.held.during(source, &mut told).await {
+            Ok(answer) => Ok(answer.unwrap_or(Err(SubmitError::Unknown))),
+            Err(error) => {
+                // The next run must not begin before the log has decided.
+                let _ = told.await;
+                Err(error)
             }
         }
     }
 
     /// Waits until the intake is open and there is room for bytes.
-    async fn intake_opened(&mut self) -> Goes {
+    async fn intake_opened(&mut self, mut source: Option<&mut dyn Source>) -> Result<Goes, SourceError> {
         let clock = self.means.world.clock.clone();
         let (intake, mut waited) = (self.means.intake.clone(), Duration::ZERO);
         loop {
@@ -327,18 +421,27 @@ impl Run {
                 if waited >= WAIT_SHOWN_AFTER {
                     self.means.status.set(if self.is_started { SensorState::Running } else { SensorState::Starting });
                 }
-                return Goes::On;
+                return Ok(Goes::On);
             };
             if waited >= WAIT_SHOWN_AFTER {
                 self.means.status.wait_for(why);
             }
-            tokio::select! {
-                biased;
-                () = stopped(&mut self.stopped) => return Goes::No,
-                // The room for bytes tells nobody that it has changed.
-                () = clock.sleep(OFFER_AGAIN_MAX) => waited += OFFER_AGAIN_MAX,
-                () = intake.is_not(seen) => {}
-            }
+            let mut stop = self.stopped.clone();
+            let wait = async {
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut stop) => None,
+                    // The room for bytes tells nobody that it has changed.
+                    () = clock.sleep(OFFER_AGAIN_MAX) => Some(OFFER_AGAIN_MAX),
+                    () = intake.is_not(seen) => Some(Duration::ZERO),
+                }
+            };
+            let passed = match &mut source {
+                Some(source) => self.held.during(&mut **source, wait).await?,
+                None => wait.await,
+            };
+            let Some(passed) = passed else { return Ok(Goes::No) };
+            waited += passed;
         }
     }
 
@@ -367,6 +470,16 @@ impl Run {
     }
 }
 
+/// What a run does next.
+enum Next {
+    /// It takes what it pulled.
+    Pulled(Pulled),
+    /// It asks the source to keep messages.
+    Keep,
+    /// It writes a cursor.
+    Advance,
+}
+
 /// What became of a batch.
 enum Committing {
     /// It is in the log.
@@ -380,6 +493,14 @@ enum Committing {
 enum Goes {
     On,
     No,
+}
+
+/// Completes when a cursor without events may be written.
+async fn is_quiet(quiet: &mut Option<Pending<'static, ()>>) {
+    if let Some(until) = quiet {
+        until.await;
+        *quiet = None;
+    }
 }
 
 /// Completes when a run is asked to stop.

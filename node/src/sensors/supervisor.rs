@@ -33,6 +33,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::back_off::{HEALTHY_AFTER, wait_after};
+use super::held::Held;
 use super::log_files::LogFiles;
 use super::logs::SensorLog;
 use super::run::{Ended, Means, Run, recorded, stopped};
@@ -358,6 +359,9 @@ impl Course {
             stopped: self.stopped.clone(),
             is_started: false,
             refused: None,
+            held: Held::new(world.clock.clone()),
+            passed: None,
+            quiet: None,
         };
         // A task of its own, so that its panic can be caught.
         match tokio::spawn(run.go()).await {

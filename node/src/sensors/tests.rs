@@ -232,6 +232,139 @@ fn busy_node_is_offered_the_batch_again() {
 }
 
 #[test]
+fn message_that_is_held_for_longer_than_its_claim_is_not_delivered_again() {
+    let peer = Peer::with_claims(3 * SECOND);
+    let site = Site::new(&peer);
+    // Two batches of one pull, and the node takes the first of them after some 25 s.
+    site.be_busy(30);
+    peer.add_twos(numbers(0..500));
+    site.pass(15 * SECOND);
+    assert_eq!((site.items().len(), peer.claimed()), (0, 500), "the node is still busy");
+    site.pass(MINUTE);
+    assert_eq!((site.items().len(), peer.settled()), (1_000, numbers(0..500)));
+    assert_eq!(peer.expired(), [0; 0]);
+}
+
+#[test]
+fn message_is_kept_while_the_disk_is_full() {
+    let peer = Peer::with_claims(3 * SECOND);
+    let site = Site::new(&peer);
+    // The node is busy when the message is pulled, and then its disk is full.
+    site.be_busy(2);
+    peer.add(numbers(0..1));
+    site.pass(Duration::from_millis(150));
+    site.set_room(false);
+    site.pass(20 * SECOND);
+    assert_eq!((site.items().len(), peer.claimed()), (0, 1));
+    site.set_room(true);
+    site.pass(10 * SECOND);
+    assert_eq!((site.items(), peer.settled(), peer.expired()), (numbers(0..1), numbers(0..1), vec![]));
+}
+
+#[test]
+fn later_messages_of_a_pull_are_kept_while_the_first_ones_are_settled() {
+    let peer = Peer::with_claims(3 * SECOND);
+    let site = Site::new(&peer);
+    // The node is busy for 750 ms, so that the messages are not new when the first of them are settled.
+    site.be_busy(4);
+    peer.fail_next(Fault::SettleIsSlow);
+    peer.add_twos(numbers(0..500));
+    site.pass(MINUTE);
+    assert_eq!((site.items().len(), peer.settled()), (1_000, numbers(0..500)));
+    assert_eq!(peer.expired(), [0; 0]);
+}
+
+#[test]
+fn run_that_cannot_keep_its_messages_fails_and_reads_them_again() {
+    let peer = Peer::with_claims(3 * SECOND);
+    let site = Site::new(&peer);
+    site.be_busy(30);
+    peer.fail_next(Fault::KeepFails);
+    peer.add(numbers(0..5));
+    site.pass(2 * MINUTE);
+    assert_eq!((site.failures(), site.items(), peer.settled()), (vec!["connect".to_owned()], numbers(0..5), numbers(0..5)));
+}
+
+#[test]
+fn stopped_run_gives_back_what_is_not_in_the_log() {
+    let peer = Peer::with_claims(MINUTE);
+    let mut site = Site::new(&peer);
+    peer.add(numbers(0..3));
+    site.pass(10 * SECOND);
+    site.be_busy(1_000);
+    peer.add(numbers(3..8));
+    site.pass(10 * SECOND);
+    assert_eq!((peer.waiting(), peer.claimed()), (0, 5));
+    site.stop();
+    assert_eq!((peer.settled(), peer.waiting(), peer.claimed()), (numbers(0..3), 5, 0));
+}
+
+/// Returns how often the cursor moved, and how many messages it moved over.
+fn advances(site: &Site) -> (usize, u64) {
+    let records = site.records();
+    let advanced = records.iter().filter_map(|record| if let Fact::SensorAdvanced(fact) = &record.fact { Some(fact) } else { None });
+    advanced.fold((0, 0), |(count, read), fact| (count + 1, read + u64::from(fact.read)))
+}
+
+#[test]
+fn messages_that_make_nothing_move_the_cursor_once_a_second() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    for second in 0..10 {
+        for tenth in 0..10 {
+            let first = (second * 10 + tenth) * 7;
+            peer.add_passed(first..first + 7);
+            site.pass(Duration::from_millis(100));
+        }
+    }
+    site.pass(3 * SECOND);
+    let (count, read) = advances(&site);
+    assert!((5..=12).contains(&count), "the cursor moved {count} times in 10 s");
+    assert_eq!((read, site.status().cursor, peer.settled()), (700, Some("700".to_owned()), numbers(0..700)));
+    assert_eq!(site.items().len(), 0);
+}
+
+#[test]
+fn message_that_makes_nothing_is_settled_with_its_cursor() {
+    let peer = Peer::with_order();
+    let mut site = Site::new(&peer);
+    peer.add_passed(0..1);
+    site.pass(Duration::from_millis(300));
+    peer.add_passed(1..2);
+    site.pass(Duration::from_millis(300));
+    assert_eq!((site.status().cursor, peer.settled()), (Some("1".to_owned()), numbers(0..1)), "the second one waits");
+    site.kill();
+    site.pass(10 * SECOND);
+    assert_eq!((site.status().cursor, peer.settled()), (Some("2".to_owned()), numbers(0..2)));
+}
+
+#[test]
+fn event_takes_the_messages_before_it_along() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    peer.add_passed(0..1);
+    site.pass(Duration::from_millis(150));
+    peer.add_passed(1..6);
+    site.pass(Duration::from_millis(150));
+    peer.add(6..7);
+    site.pass(Duration::from_millis(150));
+    assert_eq!((advances(&site), site.items(), peer.settled()), ((2, 7), vec![6], numbers(0..7)));
+}
+
+#[test]
+fn cursor_that_waits_is_written_when_the_sensor_is_stopped() {
+    let peer = Peer::with_order();
+    let mut site = Site::new(&peer);
+    peer.add_passed(0..1);
+    site.pass(Duration::from_millis(150));
+    peer.add_passed(1..3);
+    site.pass(Duration::from_millis(150));
+    assert_eq!(advances(&site), (1, 1));
+    site.stop();
+    assert_eq!((advances(&site), peer.settled()), ((2, 3), numbers(0..3)));
+}
+
+#[test]
 fn orderly_stop_settles_what_is_in_the_log() {
     let peer = Peer::with_order();
     let mut site = Site::new(&peer);

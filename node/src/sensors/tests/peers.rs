@@ -10,6 +10,7 @@ use ensue_connectors::{Body, Connect, Guarantee, Lag, Message, Pending, Pulled, 
 use ensue_engine::catalog::Sensor;
 use ensue_expression::Document;
 use serde_json::json;
+use tokio::time::Instant;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +25,23 @@ pub(super) enum Fault {
     SettleFails,
     /// Settling never ends.
     SettleHangs,
+    /// Settling takes longer than messages may be held without a word.
+    SettleIsSlow,
+    /// The peer does not hear that messages are worked on.
+    KeepFails,
+}
+
+/// What a message makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sort {
+    /// An event.
+    Event,
+    /// Two events.
+    Two,
+    /// Nothing.
+    Passed,
+    /// A dead letter.
+    Poison,
 }
 
 /// A peer. A clone is the same peer.
@@ -37,7 +55,11 @@ struct Inner {
     /// All messages of an ordered peer; those that a queue would deliver now.
     messages: VecDeque<Stored>,
     /// The messages that a queue has delivered and that are not settled.
-    held: BTreeMap<u64, Stored>,
+    held: BTreeMap<u64, Claimed>,
+    /// How long a reader of a queue may keep a message without a word; `None` for as long as it lives.
+    claim: Option<Duration>,
+    /// The numbers that were delivered again because their reader said nothing for too long.
+    expired: Vec<u64>,
     settled: Vec<u64>,
     once: Option<Fault>,
     always: Option<Fault>,
@@ -52,25 +74,43 @@ struct Inner {
 #[derive(Clone)]
 struct Stored {
     number: u64,
-    is_poison: bool,
+    sort: Sort,
 }
+
+/// A message that a reader has.
+struct Claimed {
+    stored: Stored,
+    since: Instant,
+}
+
+/// How long settling takes where it is slow.
+const SLOW: Duration = Duration::from_millis(2_500);
+/// How often the sources of a queue with claims must be asked to keep messages.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Peer {
     /// A peer with an order of its own: its sources have a cursor.
     pub(super) fn with_order() -> Self {
-        Self::new(true)
+        Self::new(true, None)
     }
 
     /// A queue: its messages have keys.
     pub(super) fn without_order() -> Self {
-        Self::new(false)
+        Self::new(false, None)
     }
 
-    fn new(has_order: bool) -> Self {
+    /// A queue that delivers a message again if its reader has said nothing for this long.
+    pub(super) fn with_claims(claim: Duration) -> Self {
+        Self::new(false, Some(claim))
+    }
+
+    fn new(has_order: bool, claim: Option<Duration>) -> Self {
         let inner = Inner {
             has_order,
             messages: VecDeque::new(),
             held: BTreeMap::new(),
+            claim,
+            expired: Vec::new(),
             settled: Vec::new(),
             once: None,
             always: None,
@@ -83,11 +123,25 @@ impl Peer {
     }
 
     pub(super) fn add(&self, numbers: impl IntoIterator<Item = u64>) {
-        self.locked().messages.extend(numbers.into_iter().map(|number| Stored { number, is_poison: false }));
+        self.add_each(numbers, Sort::Event);
+    }
+
+    /// Adds messages that make two events each.
+    pub(super) fn add_twos(&self, numbers: impl IntoIterator<Item = u64>) {
+        self.add_each(numbers, Sort::Two);
+    }
+
+    /// Adds messages that no `emits` matches.
+    pub(super) fn add_passed(&self, numbers: impl IntoIterator<Item = u64>) {
+        self.add_each(numbers, Sort::Passed);
     }
 
     pub(super) fn add_poison(&self, number: u64) {
-        self.locked().messages.push_back(Stored { number, is_poison: true });
+        self.add_each([number], Sort::Poison);
+    }
+
+    fn add_each(&self, numbers: impl IntoIterator<Item = u64>, sort: Sort) {
+        self.locked().messages.extend(numbers.into_iter().map(|number| Stored { number, sort }));
     }
 
     /// Delivers messages of a queue again although they were settled.
@@ -126,6 +180,21 @@ impl Peer {
         self.locked().early.clone()
     }
 
+    /// The numbers that a queue delivered again because their reader said nothing for too long.
+    pub(super) fn expired(&self) -> Vec<u64> {
+        self.locked().expired.clone()
+    }
+
+    /// How many messages a queue would deliver now.
+    pub(super) fn waiting(&self) -> usize {
+        self.locked().messages.len()
+    }
+
+    /// How many messages of a queue have a reader.
+    pub(super) fn claimed(&self) -> usize {
+        self.locked().held.len()
+    }
+
     pub(super) fn opens(&self) -> u64 {
         self.locked().opens
     }
@@ -154,6 +223,16 @@ impl Inner {
         self.always == Some(fault)
     }
 
+    /// Takes the messages back whose reader has said nothing for too long.
+    fn expire(&mut self) {
+        let Some(claim) = self.claim else { return };
+        let late: Vec<u64> = self.held.iter().filter(|(_, one)| one.since.elapsed() > claim).map(|(number, _)| *number).collect();
+        for number in late {
+            self.messages.extend(self.held.remove(&number).map(|claimed| claimed.stored));
+            self.expired.push(number);
+        }
+    }
+
     fn read_max(&self) -> Option<u64> {
         match (self.once, self.always) {
             (Some(Fault::NextFailsAfter(most)), _) | (_, Some(Fault::NextFailsAfter(most))) => Some(most),
@@ -169,9 +248,11 @@ impl Connect for Peer {
         if inner.is_faulty(Fault::OpenFails) {
             return Box::pin(std::future::ready(Err(SourceError::new(SensorErrorKind::Connect, "the peer is away"))));
         }
-        // A queue delivers again what an earlier consumer was given and did not settle.
-        let held: Vec<Stored> = std::mem::take(&mut inner.held).into_values().collect();
-        inner.messages.extend(held);
+        // A queue without claims delivers again what an earlier consumer was given and did not settle.
+        if inner.claim.is_none() {
+            let held: Vec<Claimed> = std::mem::take(&mut inner.held).into_values().collect();
+            inner.messages.extend(held.into_iter().map(|claimed| claimed.stored));
+        }
         let from = cursor.map_or(0, |cursor| serde_json::from_slice::<u64>(cursor.bytes()).expect("the cursor is that of this source"));
         let source = PeerSource { peer: self.clone(), from, given: BTreeMap::new(), tokens: 0, read: 0 };
         Box::pin(std::future::ready(Ok(Box::new(source) as Box<dyn Source>)))
@@ -194,7 +275,13 @@ impl PeerSource {
         self.read += 1;
         let token = Token(self.tokens);
         self.given.insert(token, (stored.number, place));
-        let body = if stored.is_poison { Bytes::from_static(b"?") } else { json!({ "n": stored.number }).to_string().into() };
+        let times = match stored.sort {
+            Sort::Event => 1,
+            Sort::Two => 2,
+            Sort::Passed | Sort::Poison => 0,
+        };
+        let is_poison = stored.sort == Sort::Poison;
+        let body = if is_poison { Bytes::from_static(b"?") } else { json!({ "n": stored.number, "times": times }).to_string().into() };
         let key = (!self.peer.locked().has_order).then(|| format!("queue/{}", stored.number));
         Message { token, body: Body::Bytes(body), about: serde_json::Map::new(), key, time: None }
     }
@@ -217,6 +304,7 @@ impl PeerSource {
         let mut taken = Vec::new();
         while taken.len() < most {
             let mut inner = self.peer.locked();
+            inner.expire();
             let stored = if has_order {
                 let place = usize::try_from(self.from).unwrap();
                 inner.messages.get(place).cloned()
@@ -225,7 +313,7 @@ impl PeerSource {
             };
             let Some(stored) = stored else { break };
             if !has_order {
-                inner.held.insert(stored.number, stored.clone());
+                inner.held.insert(stored.number, Claimed { stored: stored.clone(), since: Instant::now() });
             }
             drop(inner);
             self.from += 1;
@@ -264,6 +352,9 @@ impl Source for PeerSource {
             if self.peer.locked().is_faulty(Fault::SettleHangs) {
                 return std::future::pending().await;
             }
+            if self.peer.locked().is_faulty(Fault::SettleIsSlow) {
+                tokio::time::sleep(SLOW).await;
+            }
             if self.peer.locked().is_faulty(Fault::SettleFails) {
                 return Err(SourceError::new(SensorErrorKind::Connect, "the connection broke while settling"));
             }
@@ -272,6 +363,7 @@ impl Source for PeerSource {
                 let check = self.peer.locked().check.clone();
                 let is_right = check.is_none_or(|check| check(number));
                 let mut inner = self.peer.locked();
+                inner.expire();
                 if !is_right {
                     inner.early.push(number);
                 }
@@ -280,6 +372,30 @@ impl Source for PeerSource {
             }
             Ok(())
         })
+    }
+
+    fn keep_every(&self) -> Option<Duration> {
+        self.peer.locked().claim.map(|_| KEEP_EVERY)
+    }
+
+    fn keep(&mut self, held: &[Token]) -> Pending<'_, Result<(), SourceError>> {
+        let mut inner = self.peer.locked();
+        inner.expire();
+        let is_heard = !inner.is_faulty(Fault::KeepFails);
+        for (number, _) in held.iter().filter_map(|token| self.given.get(token)) {
+            inner.held.get_mut(number).into_iter().for_each(|claimed| claimed.since = Instant::now());
+        }
+        let broken = || SourceError::new(SensorErrorKind::Connect, "the connection broke");
+        Box::pin(std::future::ready(is_heard.then_some(()).ok_or_else(broken)))
+    }
+
+    fn give_back(&mut self, held: &[Token]) -> Pending<'_, Result<(), SourceError>> {
+        let mut inner = self.peer.locked();
+        for (number, _) in held.iter().filter_map(|token| self.given.remove(token)) {
+            let claimed = inner.held.remove(&number);
+            inner.messages.extend(claimed.map(|claimed| claimed.stored));
+        }
+        Box::pin(std::future::ready(Ok(())))
     }
 
     fn lag(&self) -> Lag {

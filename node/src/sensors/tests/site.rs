@@ -52,7 +52,9 @@ const FILES: &[(&str, &str)] = &[
     ("triggers/item.yaml", "description: There is an item.\npayload: { n: integer }\n"),
     (
         "sensors/items.yaml",
-        "description: Reads the feed.\nprocess: { command: [cat] }\nemits: [{ trigger: feed.item, payload: '${{ line }}' }]\n",
+        "description: Reads the feed.\nprocess: { command: [cat] }\nemits:\n\
+         - { trigger: feed.item, when: line.times >= 1, payload: { n: '${{ line.n }}' } }\n\
+         - { trigger: feed.item, when: line.times == 2, payload: { n: '${{ line.n }}' } }\n",
     ),
 ];
 
