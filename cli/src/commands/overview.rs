@@ -143,4 +143,28 @@ mod tests {
             }
         }
     }
+
+    /// Returns the calls of `ensue` in a page: those between backticks, which may go over lines, and indented ones.
+    fn calls(page: &str) -> Vec<String> {
+        let quoted = page.split('`').skip(1).step_by(2).map(|code| code.split_whitespace().collect::<Vec<_>>().join(" "));
+        let indented = page.lines().filter(|line| line.starts_with("    ")).map(|line| line.trim().to_owned());
+        quoted.chain(indented).filter(|call| call == "ensue" || call.starts_with("ensue ")).collect()
+    }
+
+    #[test]
+    fn commands_in_the_readmes_of_the_library_are_parsed() {
+        let library = concat!(env!("CARGO_MANIFEST_DIR"), "/../packs/library");
+        let (mut checked, mut broken) = (0, Vec::new());
+        for pack in std::fs::read_dir(library).unwrap() {
+            let readme = pack.unwrap().path().join("README.md");
+            for call in calls(&std::fs::read_to_string(&readme).unwrap()) {
+                checked += 1;
+                if let Err(error) = command_line().try_get_matches_from(words(&call)) {
+                    broken.push(format!("{}: {call}: {error}", readme.display()));
+                }
+            }
+        }
+        assert!(checked > 30, "only {checked} commands were found");
+        assert_eq!(broken, Vec::<String>::new());
+    }
 }
