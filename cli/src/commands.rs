@@ -282,7 +282,6 @@ enum Command {
     Triggers(installed::Triggers),
     #[command(subcommand)]
     Sensors(sensors::Sensors),
-    #[command(subcommand)]
     Connections(connections::Connections),
     #[command(subcommand)]
     Rules(rules::Rules),

@@ -302,6 +302,7 @@ async fn server_that_is_down_opens_the_breaker_until_a_trial_succeeds() {
     assert!(metrics.contains("ensue_connection_state{connection=\"orders\"} 2"), "{metrics}");
     let listed = ensue(&place, &node, &["connections", "list"]);
     assert!(listed.stdout.contains("orders") && listed.stdout.contains("open"), "{listed:?}");
+    assert_eq!(ensue(&place, &node, &["connections"]).stdout, listed.stdout);
     server.fails(None);
     client.until("/connections/orders", |shown| shown["breaker"] == "half_open").await;
     run(&client, "shop.get", json!({ "path": "items" })).await.unwrap();

@@ -1,6 +1,6 @@
 //! `ensue connections`: the endpoints with credentials that `ensue.yaml` declares, and their states.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{Asking, Page, print_list};
@@ -10,13 +10,19 @@ use crate::report::{Exit, Failure, Outcome};
 use crate::table::{Column, cell, pairs, text, time};
 
 /// List, show and test connections.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  ensue connections list
+  ensue connections
   ensue connections show orders
   ensue connections test orders")]
-pub(crate) enum Connections {
+pub(crate) struct Connections {
+    #[command(subcommand)]
+    asked: Option<Asked>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Asked {
     /// List connections, with their use, breaker and last error.
     #[command(after_help = "\
 Examples:
@@ -59,14 +65,15 @@ const COLUMNS: &[Column] = &[
 impl Connections {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
-        match self {
-            Self::List { page } => print_list(asking, &client, "/connections", &page.query(), COLUMNS).await,
-            Self::Show { connection } => {
+        match self.asked {
+            None => print_list(asking, &client, "/connections", &[], COLUMNS).await,
+            Some(Asked::List { page }) => print_list(asking, &client, "/connections", &page.query(), COLUMNS).await,
+            Some(Asked::Show { connection }) => {
                 let connection = nearest::get_by_name(&client, "/connections", &connection).await?;
                 asking.output.print_one(&connection, shown);
                 Ok(())
             }
-            Self::Test { connection } => {
+            Some(Asked::Test { connection }) => {
                 let answered = client.post(&format!("/connections/{}/test", segment(&connection)), &json!({})).await;
                 let answer = nearest::or_nearest(&client, "/connections", &connection, answered).await?.body;
                 asking.output.print_one(&answer, |tested| format!("{} ({} ms)", text(tested, "message"), tested["took_ms"]));
