@@ -174,11 +174,15 @@ printf '{"text": "deployed %s"}' "$text"
 "#;
 
 fn deploying(wait: &str) -> (Place, Node) {
-    let hook = sensor(&format!("{OPEN}\n{}", WAITS.replace("10s", wait)), "    dedupe: headers['x-id']\n");
+    deploying_with(&WAITS.replace("10s", wait), ACTION)
+}
+
+fn deploying_with(reply: &str, action: &str) -> (Place, Node) {
+    let hook = sensor(&format!("{OPEN}\n{reply}"), "    dedupe: headers['x-id']\n");
     let place = place_with(&[
         ("sensors/commands.yaml", &hook),
         ("rules/deploy.yaml", DEPLOY),
-        ("actions/deploy.yaml", ACTION),
+        ("actions/deploy.yaml", action),
         ("actions/deploy.sh", SCRIPT),
     ]);
     let script = place.path().join("packs/chat/actions/deploy.sh");
@@ -217,6 +221,86 @@ async fn late_reply_has_the_address_of_the_execution_which_continues() {
     let path = answer.headers()["location"].to_str().unwrap().strip_prefix("/api/v1").unwrap().to_owned();
     let ended = client.until(&path, |execution| execution["ended_at"].is_string()).await;
     assert_eq!(ended["status"], "succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn execution_that_times_out_gives_its_sender_the_reply_of_failures() {
+    let (_place, node) = deploying_with(&WAITS.replace("10s", "20s"), &format!("{ACTION}timeout: 1s\n"));
+    let client = node.client();
+    let (status, text) = answered(command(&client, "1", "/deploy", "slow")).await;
+    assert_eq!((status, text.as_str()), (StatusCode::OK, "failed: timeout"));
+    assert_eq!(client.get("/executions").await["items"][0]["status"], "timed_out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn execution_that_is_canceled_gives_its_sender_an_error_without_a_reason() {
+    let waits = WAITS.replace("10s", "20s");
+    let silent: String = waits.lines().filter(|line| !line.contains("failed:")).fold(String::new(), |text, line| text + line + "\n");
+    for (reply, expected) in [
+        (silent.as_str(), (StatusCode::BAD_GATEWAY, "The work for this delivery failed.\n")),
+        (waits.as_str(), (StatusCode::OK, "failed: cancelled")),
+    ] {
+        let (_place, node) = deploying_with(reply, ACTION);
+        let client = node.client();
+        let sent = tokio::spawn(answered(command(&client, "1", "/deploy", "slow")));
+        let is_running = |page: &Value| page["items"][0]["status"] == "running";
+        let running = client.until("/executions", is_running).await;
+        let id = running["items"][0]["id"].as_str().unwrap();
+        let canceled = client.post(&format!("/executions/{id}/cancel"), &json!({})).await;
+        assert!(canceled.status.is_success(), "{}", canceled.body);
+        let (status, text) = sent.await.unwrap();
+        assert_eq!((status, text.as_str()), expected);
+    }
+}
+
+/// Waits until that many senders wait for their reply.
+async fn until_waiting(client: &Client, expected: u64) {
+    let begin = Instant::now();
+    loop {
+        let metrics = client.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        let line = metrics.lines().find(|line| line.starts_with("ensue_queue_depth") && line.contains("hook_waiters")).unwrap();
+        let depth: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
+        if (depth - expected as f64).abs() < 0.5 {
+            return;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "{depth} senders wait, not {expected}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn senders_over_the_limit_of_a_hook_or_of_the_node_get_the_late_reply_at_once() {
+    const HOOKS: usize = 11;
+    let hook = sensor(&format!("{OPEN}\n{}", WAITS.replace("10s", "25s")), "    dedupe: headers['x-id']\n");
+    let resting = "parameters: { text: string }\nrun:\n  workflow:\n    steps:\n      rest: { sleep: 10m }\n";
+    let names: Vec<String> = (0..HOOKS).map(|number| format!("sensors/hook_{number}.yaml")).collect();
+    let mut files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), hook.as_str())).collect();
+    files.extend([("rules/deploy.yaml", DEPLOY), ("actions/deploy.yaml", resting)]);
+    let (_place, node) = chat(&files);
+    let client = node.client();
+    let asked = |hook: usize, id: String| {
+        let request = authorized(&client, Method::POST, &format!("/hooks/chat/hook_{hook}")).header("x-id", id);
+        request.json(&json!({ "command": "/deploy", "text": "shop" }))
+    };
+    let late = async |hook: usize| {
+        let begin = Instant::now();
+        let answer = asked(hook, "over the limit".to_owned()).send().await.unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert_eq!((answer.status(), answer.headers().get("location")), (StatusCode::ACCEPTED, None));
+    };
+    let mut waiting = tokio::task::JoinSet::new();
+    (0..100).for_each(|id| drop(waiting.spawn(asked(0, format!("0 {id}")).send())));
+    until_waiting(&client, 100).await;
+    late(0).await;
+    (1..10).for_each(|hook| (0..100).for_each(|id| drop(waiting.spawn(asked(hook, format!("{hook} {id}")).send()))));
+    until_waiting(&client, 1_000).await;
+    late(10).await;
+    // All that wait still do.
+    assert!(waiting.try_join_next().is_none());
+    waiting.shutdown().await;
+    until_waiting(&client, 0).await;
+    let _last = tokio::spawn(asked(10, "below the limit".to_owned()).send());
+    until_waiting(&client, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
