@@ -23,6 +23,8 @@ RUN set -eu; \
     install --directory --owner=65532 --group=65532 --mode=0700 /var/lib/ensue /var/lib/ensue/data /var/lib/ensue/keys /var/lib/ensue/state; \
     install --directory --owner=65532 --group=65532 /etc/ensue/packs
 COPY --from=build /out/ensue /usr/local/bin/ensue
+# For authors of packs: copy them next to a program.
+COPY sdk /usr/share/ensue/sdk
 ENV ENSUE_LISTEN=0.0.0.0:3678 \
     ENSUE_DATA=/var/lib/ensue/data \
     ENSUE_PACKS_DIR=/etc/ensue/packs \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes what a release is installed from, in `target/release-files`: a tarball with the stripped binary, man pages, completions and the
-# systemd unit; a Debian package of the same, if cargo-deb is installed; and their checksums.
+# Makes what a release is installed from, in `target/release-files`: a tarball with the stripped binary, man pages, completions, the
+# systemd unit and the files for authors in Python and JavaScript; a Debian package of the same, if cargo-deb is installed; and their checksums.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,13 +11,17 @@ out=target/release-files
 binary=target/dist/ensue
 
 packaging/build.sh
-rm -rf "$out" && mkdir -p "$out/$name"/{man,completions}
+rm -rf "$out" && mkdir -p "$out/$name"/{man,completions,sdk/python,sdk/javascript}
 install "$binary" "$out/$name/ensue"
 "$binary" man --all "$out/$name/man"
 for shell in bash fish zsh; do
   "$binary" completions "$shell" > "$out/$name/completions/ensue.$shell"
 done
 install -m 644 README.md CHANGELOG.md LICENSE packaging/ensue.service "$out/$name/"
+for language in python javascript; do
+  # Only what is in the repository: building a package leaves files beside it.
+  git ls-files -z "sdk/$language" | xargs -0 install -m 644 -t "$out/$name/sdk/$language"
+done
 tar --create --gzip --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$(git log -1 --format=%ct)" \
   --directory "$out" --file "$out/$name.tar.gz" "$name"
 

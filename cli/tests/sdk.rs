@@ -1,11 +1,13 @@
-//! The files for authors in Python and JavaScript, as actions of a pack use them.
+//! The files for authors in Python and JavaScript, as actions of a pack use them, and as packages.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::skipped::has_program;
-use crate::support::{Client, Place};
+use crate::support::skipped::{has_program, not_installed};
+use crate::support::{Client, Place, Printed};
 
 const PYTHON: &str = r#"#!/usr/bin/env python3
 import os
@@ -96,8 +98,67 @@ async fn actions_use_the_file_for_javascript() {
     if !has_program("actions_use_the_file_for_javascript", "node") {
         return;
     }
-    let place = people("greet.mjs", JAVASCRIPT, "ensue.mjs", include_str!("../../sdk/js/ensue.mjs"));
+    let place = people("greet.mjs", JAVASCRIPT, "ensue.mjs", include_str!("../../sdk/javascript/ensue.mjs"));
     let node = place.start();
     result_and_messages_arrive(&node.client()).await;
     failure_has_its_code_and_its_words(&node.client()).await;
+}
+
+/// Copies a folder of `sdk`: building a package leaves files in it.
+fn copy_of(folder: &str) -> tempfile::TempDir {
+    let copy = tempfile::TempDir::new().unwrap();
+    for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../sdk").join(folder)).unwrap() {
+        let path = file.unwrap().path();
+        if path.is_file() {
+            std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    copy
+}
+
+fn succeeds(command: &mut Command) -> String {
+    let printed = Printed::by(command);
+    assert_eq!(printed.code, Some(0), "{command:?}: {printed:#?}");
+    printed.stdout
+}
+
+#[test]
+fn package_for_python_is_built_installed_and_imported() {
+    let test = "package_for_python_is_built_installed_and_imported";
+    let python = Path::new(crate::support::PYTHON).join("bin/python");
+    let is_new_enough = "import setuptools; assert int(setuptools.__version__.split('.')[0]) >= 77";
+    if Printed::by(Command::new(&python).args(["-c", is_new_enough])).code != Some(0) {
+        return not_installed(test, "the package `setuptools` 77 or newer of Python");
+    }
+    let (source, installed) = (copy_of("python"), tempfile::TempDir::new().unwrap());
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--no-index", "--no-build-isolation", "--no-deps", "--disable-pip-version-check", "--target"]);
+    succeeds(pip.arg(installed.path()).arg(source.path()));
+    let script = "import ensue, importlib.metadata as found; print(ensue.__file__, found.version('ensue-sdk'), *ensue.__all__)";
+    let said = succeeds(Command::new(&python).args(["-c", script]).env("PYTHONPATH", installed.path()).current_dir("/"));
+    let expected =
+        format!("{} {} Action Failure Sensor action sensor", installed.path().join("ensue.py").display(), env!("CARGO_PKG_VERSION"));
+    assert_eq!(said.trim(), expected);
+}
+
+#[test]
+fn package_for_javascript_is_packed_installed_and_imported() {
+    let test = "package_for_javascript_is_packed_installed_and_imported";
+    if !["node", "npm"].iter().all(|program| has_program(test, program)) {
+        return;
+    }
+    let (source, user) = (copy_of("javascript"), tempfile::TempDir::new().unwrap());
+    let npm = |arguments: &[&str]| {
+        let mut npm = Command::new("npm");
+        npm.args(arguments).args(["--offline", "--no-audit", "--no-fund"]).env("HOME", user.path()).current_dir(user.path());
+        succeeds(&mut npm)
+    };
+    npm(&["pack", source.path().to_str().unwrap()]);
+    let version = env!("CARGO_PKG_VERSION");
+    std::fs::write(user.path().join("package.json"), r#"{ "type": "module" }"#).unwrap();
+    npm(&["install", &format!("./ensue-sdk-{version}.tgz")]);
+    let script = "const sdk = await import('ensue-sdk'); console.log(Object.keys(sdk).sort().join(' '));";
+    let said = succeeds(Command::new("node").args(["--input-type=module", "-e", script]).current_dir(user.path()));
+    assert_eq!(said.trim(), "Action Failure Sensor action sensor");
+    assert!(user.path().join("node_modules/ensue-sdk/ensue.d.mts").is_file(), "the types are in the package");
 }

@@ -60,7 +60,7 @@ const LANGUAGES: [Language; 2] = [
     Language {
         command: ["node", "./watch.mjs"],
         file: "ensue.mjs",
-        module: include_str!("../../../../sdk/js/ensue.mjs"),
+        module: include_str!("../../../../sdk/javascript/ensue.mjs"),
         sensor: JAVASCRIPT,
     },
 ];
