@@ -26,6 +26,7 @@ async fn event_of_version_1_matches_a_rule_on_version_2_and_is_shown_as_it_came(
     let asked = json!({ "event": sent["id"] });
     let explained = api.post("/api/v1/rules/demo.greet/explain").by("admin").json(&asked).answer().await.expect(200).json();
     assert_eq!((&explained["verdict"], &explained["plan"]["params"]["message"]), (&json!("matched"), &json!("Hello ana")), "{explained}");
+    assert_eq!((&explained["version"], &explained["upcast_to"]), (&json!(1), &json!(2)), "{explained}");
 }
 
 #[tokio::test]
@@ -34,6 +35,9 @@ async fn event_without_a_version_is_of_the_newest() {
     let sent = send(&api, "demo.hello", &json!({ "name": "ana" })).await.expect(202).json();
     let event = api.get(&format!("{EVENTS}/{}", sent["id"].as_str().unwrap())).by("viewer").answer().await.expect(200).json();
     assert_eq!((&event["version"], &event["matched"]), (&json!(2), &json!(1)));
+    let asked = json!({ "event": sent["id"] });
+    let explained = api.post("/api/v1/rules/demo.greet/explain").by("admin").json(&asked).answer().await.expect(200).json();
+    assert_eq!((&explained["version"], &explained["upcast_to"]), (&json!(2), &Value::Null), "{explained}");
     let trigger = api.get("/api/v1/triggers/demo.hello").by("viewer").answer().await.expect(200).json();
     assert_eq!(trigger["version"], json!(2));
 }

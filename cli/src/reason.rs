@@ -38,6 +38,7 @@ pub(crate) fn of_rule(told: &Value, style: Style) -> String {
     } else {
         of_condition(told, outcome, &OF_RULES, style)
     };
+    lines.extend(upcast(&printed).map(|line| format!("  {line}")));
     lines.extend(consequences(&printed).into_iter().map(|line| format!("  {line}")));
     lines.join("\n")
 }
@@ -190,6 +191,13 @@ fn already(way: &Way<'_>, target: bool) -> String {
         (1, false) => "; the other part already has the right value:".into(),
         (_, false) => "; the other parts already have the right values:".into(),
     }
+}
+
+/// Returns that the rule reads another form of the payload than the one that came.
+fn upcast(told: &Value) -> Option<String> {
+    let (version, newest) = (told["version"].as_u64()?, told["upcast_to"].as_u64()?);
+    let trigger = told["trigger"].as_str().unwrap_or_default();
+    Some(format!("its payload came in version {version} of `{trigger}`; the rule reads it in version {newest}"))
 }
 
 /// Returns the consequences, actual or hypothetical, of a verdict.

@@ -34,14 +34,28 @@ async fn senders_of_both_forms_are_served_and_past_events_are_judged_in_the_newe
     raise(&place);
     client.until("/triggers/shop.ordered", |shown| shown["version"] == 2).await;
     client.until("/rules/shop.tea", |shown| shown["when"].as_str().is_some_and(|when| when.contains("sku"))).await;
+    let mut old = String::new();
     for (trigger, payload) in [("shop.ordered@1", json!({ "item": "tea" })), ("shop.ordered", json!({ "sku": "tea" }))] {
         let sent = client.post("/events", &json!({ "trigger": trigger, "payload": payload })).await;
         assert_eq!(sent.status, StatusCode::ACCEPTED, "{sent:#?}");
         let path = format!("/events/{}", sent.body["id"].as_str().unwrap());
         let event = client.until(&path, |event| event["undecided"] == 0).await;
         let version = if trigger.ends_with("@1") { 1 } else { 2 };
+        if version == 1 {
+            old = event["id"].as_str().unwrap().to_owned();
+        }
         assert_eq!((&event["version"], &event["payload"], &event["matched"]), (&json!(version), &payload, &json!(1)), "{event:#}");
     }
+    let explained = Printed::by(
+        place.ensue(&["why", "--rule", "shop.tea", "--event", &old]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN),
+    );
+    let told = "\
+✓ matched, because
+    event.payload.sku == 'tea' → true   (event.payload.sku = \"tea\")
+  it would not match if that were false
+  its payload came in version 1 of `shop.ordered`; the rule reads it in version 2
+  it ran core.noop: ensue executions show ";
+    assert!(explained.stdout.starts_with(told), "{explained:?}");
     let unknown = client.post("/events", &json!({ "trigger": "shop.ordered@3", "payload": { "sku": "tea" } })).await;
     assert_eq!((unknown.status, &unknown.body["code"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("trigger_version_unknown")));
     let told = client.post("/rules/backtest", &json!({ "rule": "shop.tea" })).await;

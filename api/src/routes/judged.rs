@@ -236,9 +236,12 @@ impl Judged {
         let is_told = self.is_told(verdict.as_ref());
         let reason = if is_told { explain(rule, &self.view(), &self.vars) } else { Reason::default() };
         let activity = read_row::<RuleActivity>(ports, &rule.id.to_string())?;
+        let newest = self.catalog.triggers().get(&self.trigger).map(|trigger| trigger.version);
         let subject = WireSubject {
             event,
             trigger: self.trigger.clone(),
+            version: self.version.number(),
+            upcast_to: newest.filter(|newest| self.version < *newest).map(TriggerVersion::number),
             definitions: self.definitions,
             catalog: self.catalog.revision(),
             mode: activity.and_then(|activity| activity.mode).unwrap_or(rule.mode),

@@ -206,6 +206,10 @@ pub(crate) struct WireSubject {
     /// Null if the event was never sent.
     pub(crate) event: Option<EventId>,
     pub(crate) trigger: TriggerRef,
+    /// The version of the trigger in which the payload came.
+    pub(crate) version: u32,
+    /// The version in which the rule reads it, if it is upcast; otherwise null.
+    pub(crate) upcast_to: Option<u32>,
     pub(crate) definitions: Definitions,
     pub(crate) catalog: CatalogRevision,
     /// The rule's current mode, which decides what becomes of its matches.

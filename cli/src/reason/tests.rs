@@ -146,6 +146,14 @@ fn rule_without_a_condition_is_described_as_such() {
 }
 
 #[test]
+fn rule_is_said_to_read_a_newer_form_than_the_one_that_came() {
+    let told = json!({ "verdict": "matched", "when": null, "trigger": "shop.ordered", "version": 1, "upcast_to": 3 });
+    let newest = json!({ "verdict": "matched", "when": null, "trigger": "shop.ordered", "version": 3, "upcast_to": null });
+    let line = "\n  its payload came in version 1 of `shop.ordered`; the rule reads it in version 3";
+    assert_eq!(of_rule(&told, Style::PLAIN), of_rule(&newest, Style::PLAIN) + line);
+}
+
+#[test]
 fn outcome_of_a_match_is_shown() {
     let plan = json!({ "action": "core.echo", "params": { "message": "hi" }, "rejected": null });
     let rejected =
