@@ -268,6 +268,8 @@ pub(crate) fn loaded(log: LogId, saved: &mut dyn Read) -> Result<Engine, String>
 #[cfg(test)]
 mod tests {
     use ensue_engine::ids::Id;
+    use ensue_store::master_key::MasterKey;
+    use ensue_store::objects::MemoryObjects;
 
     use super::*;
 
@@ -341,6 +343,54 @@ mod tests {
         world.stands_at(30);
         world.writer.save_next();
         assert_eq!(world.writer.saved_at, Position(30));
+    }
+
+    fn shared(objects: &Arc<MemoryObjects>) -> SharedStates {
+        SharedStates::of(objects.clone(), MasterKey::from_bytes([7; 32]).into())
+    }
+
+    #[test]
+    fn snapshot_is_copied_to_the_shared_store_at_most_every_ten_minutes() {
+        let objects = Arc::new(MemoryObjects::default());
+        let mut world = every(10);
+        world.writer = world.writer.sharing(Some(shared(&objects)));
+        for position in [60_000, 120_000] {
+            world.stands_at(position);
+            world.writer.save_next();
+        }
+        let begin = Instant::now();
+        while shared(&objects).newest().unwrap().is_none() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "it was not copied");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let sharing = world.writer.shared.as_ref().unwrap();
+        while !sharing.is_free.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert_eq!(shared(&objects).newest().unwrap(), Some(Position(60_000)));
+
+        let other = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(other.path(), log()).unwrap();
+        fetch_shared(shared(&objects), &checkpoints);
+        let found = checkpoints.read(&checkpoints.path(Position(60_000)), |saved| loaded(log(), saved)).unwrap();
+        assert_eq!(found.at, at(60_000));
+    }
+
+    #[test]
+    fn snapshot_of_the_shared_store_is_fetched_only_if_it_saves_much() {
+        let objects = Arc::new(MemoryObjects::default());
+        let mut world = every(10);
+        world.stands_at(20_000);
+        world.writer.save_next();
+        let content = std::fs::read(world.writer.checkpoints.path(Position(20_000))).unwrap();
+        shared(&objects).keep(Position(20_000), &content, Timestamp::from_micros(1)).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::open(other.path(), log()).unwrap();
+        fetch_shared(shared(&objects), &checkpoints);
+        assert_eq!(checkpoints.newest_position().unwrap(), Position(0));
+        objects.go_away();
+        fetch_shared(shared(&objects), &checkpoints);
+        assert_eq!(checkpoints.newest_position().unwrap(), Position(0), "a store that is away is only reported");
     }
 
     #[test]
