@@ -10,6 +10,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::database_server;
+use crate::sources::Feed;
 use crate::support::issuer::{Issuer, Mood};
 use crate::support::page::{Step, blocks};
 use crate::support::skipped::{has_program, not_installed};
@@ -148,6 +149,11 @@ impl Newcomer {
             // The packages are already installed here, so that nothing is fetched from the network.
             ["python3", "-m", "venv", name] => std::os::unix::fs::symlink(PYTHON, self.place.path().join(name)).unwrap(),
             [pip, "install", ..] if pip.ends_with("/pip") => {}
+            // What a release installs is in the repository.
+            ["cp", from, _] if from.starts_with("/usr/share/ensue/sdk/") => {
+                let sdk = concat!(env!("CARGO_MANIFEST_DIR"), "/../sdk/");
+                self.shell(&command.replace("/usr/share/ensue/sdk/", sdk), ending);
+            }
             // A test's node keeps its data in another folder than a newcomer's.
             [..] => self.shell(&command.replace("ensue-data", "data"), ending),
         }
@@ -156,6 +162,10 @@ impl Newcomer {
             // a wait.
             let is_seen = |status: &serde_json::Value| status["views_position"] == status["position"];
             let is_quiet = |status: &serde_json::Value| is_seen(status) && status["totals"]["executions_open"] == 0;
+            let have_begun = |sensors: &serde_json::Value| {
+                sensors["items"].as_array().is_some_and(|items| items.iter().all(|sensor| sensor["state"] != "starting"))
+            };
+            node.client().until("/sensors?limit=200", have_begun).await;
             let open = |listed: &serde_json::Value| listed["items"].as_array().is_some_and(|items| !items.is_empty());
             loop {
                 node.client().until("/status", is_seen).await;
@@ -453,4 +463,60 @@ async fn ci_login_guide_works() {
     std::fs::write(newcomer.place.path().join("branch.token"), job("refs/heads/other")).unwrap();
     let done = newcomer.follow(&page).await;
     assert_eq!(done, Done { files: 1, commands: 8, outputs: 1 }, "the page is read otherwise");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poll_guide_works() {
+    let test = "poll_guide_works";
+    if !has_program(test, "python3") {
+        return;
+    }
+    let feed = Feed::start().await;
+    let page =
+        include_str!("../../docs/guides/poll-an-api.md").replace("https://example.test", &feed.url).replace("every: 1m", "every: 1s");
+    let mut newcomer = Newcomer::new(&page);
+    newcomer.place = newcomer.place.with_variable("ENSUE_EGRESS_ALLOW", "127.0.0.1");
+    assert_eq!(newcomer.follow(&page).await, Done { files: 8, commands: 11, outputs: 0 }, "the page is read otherwise");
+    assert!(newcomer.printed.contains("news 3"), "the test of the sensor shows the items: {}", newcomer.printed);
+    let client = newcomer.node.as_ref().unwrap().client();
+    // The items that were there make no events here, and a new one does.
+    assert_eq!(client.get("/sensors/feed.newest").await["events_count"], 0);
+    feed.newest.store(4, std::sync::atomic::Ordering::SeqCst);
+    for (sensor, count) in [("newest", 1), ("since", 4), ("fetched", 1)] {
+        let made = |sensor: &serde_json::Value| sensor["events_count"].as_u64() >= Some(count);
+        client.until(&format!("/sensors/feed.{sensor}"), made).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folder_guide_works() {
+    let (inbox, logs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let page = include_str!("../../docs/guides/watch-a-folder.md");
+    let page = page.replace("/srv/inbox", &inbox.path().display().to_string()).replace("/var/log/shop", &logs.path().display().to_string());
+    let mut newcomer = Newcomer::new(&page);
+    assert_eq!(newcomer.follow(&page).await, Done { files: 6, commands: 9, outputs: 0 }, "the page is read otherwise");
+    let client = newcomer.node.as_ref().unwrap().client();
+    for sensor in ["orders", "errors"] {
+        client.until(&format!("/sensors/shop.{sensor}"), |sensor| sensor["events_count"] == 1).await;
+    }
+    client.until("/sensors/shop.orders", |_| inbox.path().join("done/order.json").is_file()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn python_sensor_guide_works() {
+    let test = "python_sensor_guide_works";
+    if !has_program(test, "python3") {
+        return;
+    }
+    let page = include_str!("../../docs/guides/write-a-sensor-in-python.md");
+    let mut newcomer = Newcomer::new(page);
+    assert_eq!(newcomer.follow(page).await, Done { files: 5, commands: 11, outputs: 0 }, "the page is read otherwise");
+    assert!(newcomer.printed.contains("begins after 0"), "the log of the sensor: {}", newcomer.printed);
+    // It is started again, as the page says.
+    newcomer.run("systemctl stop ensue", Ending::Done).await;
+    newcomer.run("systemctl start ensue", Ending::Done).await;
+    newcomer.printed.clear();
+    newcomer.run("ensue sensors logs device.count", Ending::Done).await;
+    let last = newcomer.printed.rsplit("begins after ").next().and_then(|rest| rest.split_whitespace().next());
+    assert!(last.and_then(|number| number.parse::<u64>().ok()) > Some(0), "{}", newcomer.printed);
 }

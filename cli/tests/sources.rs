@@ -13,13 +13,13 @@ use crate::support::skipped::has_program;
 use crate::support::{Client, Place};
 
 /// A feed on loopback: items from 1 to a number that grows, of which it returns those after `since`.
-struct Feed {
-    url: String,
-    newest: Arc<AtomicU64>,
+pub(crate) struct Feed {
+    pub(crate) url: String,
+    pub(crate) newest: Arc<AtomicU64>,
 }
 
 impl Feed {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let newest = Arc::new(AtomicU64::new(3));
@@ -37,7 +37,8 @@ impl Feed {
                     let head = String::from_utf8_lossy(&head).into_owned();
                     let since = head.split("since=").nth(1).and_then(|rest| rest.split([' ', '&']).next()).unwrap_or_default().to_owned();
                     let from = since.parse::<u64>().unwrap_or(0) + 1;
-                    let items: Vec<Value> = (from..=served.load(Ordering::SeqCst)).map(|n| json!({ "n": n, "updated_at": n })).collect();
+                    let item = |n| json!({ "n": n, "id": n, "title": format!("news {n}"), "updated_at": n });
+                    let items: Vec<Value> = (from..=served.load(Ordering::SeqCst)).map(item).collect();
                     let body = json!({ "items": items }).to_string();
                     let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
                     let _ = stream.write_all(answer.as_bytes()).await;

@@ -53,7 +53,9 @@ impl Block {
 }
 
 fn is_command(text: &str) -> bool {
-    const PROGRAMS: [&str; 14] = [
+    const PROGRAMS: [&str; 16] = [
+        "chmod ",
+        "cp ",
         "sh ",
         "psql ",
         "pg_dump ",
