@@ -10,7 +10,7 @@ use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::ids::{EventId, Id, RuleId};
 use ensue_engine::names::{RuleRef, TriggerRef};
 use ensue_engine::record::{Actor, Body, CatalogRevision, Position};
-use ensue_engine::rules::judge::{EventView, judge};
+use ensue_engine::rules::judge::{EventView, judge_stored};
 use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
 use ensue_packs::{Manifest, PackSource, build, check, library};
@@ -18,14 +18,24 @@ use ensue_rehearsal::backtest::{Backtest, Matches, PastEvent, Payloads, Would};
 use ensue_test_support::NOON;
 use ensue_test_support::spec::Spec;
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const RULE: &str = "demo.rule";
+const PING: &str = "demo.ping";
+const TRIGGERS: [&str; 2] = [PING, "demo.pong"];
+/// The form of the triggers.
+const FORM: &str = "payload: { host: string, load: integer }\n";
 
 fn catalog(rule: &str) -> Catalog {
+    catalog_with(FORM, rule)
+}
+
+/// Returns the catalog of the rule with another form of the first trigger.
+fn catalog_with(ping: &str, rule: &str) -> Catalog {
     let files = [
         ("pack.yaml", "name: demo\nversion: 1.0.0\n".to_owned()),
-        ("triggers/ping.yaml", "payload: { host: string, load: integer }\n".to_owned()),
+        ("triggers/ping.yaml", ping.to_owned()),
+        ("triggers/pong.yaml", FORM.to_owned()),
         ("rules/rule.yaml", rule.to_owned()),
     ];
     let pack = PackSource::of("packs/demo", files).unwrap();
@@ -39,20 +49,30 @@ fn catalog(rule: &str) -> Catalog {
 
 fn rule(flow: &str) -> String {
     format!(
-        "trigger: demo.ping\nwhen: event.payload.load > 1\n{flow}action: core.echo\nwith: {{ message: '${{{{ event.payload.host }}}}' }}\n"
+        "trigger: [demo.ping, demo.pong]\nwhen: event.payload.load > 1\n{flow}action: core.echo\nwith: {{ message: '${{{{ event.payload.host }}}}' }}\n"
     )
 }
 
-/// An incoming event: the delay in seconds, the host, the load.
-type Coming = (u64, u8, i64);
+/// An incoming event: the delay in seconds, the trigger, the host, the load.
+type Coming = (u64, &'static str, u8, i64);
 
 /// An in-memory log that receives events, with their payloads.
 struct Past {
     spec: Spec,
     catalog: Catalog,
-    events: Vec<(Position, EventId, Timestamp, Document)>,
+    events: Vec<Received>,
     /// The values of the var `least`, each with the number of events before it.
     least: Vec<(usize, i64)>,
+}
+
+/// A received event.
+struct Received {
+    position: Position,
+    id: EventId,
+    trigger: TriggerRef,
+    at: Timestamp,
+    version: TriggerVersion,
+    payload: Document,
 }
 
 struct Kept(Mutex<BTreeMap<Position, Bytes>>);
@@ -65,7 +85,10 @@ impl Payloads for Kept {
 
 impl Past {
     fn of(rule: &str) -> Self {
-        let catalog = catalog(rule);
+        Self::judged_by(catalog(rule))
+    }
+
+    fn judged_by(catalog: Catalog) -> Self {
         let mut spec = Spec::default().with_catalog(catalog.clone());
         let base = spec.engine().catalog_revision();
         let install = |pack: &Arc<ensue_engine::catalog::Pack>| PackChange::Install {
@@ -93,17 +116,26 @@ impl Past {
         self.least.push((self.events.len(), least));
     }
 
-    fn receive(&mut self, (seconds, host, load): Coming) {
+    fn receive(&mut self, (seconds, trigger, host, load): Coming) {
         self.wait(self.spec.now().plus_millis(seconds * 1_000));
-        let payload = Document::from_value(&json!({ "host": format!("h{host}"), "load": load }));
+        self.take(
+            trigger,
+            self.catalog.triggers()[&trigger.parse().unwrap()].version,
+            &json!({ "host": format!("h{host}"), "load": load }),
+        );
+    }
+
+    /// Receives an event with a payload of a version.
+    fn take(&mut self, trigger: &str, version: TriggerVersion, payload: &Value) {
+        let payload = Document::from_value(payload);
         let id = EventId(Id::root(self.spec.now(), self.events.len() as u128));
-        let trigger: TriggerRef = "demo.ping".parse().unwrap();
-        let now = self.spec.now();
-        let view = EventView { id, trigger: &trigger, source: "api", time: now, payload: &payload, only: None };
-        let event = ObservedEvent::judged(&view, judge(&self.catalog, &view));
+        let trigger: TriggerRef = trigger.parse().unwrap();
+        let at = self.spec.now();
+        let view = EventView { id, trigger: &trigger, source: "api", time: at, payload: &payload, only: None };
+        let event = ObservedEvent::judged(&view, judge_stored(&self.catalog, &view, version)).came_as(version, &payload);
         let position = self.spec.head().position.next();
         self.spec.when(Command { actor: Actor::Operator, trace: None, ask: Ask::ReceiveEvents(vec![event]) }).answer();
-        self.events.push((position, id, now, payload));
+        self.events.push(Received { position, id, trigger, at, version, payload });
     }
 
     fn happened(&self) -> BTreeMap<EventId, Would> {
@@ -113,24 +145,27 @@ impl Past {
     }
 
     fn would(&self, rule: &str) -> BTreeMap<EventId, Would> {
-        let kept = self.events.iter().map(|(position, _, _, payload)| (*position, payload.bytes().clone()));
+        self.would_by(&catalog(rule))
+    }
+
+    /// Returns what the rule of a catalog would have done.
+    fn would_by(&self, catalog: &Catalog) -> BTreeMap<EventId, Would> {
+        let kept = self.events.iter().map(|event| (event.position, event.payload.bytes().clone()));
         let kept = Arc::new(Kept(Mutex::new(kept.collect())));
-        let mut backtest = Backtest::of(&catalog(rule), &RULE.parse().unwrap(), kept).unwrap();
-        let trigger: TriggerRef = "demo.ping".parse().unwrap();
-        for (count, (position, id, at, payload)) in self.events.iter().enumerate() {
+        let mut backtest = Backtest::of(catalog, &RULE.parse().unwrap(), kept).unwrap();
+        for (count, event) in self.events.iter().enumerate() {
             for (_, least) in self.least.iter().filter(|(before, _)| *before == count) {
-                backtest.var(&"least".parse().unwrap(), Some(least.to_string().into()), *at).unwrap();
+                backtest.var(&"least".parse().unwrap(), Some(least.to_string().into()), event.at).unwrap();
             }
-            let (received_at, occurred_at) = (*at, *at);
             let past = PastEvent {
-                position: *position,
-                id: *id,
-                trigger: &trigger,
+                position: event.position,
+                id: event.id,
+                trigger: &event.trigger,
                 source: "api",
-                occurred_at,
-                received_at,
-                version: TriggerVersion::FIRST,
-                payload: payload.clone(),
+                occurred_at: event.at,
+                received_at: event.at,
+                version: event.version,
+                payload: event.payload.clone(),
             };
             backtest.event(&past).unwrap();
         }
@@ -139,7 +174,7 @@ impl Past {
     }
 }
 
-const FLOWS: [&str; 12] = [
+const FLOWS: [&str; 14] = [
     "",
     "dedupe: { within: 10m, key: event.payload.host }\n",
     "throttle: { limit: 2, per: 5m, key: event.payload.host }\n",
@@ -151,6 +186,8 @@ const FLOWS: [&str; 12] = [
     "debounce: { quiet: 3m, most: 8m, events: all, key: event.payload.host }\n",
     "window: { until: 10m, count: 4, key: event.payload.host }\nmissing: { for: 5m }\n",
     "window: { count: 2, distinct: event.payload.load, within: 20m, key: event.payload.host }\n",
+    "window: { of: [demo.pong, demo.ping], within: 20m, key: event.payload.host }\n",
+    "throttle: { limit: 1, per: 2m, excess: delay }\nwindow: { of: [demo.ping, demo.pong], within: 10m }\n",
     "dedupe: { within: 1m, key: string(event.payload.load) }\nthrottle: { limit: 3, per: 10m }\nwindow: { count: 2, within: 30m }\n",
 ];
 
@@ -160,7 +197,7 @@ proptest! {
     #[test]
     fn backtest_of_an_unchanged_rule_equals_what_happened(
         flow in proptest::sample::select(&FLOWS[..]),
-        coming in proptest::collection::vec((0..600_u64, 0..3_u8, 0..5_i64), 1..40),
+        coming in proptest::collection::vec((0..600_u64, proptest::sample::select(&TRIGGERS[..]), 0..3_u8, 0..5_i64), 1..40),
         rest in 0..3_600_u64,
     ) {
         let mut past = Past::of(&rule(flow));
@@ -177,7 +214,7 @@ fn backtest_uses_the_vars_of_each_event_s_time() {
     let mut past = Past::of(&unchanged);
     for least in [None, Some(2), Some(4)] {
         least.into_iter().for_each(|least| past.set_least(least));
-        [(1, 0, 2), (1, 0, 3)].into_iter().for_each(|event| past.receive(event));
+        [(1, PING, 0, 2), (1, PING, 0, 3)].into_iter().for_each(|event| past.receive(event));
     }
     assert_eq!(past.happened().len(), 3);
     assert_eq!(past.would(&unchanged), past.happened());
@@ -188,9 +225,46 @@ fn backtest_uses_the_vars_of_each_event_s_time() {
 #[test]
 fn backtest_with_a_new_debounce_acts_only_on_the_last_match() {
     let mut past = Past::of(&rule(""));
-    [(0, 0, 2), (10, 0, 3), (10, 0, 4)].into_iter().for_each(|event| past.receive(event));
+    [(0, PING, 0, 2), (10, PING, 0, 3), (10, PING, 0, 4)].into_iter().for_each(|event| past.receive(event));
     past.wait(past.spec.now().plus_millis(3_600_000));
     let acts = |came_to: &BTreeMap<EventId, Would>| came_to.values().map(Would::as_str).collect::<Vec<_>>();
     assert_eq!(acts(&past.happened()), ["executed", "executed", "executed"]);
     assert_eq!(acts(&past.would(&rule("debounce: { quiet: 1m }\n"))), ["superseded", "superseded", "executed"]);
+}
+
+/// The second form of the first trigger: its load is the reciprocal of the earlier one, in minutes.
+const SECOND: &str = "version: 2\nupcasts: { 1: { host: '${{ payload.name }}', load: '${{ 60 / payload.rate }}' } }\npayload: { host: string, load: integer }\n";
+
+#[test]
+fn backtest_judges_events_of_an_older_version_in_the_newest_form() {
+    let (first, second) = (TriggerVersion::FIRST, catalog_with(SECOND, &rule("")).triggers()[&PING.parse().unwrap()].version);
+    for flow in [
+        "",
+        "window: { of: [demo.ping, demo.pong], within: 20m, key: event.payload.host }\n",
+        "window: { until: 10m, count: 2, key: event.payload.host }\n",
+    ] {
+        let newest = catalog_with(SECOND, &rule(flow));
+        let mut past = Past::judged_by(newest.clone());
+        past.take(PING, first, &json!({ "name": "h0", "rate": 2 }));
+        past.take(PING, second, &json!({ "host": "h0", "load": 3 }));
+        past.take(PING, first, &json!({ "name": "h0", "rate": 60 }));
+        past.receive((60, "demo.pong", 0, 4));
+        past.wait(past.spec.now().plus_millis(3_600_000));
+        assert_eq!(past.happened().len(), 3, "{flow}");
+        assert_eq!(past.would_by(&newest), past.happened(), "{flow}");
+    }
+}
+
+#[test]
+fn backtest_reports_events_that_a_new_version_cannot_upcast() {
+    let of_first = "payload: { name: string, rate: integer }\n";
+    let mut past = Past::judged_by(catalog_with(of_first, &rule("").replace("load > 1", "?load.orValue(2) > 1").replace("host", "?name")));
+    for rate in [2, 60, 0, 3] {
+        past.take(PING, TriggerVersion::FIRST, &json!({ "name": "h0", "rate": rate }));
+    }
+    let would = past.would_by(&catalog_with(SECOND, &rule("")));
+    let of_each: Vec<Option<&str>> = past.events.iter().map(|event| would.get(&event.id).map(Would::as_str)).collect();
+    assert_eq!(of_each, [Some("executed"), None, Some("erred"), Some("executed")]);
+    let Some(Would::Erred(Some(why))) = would.get(&past.events[2].id) else { panic!("{would:?}") };
+    assert!(why.contains("version 1"), "{why}");
 }

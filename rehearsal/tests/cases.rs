@@ -482,3 +482,21 @@ fn event_of_an_older_version_is_upcast_for_rules() {
     );
     assert!(verdicts.iter().all(|verdict| verdict.is_passed()), "{verdicts:?}");
 }
+
+#[test]
+fn retry_of_a_rule_overrides_its_action_s() {
+    let files = [
+        ("actions/tried.yaml", "retry: { attempts: 5, delay: 1s }\nrun: { shell: { script: make } }\n"),
+        ("rules/work.yaml", "trigger: demo.ping\naction: demo.tried\nretry: { attempts: 3, delay: 1h, max_delay: 24h }\n"),
+    ];
+    let given = "given: { event: { trigger: demo.ping, payload: { host: acme } } }";
+    let failure = "{ error: { kind: network } }";
+    let cases = format!(
+        "- it: succeeds in the third attempt\n  {given}\n  mocks: {{ work: [{failure}, {failure}, {{ result: ok }}] }}\n\
+         \x20 expect: [{{ rule: demo.work, status: succeeded }}]\n\
+         - it: gives up after the third attempt\n  {given}\n  mocks: {{ work: [{failure}, {failure}, {failure}] }}\n\
+         \x20 expect: [{{ rule: demo.work, status: failed, error: {{ kind: network }} }}]\n"
+    );
+    let failures: String = run(&files, &cases).iter().map(failures).collect();
+    assert_eq!(failures, "");
+}

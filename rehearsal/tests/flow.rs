@@ -109,3 +109,34 @@ fn window_of_different_values_can_be_tested() {
         "{ rule: demo.differ, outcome: superseded }, { rule: demo.differ, outcome: superseded }, { rule: demo.differ, with: { message: [2, 3] } }",
     );
 }
+
+#[test]
+fn window_of_several_triggers_passes_the_newest_of_each_in_the_order_of_its_list() {
+    let built = ("triggers/built.yaml", "payload: { host: string, load: integer }\n");
+    let rule = (
+        "rules/both.yaml",
+        "trigger: [demo.ping, demo.built]\nwindow: { of: [demo.built, demo.ping], within: 10m, key: event.payload.host }\naction: core.echo\nwith: { message: '${{ events.map(e, e.payload.load) }}' }\n",
+    );
+    let built_at = |host: &str, load: u32, after: &str| event(host, load, after).replace("demo.ping", "demo.built");
+    let events = [
+        event("a", 1, "0s"),
+        event("a", 2, "1m"),
+        event("b", 3, "0s"),
+        built_at("a", 4, "1m"),
+        built_at("b", 5, "9m"),
+        event("b", 6, "1m"),
+        built_at("a", 7, "0s"),
+    ];
+    let case = format!(
+        "- it: waits for both\n  given: {{ events: [{}] }}\n  expect:\n\
+         \x20   - {{ rule: demo.both, outcome: superseded, error: {{ message: newer }} }}\n\
+         \x20   - {{ rule: demo.both, outcome: superseded, error: {{ message: window_filled }} }}\n\
+         \x20   - {{ rule: demo.both, outcome: superseded, error: {{ message: window_passed }} }}\n\
+         \x20   - {{ rule: demo.both, with: {{ message: [4, 2] }} }}\n\
+         \x20   - {{ rule: demo.both, outcome: superseded, error: {{ message: window_filled }} }}\n\
+         \x20   - {{ rule: demo.both, with: {{ message: [5, 6] }} }}\n\
+         \x20   - {{ rule: demo.both, outcome: superseded, error: {{ message: window_passed }} }}\n",
+        events.join(", ")
+    );
+    assert_eq!(failures(&run(&[built, rule], &case)[0]), "");
+}

@@ -17,7 +17,7 @@ mod support {
         accept_clock, ana, answered, asked_by, cancel, dismiss, fire_timers, lose, note_restore, note_start, permit_at, retry, set_mode,
         settle, worker, workers,
     };
-    pub(crate) use definitions::{Pieces, fields, rule_id};
+    pub(crate) use definitions::{Pieces, fields, flow, rule_id, template};
     pub(crate) use site::Site;
 }
 
@@ -25,7 +25,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Catalog, Catalogs, OnExpire, Since, Wait};
+use ensue_engine::catalog::{Catalog, Catalogs, Does, OnExpire, Since, Type, Wait};
 use ensue_engine::command::{Settings, TurnLimits};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::fact::Fact;
@@ -39,7 +39,7 @@ use serde_json::{Value, json};
 use crate::support::random::{World, pieces, steps};
 use crate::support::site::{received, report_changing, set_var};
 use crate::support::workflow::{awaits, does, expression};
-use crate::support::{Pieces, Site, cancel, permit_at};
+use crate::support::{Pieces, Site, cancel, fields, flow, permit_at, template};
 
 /// The catalogs of a site. Every revision has the same pieces.
 struct Made<'a>(&'a Pieces);
@@ -336,4 +336,80 @@ fn open_execution_or_step_cannot_be_replayed() {
     site.when(cancel(flow));
     site.fail(build, FailureKind::Cancelled);
     assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
+}
+
+const ORDERED: &str = "shop.ordered";
+
+/// A workflow that waits for an order of tea, and a rule on such orders. In the first version of the trigger, the
+/// payload was `{item}`; the second has a quantity.
+fn ordering(quantity: u32) -> Pieces {
+    let payload = fields([("sku", Type::String { pattern: None }), ("qty", Type::Integer)]);
+    let wait = Wait {
+        trigger: ORDERED.parse().unwrap(),
+        when: Some(expression("event.payload.sku == 'tea'")),
+        since: Since::Step,
+        expires: None,
+        on_expire: OnExpire::Fail,
+    };
+    Pieces::default()
+        .trigger_taking(ORDERED, payload)
+        .next_version(ORDERED, &json!({ "sku": "${{ payload.item }}", "qty": quantity }))
+        .awaiting("core.wait")
+        .action("demo.ask")
+        .workflow(
+            "demo.flow",
+            [
+                awaits("order", wait),
+                does("pack", "demo.ask").needs(["order"]).with(&json!({ "order": "${{ steps.order.event.payload }}" })),
+            ],
+        )
+        .rule_with("demo.one", ORDERED, "event.payload.sku == 'tea'", "demo.ask", |rule| {
+            rule.with = template(&json!({ "order": "${{ event.payload }}" }));
+        })
+}
+
+#[test]
+fn replay_reads_events_of_an_older_version_in_the_newest_form() {
+    let pieces = ordering(1);
+    let mut site = Site::with(&pieces);
+    let waiting = site.run("demo.flow");
+    site.receive("shop.ordered@1", &json!({ "item": "milk" }));
+    site.receive("shop.ordered@1", &json!({ "item": "tea" }));
+    succeed_all(&mut site);
+    let both = collected(site.records());
+    let of_rule = both.iter().find(|one| one.enforced.is_some()).expect("the rule matched").execution;
+    let other = Arc::new(ordering(2).build(CatalogRevision(1)));
+    for (execution, step) in [(waiting, "pack"), (of_rule, "")] {
+        assert_eq!(replayed(&site, execution, Definitions::Recorded(&Made(&pieces))), Ok(vec![]), "{step}");
+        let found = replayed(&site, execution, Definitions::Other(&other)).unwrap();
+        assert_eq!(found, [difference(step, What::Input, "/order/qty", (json!(1), json!(2)))]);
+    }
+}
+
+/// A rule that acts once both triggers had a match.
+fn pairing(action: &str) -> Pieces {
+    let steps = || [does("tell", "demo.ask").with(&json!({ "of": "${{ params.of }}" }))];
+    let pieces = Pieces::default().trigger("demo.ping").trigger("demo.pong").action("demo.ask");
+    pieces.workflow("demo.flow", steps()).workflow("demo.other", steps()).rule_with("demo.one", "demo.ping", "", action, |rule| {
+        rule.triggers = ["demo.pong", "demo.ping"].map(|trigger| trigger.parse().unwrap()).into();
+        rule.flow = flow([(Does::Each { of: rule.triggers.clone().into(), within_millis: 60_000 }, "")]);
+        rule.with = template(&json!({ "of": "${{ events.map(e, e.payload.n) }}" }));
+    })
+}
+
+#[test]
+fn execution_of_a_window_of_several_triggers_is_replayed_with_its_events() {
+    let pieces = pairing("demo.flow");
+    let mut site = Site::with(&pieces);
+    for (trigger, n) in [("demo.ping", 1), ("demo.ping", 2), ("demo.pong", 3)] {
+        site.receive(trigger, &json!({ "n": n }));
+    }
+    succeed_all(&mut site);
+    let [one] = &collected(site.records())[..] else { panic!("one execution") };
+    let given = one.records.iter().find(|record| matches!(record.fact, Fact::ExecutionRequested(_))).unwrap();
+    assert_eq!(given.body.as_ref().unwrap().content.as_deref(), Some(&br#"{"of":[3,2]}"#[..]));
+    assert_eq!(replayed(&site, one.execution, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
+    let other = Arc::new(pairing("demo.other").build(CatalogRevision(1)));
+    let found = replayed(&site, one.execution, Definitions::Other(&other)).unwrap();
+    assert_eq!(found, [difference("", What::Rule, "", (json!("run demo.flow"), json!("run demo.other")))]);
 }
