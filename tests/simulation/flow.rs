@@ -17,6 +17,11 @@ const CHANGES: f64 = 0.15;
 /// The payload fields that serve as keys for matches.
 const FIELDS: [&str; 3] = ["n", "text", "flag"];
 
+/// The triggers of a window that waits for both of a rule's.
+const OF_BOTH: &str = "of: both";
+/// Separates the random numbers of retries from the others.
+const RETRIES_APART: u64 = 0x7265_7472_6965_7321;
+
 /// One flow control with its numbers. Times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Does {
@@ -31,6 +36,8 @@ pub(crate) enum Does {
     Window(u64, u64),
     /// So many matches of a key together within a period, with different values of a field.
     Distinct(u64, u64, &'static str),
+    /// One match of each of two triggers together within a period.
+    Each(u64),
     /// All matches of a key together, so long after the first, or once there are so many.
     Digest(u64, u64),
     /// A match of a key that was followed by no other for so long.
@@ -74,7 +81,7 @@ impl Does {
             Self::Dedupe(_) => "dedupe",
             Self::Throttle(..) => "throttle",
             Self::Debounce(..) => "debounce",
-            Self::Window(..) | Self::Distinct(..) | Self::Digest(..) => "window",
+            Self::Window(..) | Self::Distinct(..) | Self::Each(_) | Self::Digest(..) => "window",
             Self::Missing(_) => "missing",
             Self::Concurrency(..) => "concurrency",
         }
@@ -83,7 +90,7 @@ impl Does {
     /// Returns true if matches are acted on together.
     pub(crate) fn gathers(self) -> bool {
         match self {
-            Self::Window(..) | Self::Distinct(..) | Self::Digest(..) | Self::Debounce(_, _, Acts::OnAll) => true,
+            Self::Window(..) | Self::Distinct(..) | Self::Each(_) | Self::Digest(..) | Self::Debounce(_, _, Acts::OnAll) => true,
             Self::Debounce(_, _, Acts::OnLast) | Self::Dedupe(_) | Self::Throttle(..) | Self::Missing(_) | Self::Concurrency(..) => false,
         }
     }
@@ -91,6 +98,14 @@ impl Does {
     /// Returns true if a due match is acted on together with the others of its row.
     pub(crate) fn has_rows(self) -> bool {
         matches!(self, Self::Digest(..) | Self::Debounce(_, _, Acts::OnAll))
+    }
+}
+
+impl Stage {
+    /// Returns the stage as it is written in a rule on these triggers.
+    pub(crate) fn yaml(&self, triggers: &[u64]) -> String {
+        let triggers: Vec<String> = triggers.iter().map(|trigger| format!("sim.t{trigger}")).collect();
+        self.to_string().replace(OF_BOTH, &format!("of: [{}]", triggers.join(", ")))
     }
 }
 
@@ -117,6 +132,7 @@ impl fmt::Display for Stage {
             }
             Does::Window(count, millis) => write!(f, "count: {count}, within: {millis}ms")?,
             Does::Distinct(count, millis, field) => write!(f, "count: {count}, within: {millis}ms, distinct: event.payload.{field}")?,
+            Does::Each(millis) => write!(f, "{OF_BOTH}, within: {millis}ms")?,
             Does::Digest(count, millis) => write!(f, "count: {count}, until: {millis}ms")?,
             Does::Missing(millis) => write!(f, "for: {millis}ms")?,
             Does::Concurrency(limit, conflict) => write!(f, "limit: {limit}, conflict: {conflict}")?,
@@ -132,6 +148,8 @@ pub(crate) struct Flows {
     often: f64,
     /// The `concurrency` of each rule name: a lock outlives the edition that defined it.
     locks: BTreeMap<String, Stage>,
+    /// For the retries of rules.
+    retries: Random,
 }
 
 impl Flows {
@@ -139,7 +157,7 @@ impl Flows {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed ^ APART);
         let often = if random.chance(0.6) { random.log_uniform(0.2, 1.0) } else { 0.0 };
-        Self { random, often, locks: BTreeMap::new() }
+        Self { random, often, locks: BTreeMap::new(), retries: Random::new(seed ^ RETRIES_APART) }
     }
 
     /// Assigns flow control to the rules of an edition. Unchanged rules mostly keep theirs.
@@ -148,6 +166,8 @@ impl Flows {
             let stays = before.is_some_and(|before| before.rules.iter().any(|old| old == rule));
             if !stays || self.random.chance(CHANGES) {
                 rule.flow = if self.random.chance(self.often) { self.draw(&rule.name, &rule.doing) } else { Vec::new() };
+                let may_retry = matches!(rule.doing, Doing::Start(_)) && self.retries.chance(0.4);
+                rule.attempts = may_retry.then(|| self.retries.between(2, 4));
             }
         }
     }
@@ -182,9 +202,11 @@ impl Flows {
                 let most = self.random.chance(0.5).then(|| millis + 1 + self.random.log_uniform(100.0, 60_000.0) as u64);
                 Does::Debounce(millis, most, if self.random.chance(0.4) { Acts::OnAll } else { Acts::OnLast })
             }
-            3 => match self.random.weighted(&[4, 3, 4]) {
+            3 => match self.random.weighted(&[4, 3, 4, 3]) {
                 0 => Does::Window(few + 1, millis),
                 1 => Does::Distinct(few + 1, millis, self.random.pick(&FIELDS).copied()?),
+                // A chain of events has one path, so a rule that emits one listens to one trigger.
+                3 if !matches!(doing, Doing::Again(_)) => Does::Each(millis),
                 _ => Does::Digest(few + 1 + self.random.between(0, 8), millis),
             },
             4 => Does::Missing(millis),

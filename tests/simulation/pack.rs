@@ -9,7 +9,7 @@ use std::path::Path;
 use ensue_expression::bugs::BUGGY_FIELD;
 use serde_json::Value;
 
-use crate::flow::Stage;
+use crate::flow::{Does, Stage};
 use crate::random::Random;
 use crate::web::EFFECTS;
 
@@ -213,8 +213,11 @@ pub(crate) const POSTS: [(&str, &str); 5] = [
     ("post_fail", "on_lost: fail"),
     ("post_retry", "on_lost: retry\nqueue: heavy"),
     ("post_safe", "idempotent: true"),
-    ("post_key", "idempotent: true"),
+    (MAPPED_POST, "idempotent: true\noutput: '${{ {\"code\": status, \"body\": body} }}'\nresult: { code: integer, body: any }"),
 ];
+
+/// The action that maps what the server answers to its result.
+pub(crate) const MAPPED_POST: &str = "post_key";
 
 /// The workflows, with their limits of concurrent executions.
 pub(crate) const FLOWS: [(&str, &str); 4] = [
@@ -234,10 +237,11 @@ pub(crate) const VARY: &str = "vary";
 /// Its steps with their needs.
 const VARY_STEPS: [(&str, &[&str]); 3] = [("first", &[]), ("change", &["first"]), ("then", &["change"])];
 
-/// The workflow with an assertion, steps of which some are enough, items that may fail, and a sleep that an event cancels.
+/// The workflow with an assertion, steps of which some are enough, items that may fail, and a sleep and a wait that an
+/// event cancels. Its steps have values of their own.
 pub(crate) const CHOICE: &str = "choice";
 /// Its steps with their needs.
-const CHOICE_STEPS: [(&str, &[&str]); 8] = [
+const CHOICE_STEPS: [(&str, &[&str]); 9] = [
     ("sure", &[]),
     ("nap", &["sure"]),
     ("work", &["sure"]),
@@ -245,14 +249,23 @@ const CHOICE_STEPS: [(&str, &[&str]); 8] = [
     (JOIN, &["nap", "work", "late"]),
     ("each", &[JOIN]),
     ("hush", &["sure"]),
+    (HEARD, &["sure"]),
     ("after", &["hush"]),
 ];
 /// The step that starts once some of those that it needs have succeeded.
 const JOIN: &str = "join";
 /// How many of them are enough.
 const JOIN_COUNT: usize = 2;
-/// How many items of the last step may fail.
+/// How many items of a step may fail.
 pub(crate) const FAIL_AT: usize = 1;
+/// How many items it has, by a value of its own.
+pub(crate) const ITEMS: u64 = 3;
+/// The step that waits for an event, for a time that is computed.
+pub(crate) const HEARD: &str = "heard";
+/// That time.
+pub(crate) const HEARD_MILLIS: u64 = 2_000;
+/// The trigger of the events that cancel steps.
+pub(crate) const CANCELLING: &str = "sim.t1";
 
 /// The definition. The assertion is false for one id in sixteen.
 const CHOICE_FLOW: &str = "\
@@ -266,8 +279,13 @@ run:
       work: { needs: sure, action: core.noop, with: { seconds: 0.3 } }
       late: { needs: sure, sleep: 4s }
       join: { needs: { any: 2, of: [nap, work, late], cancel_rest: true }, action: core.echo, with: { message: '${{ steps.late.status }}' } }
-      each: { needs: join, for_each: '[1, 2, 3]', fail_at: 1, action: sim.retry, with: { n: '${{ item }}' } }
+      each: { needs: join, local: { last: '1 + 2' }, for_each: '[1, 2, local.last]', fail_at: 1, action: sim.retry, with: { n: '${{ item }}' } }
       hush: { needs: sure, sleep: 3s, cancel_when: { trigger: sim.t1 } }
+      heard:
+        needs: sure
+        local: { patience: '\"2s\"' }
+        wait: { trigger: sim.t0, when: event.payload.n == 3, since: step, expires: '${{ local.patience }}', on_expire: succeed }
+        cancel_when: { trigger: sim.t1, since: step }
       after: { needs: hush, action: core.echo, with: { message: 1 } }
 ";
 
@@ -303,6 +321,13 @@ run:
 
 /// The retry settings of programs.
 const RETRY: &str = "retry: { attempts: 3, delay: 2s, max_delay: 10s }\n";
+/// How many attempts they allow.
+const ATTEMPTS: u64 = 3;
+
+/// Returns true if a program is retried, whatever the rule says that starts it.
+fn is_retried(name: &str) -> bool {
+    matches!(name, "retry" | "safe")
+}
 
 /// A rule as it was written.
 #[derive(Clone, Debug, PartialEq)]
@@ -319,6 +344,8 @@ pub(crate) struct WrittenRule {
     pub(crate) doing: Doing,
     /// Its flow control, in order; drawn separately from the rest.
     pub(crate) flow: Vec<Stage>,
+    /// How many attempts it allows instead of its action; drawn with the flow control.
+    pub(crate) attempts: Option<u64>,
 }
 
 /// One version of the pack.
@@ -389,7 +416,7 @@ impl Edition {
         for (name, settings) in PROGRAMS {
             // Actions that may run twice are retried on failure, with delays long enough for clock steps and
             // kills.
-            let retry = if matches!(name, "retry" | "safe") { RETRY } else { "" };
+            let retry = if is_retried(name) { RETRY } else { "" };
             let text = format!("parameters:\n  n: any?\nrun:\n  process:\n    command: [worker]\ngrace: 2s\n{settings}\n{retry}");
             std::fs::write(folder.join(format!("actions/{name}.yaml")), text)?;
         }
@@ -422,7 +449,7 @@ fn post(name: &str, settings: &str) -> String {
     let mut text = format!(
         "parameters:\n  n: any?\nrun:\n  http:\n    url: {EFFECTS}\n    method: POST\n    headers:\n      X-Attempt: ${{{{ execution.attempt }}}}\n"
     );
-    if name == "post_key" {
+    if name == MAPPED_POST {
         text.push_str("      Authorization: 'Bearer ${{ keys[\"sim.canary\"] }}'\n");
     }
     text.push_str("    json:\n      n: ${{ params.?n.orValue(1) }}\n");
@@ -446,16 +473,30 @@ impl WrittenRule {
             1 => Some(Condition::draw(random, 0)),
             _ => Some(Condition::Bug),
         };
-        Self { name, trigger: random.below(TRIGGERS), when, mode, doing, flow: Vec::new() }
+        Self { name, trigger: random.below(TRIGGERS), when, mode, doing, flow: Vec::new(), attempts: None }
+    }
+
+    /// Returns the triggers that it listens to: two for a window that waits for both.
+    pub(crate) fn triggers(&self) -> Vec<u64> {
+        let is_of_both = self.flow.iter().any(|stage| matches!(stage.does, Does::Each(_)));
+        if is_of_both { vec![self.trigger, (self.trigger + 1) % TRIGGERS] } else { vec![self.trigger] }
+    }
+
+    /// Returns how many attempts an execution that it requests may have.
+    pub(crate) fn attempts_max(&self) -> Option<u64> {
+        let Doing::Start(name) = self.doing else { return None };
+        Some(self.attempts.unwrap_or(if is_retried(name) { ATTEMPTS } else { 1 }))
     }
 
     fn yaml(&self) -> String {
-        let mut text = format!("mode: {}\ntrigger: sim.t{}\n", self.mode.as_str(), self.trigger);
+        let triggers = self.triggers();
+        let names: Vec<String> = triggers.iter().map(|trigger| format!("sim.t{trigger}")).collect();
+        let mut text = format!("mode: {}\ntrigger: [{}]\n", self.mode.as_str(), names.join(", "));
         if let Some(when) = &self.when {
             text.push_str(&format!("when: |\n  {when}\n"));
         }
         for stage in &self.flow {
-            text.push_str(&format!("{stage}\n"));
+            text.push_str(&format!("{}\n", stage.yaml(&triggers)));
         }
         text.push_str(&match &self.doing {
             Doing::Echo => "action: core.echo\nwith:\n  message: ${{ event.payload.n }}\n".to_owned(),
@@ -465,6 +506,9 @@ impl WrittenRule {
             Doing::Start(name) | Doing::Post(name) | Doing::Flow(name) => format!("action: sim.{name}\nwith: {{}}\n"),
             Doing::Again(trigger) => format!("action: sim.again{trigger}\nwith: {{}}\n"),
         });
+        if let Some(attempts) = self.attempts {
+            text.push_str(&format!("retry: {{ attempts: {attempts}, delay: 2s, max_delay: 10s }}\n"));
+        }
         text
     }
 }

@@ -80,7 +80,7 @@ fn judge(
     let (mut matched, mut erred, mut undecided) = (0, 0, 0);
     let mut expected: BTreeMap<String, Option<&'static str>> = BTreeMap::new();
     for rule in edition.iter().flat_map(|edition| &edition.rules) {
-        if event.text("trigger") != format!("sim.t{}", rule.trigger) {
+        if !rule.triggers().iter().any(|trigger| event.text("trigger") == format!("sim.t{trigger}")) {
             continue;
         }
         let name = format!("sim.{}", rule.name);

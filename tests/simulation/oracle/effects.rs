@@ -15,6 +15,8 @@ struct Told<'r> {
     attempts: Vec<&'r Raw>,
     succeeded: BTreeSet<&'r str>,
     was_settled_to_retry: bool,
+    /// How often it was retried after a failure that is known.
+    retried: u32,
 }
 
 pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violation> {
@@ -29,6 +31,7 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
             "attempt.started" => execution.attempts.push(record),
             "attempt.succeeded" => drop(execution.succeeded.insert(record.text("attempt"))),
             "execution.settled" => execution.was_settled_to_retry |= record.said.get("outcome") == Some(&Value::String("retry".into())),
+            "timer.set" if record.text("kind") == "retry" => execution.retried += 1,
             _ => {}
         }
     }
@@ -40,7 +43,12 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         let may_be_twice = request.said.get("idempotent") == Some(&Value::Bool(true))
             || request.text("on_lost") == "retry"
             || execution.was_settled_to_retry;
-        demand!(may_be_twice || times <= 1, "I6", "{stream} of {} started its program {times} times", request.text("action"));
+        demand!(
+            may_be_twice || times <= 1 + execution.retried,
+            "I6",
+            "{stream} of {} started its program {times} times",
+            request.text("action")
+        );
         sometimes!(times > 1, "an effect happened twice, where that is allowed");
         for attempt in &execution.attempts {
             let of_attempt = started.get(&attempt.id).copied().unwrap_or(0);

@@ -218,6 +218,11 @@ impl<'r> Told<'r> {
         self.request.said.get("pace").is_some_and(|pace| pace == "in_steps")
     }
 
+    /// Returns true if it waits for an event: then it ends as its workflow's records say.
+    fn awaits(&self) -> bool {
+        self.request.said.pointer("/pace/awaits").is_some()
+    }
+
     /// Returns true if it is skipped while other executions of its action are open.
     fn may_be_skipped(&self) -> bool {
         self.request.said.pointer("/locks/0/conflict").is_some_and(|conflict| conflict == "skip")
@@ -388,7 +393,7 @@ impl<'r> Told<'r> {
             }
             "lock.awaited" => self.phase = Phase::Blocked,
             "lock.acquired" => self.phase = Phase::Waiting,
-            "execution.succeeded" | "execution.failed" if self.is_in_steps() => self.phase = Phase::Over(record),
+            "execution.succeeded" | "execution.failed" if self.is_in_steps() || self.awaits() => self.phase = Phase::Over(record),
             "execution.succeeded" => {
                 demand!(
                     matches!(self.last, Last::Succeeded | Last::SettledSucceeded),

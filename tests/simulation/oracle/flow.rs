@@ -178,7 +178,7 @@ impl<'w> Book<'w> {
             let what = format!("{name} {given} at {at} on the event at {}; it should have {expected}: {why}", event.position);
             if given == expected { Ok(()) } else { Err(Violation::new("I27", what)) }
         };
-        let Some(keys) = keys(&rule.flow, &payload) else { return is("rejected", "a match has no key") };
+        let Some(keys) = keys(&rule.flow, event.text("trigger"), &payload) else { return is("rejected", "a match has no key") };
         if !gathers(rule) && is_impossible(rule, &payload) {
             return is("rejected", "it cannot be run");
         }
@@ -225,6 +225,7 @@ impl<'w> Book<'w> {
             }
             Way::Through => {
                 sometimes!(gathers(rule), "a window was filled");
+                sometimes!(rule.flow.iter().any(|stage| matches!(stage.does, Does::Each(_))), "a window of two triggers was filled");
                 match (is_impossible(rule, &payload), is_shadow) {
                     (true, _) => is("rejected", "it cannot be run")?,
                     (false, true) => is("shadowed", "it only watches")?,
@@ -368,7 +369,7 @@ impl<'w> Book<'w> {
         let Some((_, mode)) = held.fired.clone() else {
             return Err(Violation::new("I27", format!("enforcement {id} is released at {at} before its time")));
         };
-        let passes = matches!(held.stage.does, Does::Window(..) | Does::Distinct(..));
+        let passes = matches!(held.stage.does, Does::Window(..) | Does::Distinct(..) | Does::Each(_));
         demand!(!passes, "I27", "enforcement {id} is released at {at} by a window that has passed");
         if held.stage.does.has_rows() {
             let others: Vec<&str> = of.row_of(&held).into_iter().map(|(other, _)| other).collect();
@@ -427,7 +428,7 @@ impl<'w> Book<'w> {
         };
         if why == "window_passed" {
             sometimes!("a window passed before it was filled");
-            let is_so = matches!(held.stage.does, Does::Window(..) | Does::Distinct(..)) && held.fired.is_some();
+            let is_so = matches!(held.stage.does, Does::Window(..) | Does::Distinct(..) | Does::Each(_)) && held.fired.is_some();
             demand!(is_so, "I27", "enforcement {id} is given up at {at} for a window that has not passed");
             return Ok(());
         }

@@ -25,6 +25,7 @@ mod pulled;
 mod rates;
 mod records;
 mod reruns;
+mod retries;
 mod secrets;
 mod slots;
 mod vars;
@@ -119,6 +120,7 @@ pub(crate) fn judge(node: &Node, ledger: &Ledger<'_>) -> Result<u64, Violation> 
     executions::check(&records, ledger)?;
     workflows::check(&records)?;
     reruns::check(&records, ledger)?;
+    retries::check(&records, ledger)?;
     vars::check(&records, ledger)?;
     locks::check(&records)?;
     rates::check(&records, ledger)?;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::oracle::records::Raw;
 use crate::oracle::{Ledger, Violation, demand};
-use crate::pack::POSTS;
+use crate::pack::{MAPPED_POST, POSTS};
 use crate::sometimes;
 use crate::web::Heard;
 
@@ -58,6 +58,14 @@ pub(super) fn check(records: &[Raw], ledger: &Ledger<'_>) -> Result<(), Violatio
         }
         for record in &execution.succeeded {
             let result = record.payload();
+            let code = result.get("code").and_then(Value::as_u64);
+            let expected = request.text("action").ends_with(MAPPED_POST).then_some(200);
+            demand!(
+                code == expected,
+                "I6",
+                "execution {id} succeeded at {} with {result}, which `output` did not compute",
+                record.position
+            );
             let number = result.pointer("/body/effect").and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
             let answered = number.and_then(|number| heard.get(number.checked_sub(1)?));
             let is_true = answered.is_some_and(|one| one.key == *id && one.status == Some(200));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::oracle::records::Raw;
 use crate::oracle::{Violation, demand};
-use crate::pack::{FAIL_AT, enough_of, steps_of};
+use crate::pack::{CANCELLING, FAIL_AT, HEARD, HEARD_MILLIS, ITEMS, enough_of, steps_of};
 use crate::sometimes;
 
 /// How a step ended.
@@ -30,6 +30,10 @@ struct Told<'r> {
     items: BTreeMap<&'r str, (usize, usize)>,
     /// The events that canceled steps.
     cancelling: BTreeMap<&'r str, &'r str>,
+    /// The steps that look for an event that cancels them.
+    watching: BTreeSet<&'r str>,
+    /// The positions of the events that must cancel steps.
+    due: BTreeMap<&'r str, u64>,
     is_cancelled: bool,
     is_over: bool,
 }
@@ -45,15 +49,38 @@ impl Told<'_> {
             _ => Step::Not,
         }
     }
+
+    /// Handles the end of a step, or the end of its wait by anything but an event that cancels it: from now on, none does.
+    /// Returns the position of the event that should have.
+    fn decided(&mut self, step: &str) -> Option<u64> {
+        self.watching.remove(step);
+        self.due.remove(step)
+    }
 }
 
 pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
     let mut workflows: BTreeMap<&str, Told<'_>> = BTreeMap::new();
     // The workflow and step of each execution.
     let mut parts: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    // The events whose consequences came later than they did.
+    let mut owed: BTreeSet<u64> = BTreeSet::new();
     // The workflow and step of each item.
     let mut items: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
-    for record in records.iter().filter(|record| record.stream.starts_with("execution/")) {
+    for record in records {
+        match record.kind.as_str() {
+            "reaction.deferred" | "reaction.parked" | "reaction.held" => drop(owed.insert(record.number("of"))),
+            "event.received" if record.text("trigger") == CANCELLING => {
+                for told in workflows.values_mut().filter(|told| !told.is_cancelled && !told.is_over) {
+                    for step in &told.watching {
+                        told.due.entry(step).or_insert(record.position);
+                    }
+                }
+            }
+            _ => {}
+        }
+        if !record.stream.starts_with("execution/") {
+            continue;
+        }
         let (at, id) = (record.position, record.stream.strip_prefix("execution/").unwrap_or_default());
         if record.kind == "execution.requested" {
             if record.said.get("pace").is_some_and(|pace| pace == "in_steps") {
@@ -74,6 +101,9 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             let enough = enough_of(step, needs);
             demand!(ended >= enough, "I14", "the step {step} begins at {at}, but {ended} of {needs:?} succeeded, and it needs {enough}");
             demand!(!told.dropped.contains(step), "I14", "the step {step} begins at {at}, although it is not needed any longer");
+            let expires = record.said.pointer("/pace/awaits/expires_millis").and_then(serde_json::Value::as_u64);
+            let expected = (step == HEARD).then_some(HEARD_MILLIS);
+            demand!(expires == expected, "I14", "the step {step} at {at} waits for {expires:?} ms, and not for {expected:?}");
             if part_of.get("item").is_some() {
                 items.insert(id, (workflow, step));
                 continue;
@@ -93,6 +123,18 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             *ended += 1;
             *failed += usize::from(end == Step::Not);
         }
+        // Once its time is over, or it is to end, no event cancels a step.
+        let has_passed = record.kind == "timer.fired" || record.kind == "execution.cancel_requested";
+        if let Some((workflow, step)) = parts.get(id).filter(|_| has_passed || end.is_some()) {
+            let told = workflows.entry(workflow).or_default();
+            let missed = told.decided(step).filter(|event| !owed.contains(event) && !told.is_cancelled);
+            demand!(
+                missed.is_none(),
+                "I14",
+                "the event at {missed:?} should have canceled the step {step} of {workflow}, and {} at {at}",
+                record.kind
+            );
+        }
         if let (Some(end), Some((workflow, step))) = (end, parts.get(id)) {
             let told = workflows.entry(workflow).or_default();
             told.steps.insert(step, end);
@@ -106,7 +148,18 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
         let Some(told) = workflows.get_mut(id) else { continue };
         match record.kind.as_str() {
             "execution.cancel_requested" => told.is_cancelled = true,
-            "step.expanded" => drop(told.steps.insert(record.text("step"), Step::Open)),
+            "step.expanded" => {
+                let count = record.number("count");
+                demand!(count == ITEMS, "I14", "the step {} of {id} has {count} items at {at}, and not {ITEMS}", record.text("step"));
+                told.steps.insert(record.text("step"), Step::Open);
+            }
+            "wait.opened" if record.said.get("purpose").is_some() => drop(told.watching.insert(record.text("step"))),
+            "wait.matched" if record.said.get("purpose").is_none() => {
+                // The event that it waits for may be the one after that which cancels it, if that is still owed.
+                let missed = told.decided(record.text("step")).filter(|event| !owed.contains(event));
+                demand!(missed.is_none(), "I14", "the event at {missed:?} should have canceled {} of {id}", record.text("step"));
+                sometimes!("a step got the event that it waited for");
+            }
             "step.ended" => {
                 let (step, is_good) = (record.text("step"), record.said.get("error").is_none());
                 if let Some((ended, failed)) = told.items.get(step) {
@@ -131,6 +184,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
             "step.failed" => drop(told.steps.insert(record.text("step"), Step::Not)),
             "wait.matched" if record.said.get("purpose").is_some() => {
                 let step = record.text("step");
+                told.decided(step);
                 let is_new = told.cancelling.insert(step, record.text("event")).is_none();
                 demand!(is_new, "I14", "a second event cancels the step {step} of {id} at {at}");
                 let is_open = !told.steps.get(step).is_some_and(|step| *step != Step::Open);
@@ -141,6 +195,7 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
                 let counts = told.skipped(step, because);
                 let is_by_event = told.cancelling.contains_key(step);
                 demand!(because != "event" || is_by_event, "I14", "the step {step} of {id} is skipped at {at}, but no event canceled it");
+                told.decided(step);
                 told.steps.insert(step, counts);
             }
             "step.taken_over" => drop(told.steps.insert(record.text("step"), Step::Succeeded)),

@@ -12,6 +12,9 @@ use crate::pack::WrittenRule;
 /// The keys of a match by field; the empty name has the key that all matches share.
 pub(super) type Keys = BTreeMap<&'static str, String>;
 
+/// The name under which the keys of a match have its trigger, for a window that waits for several.
+const TRIGGER: &str = "the trigger";
+
 /// The most matches that a debounce acts on together.
 const GATHERED_MAX: usize = 100;
 
@@ -89,13 +92,14 @@ pub(super) fn holds(does: Does) -> bool {
         | Does::Debounce(..)
         | Does::Window(..)
         | Does::Distinct(..)
+        | Does::Each(_)
         | Does::Digest(..)
         | Does::Missing(_) => true,
     }
 }
 
 /// Returns the keys of an event, or `None` if one of them is missing or invalid.
-pub(super) fn keys(flow: &[Stage], payload: &Value) -> Option<Keys> {
+pub(super) fn keys(flow: &[Stage], trigger: &str, payload: &Value) -> Option<Keys> {
     let key = |field: &'static str| {
         let text = match payload.get(field)? {
             Value::String(text) => format!("text {text}"),
@@ -109,7 +113,9 @@ pub(super) fn keys(flow: &[Stage], payload: &Value) -> Option<Keys> {
         Some((field, text))
     };
     let differs = flow.iter().filter_map(|stage| if let Does::Distinct(_, _, field) = stage.does { Some(field) } else { None });
-    flow.iter().filter_map(|stage| stage.field).chain(differs).map(key).collect()
+    let mut keys: Keys = flow.iter().filter_map(|stage| stage.field).chain(differs).map(key).collect::<Option<_>>()?;
+    keys.insert(TRIGGER, trigger.to_owned());
+    Some(keys)
 }
 
 /// Returns the key of a match for a flow control.
@@ -243,7 +249,13 @@ impl<'w> OfRule<'w> {
                     gone.extend(row.into_iter().map(|(id, _)| (id, "window_filled")));
                     self.held.retain(|(id, _)| !gone.iter().any(|(gone, _)| gone == id));
                 }
-                Does::Distinct(count, millis, field) => {
+                // A window that waits for two triggers is one of two different triggers.
+                Does::Distinct(..) | Does::Each(_) => {
+                    let (count, millis, field) = match stage.does {
+                        Does::Distinct(count, millis, field) => (count, millis, field),
+                        Does::Each(millis) => (2, millis, TRIGGER),
+                        _ => continue,
+                    };
                     let value = keys.get(field);
                     let has_value = |id: &&str| self.held.iter().any(|(held, of)| held == id && of.keys.get(field) == value);
                     let (equal, others): (Vec<&str>, Vec<&str>) = self.under(stage, &key, now).partition(has_value);
@@ -339,9 +351,13 @@ impl<'w> OfRule<'w> {
                 let known = self.unspent.iter().filter(|(_, (unspent, at, _))| unspent + (now - at) < whole);
                 known.map(|(key, (_, _, used))| (*used, key)).collect()
             }
-            Does::Debounce(..) | Does::Window(..) | Does::Distinct(..) | Does::Digest(..) | Does::Missing(_) | Does::Concurrency(..) => {
-                Vec::new()
-            }
+            Does::Debounce(..)
+            | Does::Window(..)
+            | Does::Distinct(..)
+            | Does::Each(_)
+            | Does::Digest(..)
+            | Does::Missing(_)
+            | Does::Concurrency(..) => Vec::new(),
         };
         alive.sort_unstable();
         alive.into_iter().map(|(_, key)| key.clone()).collect()
