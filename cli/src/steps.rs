@@ -283,6 +283,7 @@ pub(crate) fn why_skipped(reason: &str) -> &str {
         "needs" => "a step that it needs did not succeed",
         "failing" => "the workflow is failing",
         "cancelled" => "the workflow was cancelled",
+        "event" => "the event that cancels it came",
         other => other,
     }
 }

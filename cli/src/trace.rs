@@ -21,6 +21,9 @@ const RESULTS_MAX: usize = 32;
 /// The most lines of an execution's result that are shown in a tree.
 const RESULT_LINES_MAX: usize = 8;
 
+/// The number of records of a timeline in which the reason for a cancel is looked for: the API's maximum.
+const TIMELINE_PAGE: usize = 200;
+
 /// Whether a tree shows ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ids {
@@ -87,7 +90,36 @@ async fn outcome(client: &Client, id: &str, at: &[(&str, String)]) -> Result<Vec
         lines.push(format!("… {more} more lines: ensue executions show {id}"));
     }
     lines.extend(Some(queued(&execution)).filter(|queued| !queued.is_empty()));
+    if execution["status"] == "cancelled" && !execution["step"].is_null() {
+        lines.extend(why_cancelled(client, &execution).await);
+    }
     Ok(lines)
+}
+
+/// Returns why a step was cancelled: by an event, or because enough of the steps that another one needs have ended.
+/// `None` if it was cancelled with its workflow, or if the reason cannot be read.
+async fn why_cancelled(client: &Client, step: &Value) -> Option<String> {
+    let ended = timeline(client, &text(step, "id"), "execution.cancelled").await;
+    if let Some(by_event) = ended.iter().map(|end| text(end, "what")).find(|what| what != "cancelled") {
+        return Some(by_event);
+    }
+    for chosen in timeline(client, &text(step, "parent"), "step.chosen").await {
+        // The timeline words it for people.
+        let record = client.get(&format!("/log/{}", chosen["position"].as_u64()?), &[]).await.ok()?;
+        if record["fact"]["cancelled"].as_array().is_some_and(|names| names.contains(&step["step"])) {
+            return Some(text(&chosen, "what"));
+        }
+    }
+    None
+}
+
+/// Returns the records of a kind on the first page of an execution's timeline.
+async fn timeline(client: &Client, id: &str, kind: &str) -> Vec<Value> {
+    let query = [("limit", TIMELINE_PAGE.to_string())];
+    let Ok(mut page) = client.get(&format!("/executions/{}/timeline", segment(id)), &query).await else { return Vec::new() };
+    let Value::Array(mut told) = page["items"].take() else { return Vec::new() };
+    told.retain(|record| record["kind"] == kind);
+    told
 }
 
 /// The children of each node, and the nodes without a visible cause, by index. A node comes after its cause,

@@ -1,5 +1,8 @@
 //! Flow control on a running node: held matches are shown, survive a kill, and are acted on once.
 
+use std::time::Duration;
+
+use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
@@ -107,4 +110,133 @@ async fn window_filled_over_a_kill_passes_its_events_to_the_steps() {
     assert_eq!(client.get(&format!("/executions/{step}")).await["result"], json!({ "message": [1, 2, 3] }));
     let why = ensue(&place, &node, &["why", "--rule", "demo.alarm", "--event", &third]).stdout;
     assert!(why.contains("it ran demo.alarm"), "{why}");
+}
+
+const DIGEST: &str = "\
+trigger: demo.pushed
+window: { until: 6s, key: event.payload.ref }
+action: core.echo
+with: { message: \"${{ events.map(e, e.payload.n) }}\" }
+";
+
+const CALM: &str = "\
+trigger: demo.pushed
+debounce: { quiet: 5s, most: 6s, events: all }
+action: core.echo
+with: { message: \"${{ events.map(e, e.payload.n) }}\" }
+";
+
+const BOTH: &str = "\
+trigger: [demo.pushed, demo.passed]
+window: { of: [demo.passed, demo.pushed], within: 1h, key: event.payload.ref }
+action: core.echo
+with: { message: \"${{ events.map(e, e.trigger) }}\" }
+";
+
+const TRIED: &str = "\
+trigger: demo.passed
+action: core.shell
+with: { script: exit 3 }
+retry: { attempts: 2, delay: 10ms }
+";
+
+/// What `ensue why` says about a rule and an event, without the ids and moments.
+fn why(place: &Place, node: &Node, rule: &str, event: &str) -> String {
+    let printed = ensue(place, node, &["why", "--rule", rule, "--event", event]);
+    let is_id = |word: &str| word.len() == 36 && word.split('-').count() == 5;
+    let is_moment = |word: &str| word.ends_with('Z') && word.contains('T');
+    let bare = |word| match word {
+        word if is_id(word) => "ID",
+        word if is_moment(word) => "MOMENT",
+        word => word,
+    };
+    let lines = printed.stdout.lines().map(|line| line.split(' ').map(bare).collect::<Vec<_>>().join(" ") + "\n");
+    lines.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn matches_that_are_acted_on_together_are_explained() {
+    let place = place();
+    place.write_pack_file("demo/triggers/passed.yaml", PUSHED);
+    for (name, rule) in [("digest", DIGEST), ("calm", CALM), ("both", BOTH), ("tried", TRIED)] {
+        place.write_pack_file(&format!("demo/rules/{name}.yaml"), rule);
+    }
+    let node = place.start();
+    let client = node.client();
+    let first = push(&client, "main", 1).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let second = push(&client, "main", 2).await;
+    client.until("/enforcements?rule=demo.both", |made| made["items"][1]["became"]["outcome"] == "superseded").await;
+    let waiting = why(&place, &node, "demo.both", &second);
+    let until: Vec<Timestamp> =
+        enforcements(&client, "demo.calm").await.iter().map(|made| made["held"]["until"].as_str().unwrap().parse().unwrap()).collect();
+    // It is not quiet for five seconds after the second, but six seconds after the first are the most.
+    assert_eq!(until[1].micros_since(until[0]), 1_000_000, "{until:?}");
+    let passed = json!({ "trigger": "demo.passed", "payload": { "ref": "main", "n": 3 } });
+    let third = client.post("/events", &passed).await.body["id"].as_str().unwrap().to_owned();
+    let executed = |made: &Value| made["items"].as_array().is_some_and(|all| all.iter().any(|one| one["became"]["outcome"] == "executed"));
+    for rule in ["demo.digest", "demo.calm"] {
+        client.until(&format!("/enforcements?rule={rule}"), executed).await;
+    }
+    client.until("/executions?rule=demo.tried&status=failed", |ran| ran["items"].as_array().is_some_and(|all| all.len() == 1)).await;
+    let mut told = format!("demo.both, before the other trigger\n{waiting}\n");
+    for (rule, event, of) in [
+        ("demo.digest", &first, "first"),
+        ("demo.digest", &second, "second"),
+        ("demo.calm", &first, "first"),
+        ("demo.calm", &second, "second"),
+        ("demo.both", &first, "first"),
+        ("demo.both", &second, "second"),
+        ("demo.both", &third, "third"),
+        ("demo.tried", &third, "third"),
+    ] {
+        told.push_str(&format!("{rule}, {of} event\n{}\n", why(&place, &node, rule, event)));
+    }
+    insta::assert_snapshot!(told, @r"
+    demo.both, before the other trigger
+    ✓ matched: the rule has no condition, every event of `demo.pushed` matches
+      it was held by window until MOMENT
+      it is still held: nothing has run yet
+
+    demo.digest, first event
+    ✓ matched: the rule has no condition, every event of `demo.pushed` matches
+      it was held by window until MOMENT
+      then nothing was run: its event is acted on together with others, by ID
+
+    demo.digest, second event
+    ✓ matched: the rule has no condition, every event of `demo.pushed` matches
+      it was held by window until MOMENT
+      then it ran core.echo: ensue executions show ID
+
+    demo.calm, first event
+    ✓ matched: the rule has no condition, every event of `demo.pushed` matches
+      it was held by debounce until MOMENT
+      then nothing was run: its event is acted on together with others, by ID
+
+    demo.calm, second event
+    ✓ matched: the rule has no condition, every event of `demo.pushed` matches
+      it was held by debounce until MOMENT
+      then it ran core.echo: ensue executions show ID
+
+    demo.both, first event
+    ✓ matched: the rule has no condition, every event of `demo.pushed` matches
+      it was held by window until MOMENT
+      then nothing was run: a newer match arrived, ID
+
+    demo.both, second event
+    ✓ matched: the rule has no condition, every event of `demo.pushed` matches
+      it was held by window until MOMENT
+      then nothing was run: its event is acted on together with others, by ID
+
+    demo.both, third event
+    ✓ matched: the rule has no condition, every event of `demo.passed` matches
+      it ran core.echo: ensue executions show ID
+
+    demo.tried, third event
+    ✓ matched: the rule has no condition, every event of `demo.passed` matches
+      it ran core.shell: ensue executions show ID
+    ");
+    let tree = ensue(&place, &node, &["why", &third]).stdout;
+    let attempts = tree.lines().find(|line| line.contains("core.shell")).unwrap();
+    assert!(attempts.contains("core.shell failed in") && attempts.contains(", attempt 2"), "{tree}");
 }

@@ -79,6 +79,7 @@ mod sessions;
 #[path = "../../tests/support/smtp.rs"]
 mod smtp;
 mod sources;
+mod step_flow;
 mod streams;
 mod support;
 mod terminal;
