@@ -149,8 +149,8 @@ async fn workflow_with_steps_that_are_cancelled_chosen_and_tolerated_is_explaine
           │     {"message":"near"}
           ├─ step far: core.sleep cancelled
           │     ID
-          │     enough of the steps that step stored needs have ended: near; far
-          │     are cancelled
+          │     enough of the steps that step stored needs have ended: near;
+          │     cancelled: far
           ├─ step stored: core.echo succeeded in
           │     ID
           │     {"message":"succeeded, running"}
@@ -247,8 +247,8 @@ async fn one_failed_item_too_many_fails_the_step() {
           │     {"message":"near"}
           ├─ step far: core.sleep cancelled
           │     ID
-          │     enough of the steps that step stored needs have ended: near; far
-          │     are cancelled
+          │     enough of the steps that step stored needs have ended: near;
+          │     cancelled: far
           ├─ step stored: core.echo succeeded in
           │     ID
           │     {"message":"succeeded, running"}

@@ -19,10 +19,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::classify::Meaning;
-use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::database::Database;
 use crate::error::DatabaseError;
 use crate::schema::schema_of;
-use crate::session::{Purpose, Session};
+use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
 
 /// How often a statement is tried. Each can be repeated: it writes the same rows again.
 const TRIES_MAX: usize = 5;

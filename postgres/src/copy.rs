@@ -12,14 +12,14 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::beside::{Lead, PostgresEnvelopes, PostgresPacks};
-use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::database::Database;
 use crate::error::DatabaseError;
 use crate::lead::LOOK_EVERY;
 use crate::lease::{Node, Observed};
 use crate::log::{Led, PostgresLog};
 use crate::reader::PostgresLogReader;
 use crate::schema::{NewLog, schema_of};
-use crate::session::{Purpose, Session};
+use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
 
 /// Why a log was not copied into a database.
 #[derive(Debug, Error, Explain)]

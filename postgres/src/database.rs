@@ -1,7 +1,7 @@
 //! A database, by its address: what is checked when it is opened, and the logs in it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ensue_engine::ids::{Id, LogId};
 use tokio_postgres::Config;
@@ -15,14 +15,11 @@ use crate::error::DatabaseError;
 use crate::io::Io;
 use crate::known::{Compared, KnownLogs};
 use crate::schema::{self, NewLog, SchemaFault};
-use crate::session::{CONNECT_TIMEOUT, Purpose, Session};
+use crate::session::{CONNECT_TIMEOUT, Purpose, STATEMENT_TIMEOUT, Session};
 use crate::tls::{Endpoint, Verification};
 
 /// How many positions a part of the records holds.
 const PART_POSITIONS: i64 = 1 << 24;
-
-/// How long a statement that is not an append may take.
-pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A database; a clone is the same one.
 #[derive(Clone)]

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::database::Database;
 use crate::error::DatabaseError;
-use crate::session::Purpose;
+use crate::session::{Purpose, STATEMENT_TIMEOUT};
 pub use crate::tls::Verification;
 
 /// The safety of a database.

@@ -8,9 +8,8 @@ use std::time::Instant;
 use ensue_engine::record::{Epoch, Head, Position};
 
 use crate::classify::Meaning;
-use crate::database::STATEMENT_TIMEOUT;
 use crate::schema::schema_of;
-use crate::session::Session;
+use crate::session::{STATEMENT_TIMEOUT, Session};
 
 /// The timeline on which a primary writes. Each promotion begins a new one, with a higher number.
 const TIMELINE: &str = "SELECT ('x' || lpad(substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8), 16, '0'))::bit(64)::bigint";

@@ -9,12 +9,12 @@ use ensue_engine::ids::LogId;
 use ensue_engine::record::Epoch;
 use uuid::Uuid;
 
-use crate::database::{Database, LogRow, STATEMENT_TIMEOUT};
+use crate::database::{Database, LogRow};
 use crate::error::DatabaseError;
 use crate::lease::{Beating, LEASE, Node, Observed, beat};
 use crate::log::{Led, PostgresLog};
 use crate::schema::NewLog;
-use crate::session::{Purpose, Session};
+use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
 
 /// How often a waiting node looks at the beats of the leader.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);

@@ -14,9 +14,9 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::classify::Meaning;
-use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::database::Database;
 use crate::error::DatabaseError;
-use crate::session::{Purpose, Session};
+use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
 
 /// How often a node beats.
 const BEAT_EVERY: Duration = Duration::from_secs(1);

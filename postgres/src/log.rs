@@ -18,13 +18,13 @@ use uuid::Uuid;
 
 use crate::append::{Calls, Found, Told, append};
 use crate::classify::Meaning;
-use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::database::Database;
 use crate::error::DatabaseError;
 use crate::lease::{Beating, LeadWatch, Node, release};
 use crate::patience::{Pauses, patiently};
 use crate::reader::PostgresLogReader;
 use crate::schema::schema_of;
-use crate::session::{Purpose, Session};
+use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
 use crate::wire::{Wire, prefix, seen_of};
 
 /// How long an append is tried, by default. A failover of the database takes 5 to 60 seconds.
@@ -215,13 +215,14 @@ impl PostgresLog {
     fn write(&mut self, batch: &Batch, wire: &Wire, head: Position, epoch: Epoch) -> Result<Position, AppendError> {
         let begin = Instant::now();
         let (watch, deadline) = (self.lead_watch(), begin + self.patience);
+        let known = self.database.known().head(self.number).position;
         watch.append_began(Some(begin));
         let appended = append(&mut Sending { log: self, batch, wire, head, deadline, pauses: Pauses::until(deadline) }, batch, head, epoch);
         watch.append_began(None);
         match appended {
-            // Nobody else may write under this epoch, so the log did not move on: it went back.
-            Err(AppendError::Behind(found)) if found.position < head => {
-                let rewritten = DatabaseError::Rewritten { at: self.database.shown().to_owned(), position: head };
+            // The log did not move on: it went back.
+            Err(AppendError::Behind(found)) if found.position < known => {
+                let rewritten = DatabaseError::Rewritten { at: self.database.shown().to_owned(), position: known };
                 Err(AppendError::Rewritten(rewritten.to_string()))
             }
             appended => appended,

@@ -19,11 +19,11 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::classify::Meaning;
-use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::database::Database;
 use crate::error::DatabaseError;
 use crate::patience::patiently;
 use crate::schema::schema_of;
-use crate::session::{Purpose, Session};
+use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
 use crate::wire::{seen_of, uuid_of};
 
 /// The columns of a record, in the order in which they are read.

@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::database::{Database, STATEMENT_TIMEOUT};
+use crate::database::Database;
 use crate::error::DatabaseError;
-use crate::session::Purpose;
+use crate::session::{Purpose, STATEMENT_TIMEOUT};
 
 /// How long a server may take to copy its template.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -17,6 +17,9 @@ use crate::tls::Endpoint;
 /// How long a connection may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a statement that is not an append may take.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// After this time without an answer of the network, a connection is lost.
 const SILENCE: Duration = Duration::from_secs(5);
 

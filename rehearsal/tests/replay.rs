@@ -379,10 +379,13 @@ fn replay_reads_events_of_an_older_version_in_the_newest_form() {
     let both = collected(site.records());
     let of_rule = both.iter().find(|one| one.enforced.is_some()).expect("the rule matched").execution;
     let other = Arc::new(ordering(2).build(CatalogRevision(1)));
-    for (execution, step) in [(waiting, "pack"), (of_rule, "")] {
-        assert_eq!(replayed(&site, execution, Definitions::Recorded(&Made(&pieces))), Ok(vec![]), "{step}");
-        let found = replayed(&site, execution, Definitions::Other(&other)).unwrap();
-        assert_eq!(found, [difference(step, What::Input, "/order/qty", (json!(1), json!(2)))]);
+    let differs = |step: &str, what, pointer: &str| difference(step, what, pointer, (json!(1), json!(2)));
+    for (execution, differences) in [
+        (waiting, vec![differs("order", What::Result, "/event/payload/qty"), differs("pack", What::Input, "/order/qty")]),
+        (of_rule, vec![differs("", What::Input, "/order/qty")]),
+    ] {
+        assert_eq!(replayed(&site, execution, Definitions::Recorded(&Made(&pieces))), Ok(vec![]));
+        assert_eq!(replayed(&site, execution, Definitions::Other(&other)), Ok(differences));
     }
 }
 

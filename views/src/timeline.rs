@@ -143,7 +143,7 @@ fn tell_step(fact: StepFact<'_>) -> String {
         }
         StepFact::StepChosen(fact) => {
             let names = |steps: &[StepName]| steps.iter().map(StepName::as_str).collect::<Vec<_>>().join(", ");
-            let rest = if fact.cancelled.is_empty() { String::new() } else { format!("; {} are cancelled", names(&fact.cancelled)) };
+            let rest = if fact.cancelled.is_empty() { String::new() } else { format!("; cancelled: {}", names(&fact.cancelled)) };
             format!("enough of the steps that step {} needs have ended: {}{rest}", fact.step, names(&fact.ended))
         }
         StepFact::StepFailed(fact) => match fact.item {

@@ -51,6 +51,9 @@ pub(super) fn begin(
                 (action.clone(), body)
             }
             Judged::Not(would) => return differs(What::Rule, String::new(), ran(), would.map(Value::from)),
+            Judged::Depends(rule) if rule.action.name != then.action => {
+                return differs(What::Rule, String::new(), ran(), Some(Value::from(format!("run {}", rule.action.name))));
+            }
             Judged::Depends(rule) => (rule.action.clone(), body),
         },
         (None, Some(rule)) if then.given.is_some() => match catalog.rules().get(rule).filter(|rule| rule.has_steps()) {

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn state_that_is_damaged_or_not_complete_is_passed_over_for_the_older_one() {
+    fn older_state_is_fetched_if_the_newest_is_damaged_or_not_complete() {
         let objects = Arc::new(MemoryObjects::default());
         let states = states(&objects, 1);
         states.keep(Position(10), b"ten", NOON).unwrap();
