@@ -177,6 +177,7 @@ async fn refused_message_becomes_an_event_once_it_fits() {
     assert!(items(&client).await.is_empty(), "the sensor has read on");
     let retried = command(&place, &node, &["dead-letters", "retry", &letter]);
     assert_eq!(retried.code, Some(0), "{retried:?}");
+    client.until("/events?trigger=feed.item", |page| page["items"].as_array().is_some_and(|all| !all.is_empty())).await;
     assert_eq!(items(&client).await, [7]);
     assert_eq!(client.get(&format!("/dead_letters/{letter}")).await["status"], "retried");
     let again = command(&place, &node, &["dead-letters", "retry", &letter]);
