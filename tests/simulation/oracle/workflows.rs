@@ -32,6 +32,9 @@ struct Told<'r> {
     cancelling: BTreeMap<&'r str, &'r str>,
     /// The steps that look for an event that cancels them.
     watching: BTreeSet<&'r str>,
+    /// The steps whose awaited event has come. It may come before they look for one that cancels them, if the consequences
+    /// of their start are owed.
+    come: BTreeSet<&'r str>,
     /// The positions of the events that must cancel steps.
     due: BTreeMap<&'r str, u64>,
     is_cancelled: bool,
@@ -66,12 +69,10 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
     let mut owed: BTreeSet<u64> = BTreeSet::new();
     // The workflow and step of each item.
     let mut items: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
-    // An internal error may also occur where a step looks at an event, which then decides nothing.
-    let is_judged = !records.iter().any(|record| record.kind == "reaction.parked");
     for record in records {
         match record.kind.as_str() {
             "reaction.deferred" | "reaction.parked" | "reaction.held" => drop(owed.insert(record.number("of"))),
-            "event.received" if is_judged && record.text("trigger") == CANCELLING => {
+            "event.received" if record.text("trigger") == CANCELLING => {
                 for told in workflows.values_mut().filter(|told| !told.is_cancelled && !told.is_over) {
                     for step in &told.watching {
                         told.due.entry(step).or_insert(record.position);
@@ -155,8 +156,11 @@ pub(super) fn check(records: &[Raw]) -> Result<(), Violation> {
                 demand!(count == ITEMS, "I14", "the step {} of {id} has {count} items at {at}, and not {ITEMS}", record.text("step"));
                 told.steps.insert(record.text("step"), Step::Open);
             }
-            "wait.opened" if record.said.get("purpose").is_some() => drop(told.watching.insert(record.text("step"))),
+            "wait.opened" if record.said.get("purpose").is_some() && !told.come.contains(record.text("step")) => {
+                told.watching.insert(record.text("step"));
+            }
             "wait.matched" if record.said.get("purpose").is_none() => {
+                told.come.insert(record.text("step"));
                 // The event that it waits for may be the one after that which cancels it, if that is still owed.
                 let missed = told.decided(record.text("step")).filter(|event| !owed.contains(event));
                 demand!(missed.is_none(), "I14", "the event at {missed:?} should have canceled {} of {id}", record.text("step"));
