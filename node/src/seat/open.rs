@@ -119,10 +119,8 @@ fn open_if(
     }
     let checkpoints = Checkpoints::open(&data.checkpoints(), id).map_err(|error| machine("opening the saved states", &error))?;
     let mut outside = folder.outside_head()?;
-    // Only an existing log has them.
-    let shared = backend.shared_states(id, masters.clone());
-    if let (Some(shared), Data::Existing) = (&shared, existing) {
-        snapshots::fetch_shared(shared.clone(), &checkpoints);
+    if let (Some(shared), Data::Existing) = (backend.shared_states(id, masters.clone()), existing) {
+        snapshots::fetch_shared(shared, &checkpoints);
     }
     let mut warm = Warm::new(&*backend, id, &checkpoints, &mut outside);
     let log = backend.writer_after(id, &mut || warm.step())?;
@@ -137,6 +135,7 @@ fn open_if(
         }
         stored => (file, masters, stored),
     };
+    let shared = backend.shared_states(id, masters.clone());
     let vault = stored.map_or_else(|| backend.vault(id, masters), Ok)?;
     let packs = backend.pack_archive(id)?;
     if let Some(packs) = &packs {
