@@ -238,8 +238,8 @@ fn outcome_that_cannot_be_settled_in_time_is_unknown() {
     set_standby(&server, "");
 }
 
-/// Appends on a thread until it is told to stop, and counts. Returns the log and what was acknowledged.
-fn append_until(
+/// Appends on a thread until `stop` is set, and counts the appends. Returns the log and what was acknowledged.
+pub(crate) fn append_until(
     stop: &Arc<AtomicBool>,
     acknowledged: &Arc<AtomicUsize>,
     mut log: PostgresLog,

@@ -39,7 +39,7 @@ const PHASES: [Phase; 5] = [
     Phase { name: "take-over", before: has_led, call: lead, limit: Duration::from_secs(10) },
 ];
 
-/// Connects. There is no log yet.
+/// Connects to a database without a log.
 fn connect(database: &Database) -> Result<(), DatabaseError> {
     database.logs().map(drop)
 }

@@ -12,6 +12,7 @@ use ensue_store::verify::verify;
 use ensue_test_support::records::{LOG, Writer, event};
 
 use crate::cluster::{processes_in, signal};
+use crate::faults::append_until;
 use crate::nodes::node;
 use crate::server::{STANDBY, Server, is_missing};
 
@@ -61,17 +62,6 @@ impl Drop for Frozen {
     }
 }
 
-/// Appends until `stop` is set. Returns the log, and the writer at the newest acknowledged record.
-fn append_until(stop: &Arc<AtomicBool>, mut log: PostgresLog, mut writer: Writer) -> thread::JoinHandle<(PostgresLog, Writer)> {
-    let stop = stop.clone();
-    thread::spawn(move || {
-        while !stop.load(Ordering::SeqCst) {
-            writer.append(&mut log, 3).unwrap();
-        }
-        (log, writer)
-    })
-}
-
 #[test]
 fn promoted_synchronous_standby_has_each_acknowledged_batch() {
     if is_missing() {
@@ -92,7 +82,7 @@ fn promoted_synchronous_standby_has_each_acknowledged_batch() {
     for promotion in 0..promotions {
         let before = writer.head().position;
         let stop = Arc::new(AtomicBool::new(false));
-        let appending = append_until(&stop, log, writer);
+        let appending = append_until(&stop, &Arc::default(), log, writer);
         // The kill comes at another moment of an append each time.
         thread::sleep(Duration::from_millis(150 + 7 * promotion as u64 % 50));
         primary.kill();
