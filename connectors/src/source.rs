@@ -71,7 +71,7 @@ pub trait Source: Send {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Returns true if no more messages follow until some are settled.
+    /// Returns true if the source returns no further messages until some are settled.
     fn is_full(&self) -> bool {
         false
     }

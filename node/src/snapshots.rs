@@ -68,7 +68,6 @@ pub struct SnapshotWriter {
 
 /// Copies snapshots to where other machines find them, now and then, on a thread of its own: the next snapshot and the stop
 /// of the node do not wait for a store.
-#[derive(Clone)]
 struct Sharing {
     states: SharedStates,
     last: Option<Instant>,
@@ -357,17 +356,13 @@ mod tests {
         for position in [60_000, 120_000] {
             world.stands_at(position);
             world.writer.save_next();
+            let (begin, sharing) = (Instant::now(), world.writer.shared.as_ref().unwrap());
+            while !sharing.is_free.load(Ordering::Acquire) {
+                assert!(begin.elapsed() < Duration::from_secs(60), "the copy does not end");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            assert_eq!(shared(&objects).newest().unwrap(), Some(Position(60_000)), "after position {position}");
         }
-        let begin = Instant::now();
-        while shared(&objects).newest().unwrap().is_none() {
-            assert!(begin.elapsed() < Duration::from_secs(60), "it was not copied");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let sharing = world.writer.shared.as_ref().unwrap();
-        while !sharing.is_free.load(Ordering::Acquire) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        assert_eq!(shared(&objects).newest().unwrap(), Some(Position(60_000)));
 
         let other = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::open(other.path(), log()).unwrap();

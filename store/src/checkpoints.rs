@@ -193,7 +193,7 @@ impl Checkpoints {
         Ok(path)
     }
 
-    /// Returns the position of the newest file; 0 if there is none.
+    /// Returns the position of the newest file, or 0 if the folder is empty.
     pub fn newest_position(&self) -> Result<Position, CheckpointError> {
         Ok(Position(self.called(SUFFIX)?.first().map_or(0, |(position, _)| *position)))
     }

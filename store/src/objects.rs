@@ -112,7 +112,7 @@ pub fn expired<T>(mut things: Vec<StoredThing<T>>, limits: RetentionLimits, now:
 
 /// Why a store of objects cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the shared store of outputs and artifacts cannot be used: {0}")]
+#[error("the shared store cannot be used: {0}")]
 pub struct ObjectError(pub String);
 
 /// Removes old things from the shared store. What cannot be removed now is removed by the next round.

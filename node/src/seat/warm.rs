@@ -90,7 +90,7 @@ impl<'w> Warm<'w> {
     fn note_head(&mut self) {
         let Some(at) = self.folded.as_ref().map(|folded| folded.at) else { return };
         let noted = self.outside.read().and_then(|known| match known {
-            // A leader on the same machine may have the same file.
+            // A leader on the same machine may write to the same file.
             Some(known) if known.position >= at.position => Ok(()),
             Some(_) | None => self.outside.write(at, Durability::Written),
         });
