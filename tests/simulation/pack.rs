@@ -482,9 +482,11 @@ impl WrittenRule {
         if is_of_both { vec![self.trigger, (self.trigger + 1) % TRIGGERS] } else { vec![self.trigger] }
     }
 
-    /// Returns how many attempts an execution that it requests may have.
-    pub(crate) fn attempts_max(&self) -> Option<u64> {
-        let Doing::Start(name) = self.doing else { return None };
+    /// Returns how many attempts an execution of the action that it requested may have, or `None` if the
+    /// action is not a program. The action is not always the current one of the rule: a rerun repeats the
+    /// action of the execution, and honors the `retry` that the rule has now.
+    pub(crate) fn attempts_max(&self, action: &str) -> Option<u64> {
+        let (name, _) = PROGRAMS.iter().find(|(name, _)| action.strip_prefix("sim.") == Some(name))?;
         Some(self.attempts.unwrap_or(if is_retried(name) { ATTEMPTS } else { 1 }))
     }
 

@@ -39,7 +39,7 @@ pub(super) fn check<'w>(records: &'w [Raw], ledger: &Ledger<'w>) -> Result<(), V
         if record.kind == "execution.requested" {
             let rule_id = ids.get(record.text("enforcement")).copied().unwrap_or_default();
             let rule = in_force.revision(record.number("catalog")).rule(record.text("rule"), rule_id);
-            if let Some((rule, attempts_max)) = rule.and_then(|rule| Some((rule, rule.attempts_max()?)))
+            if let Some((rule, attempts_max)) = rule.and_then(|rule| Some((rule, rule.attempts_max(record.text("action"))?)))
                 && record.said.get("part_of").is_none()
             {
                 let is_of_rule = rule.attempts.is_some();
