@@ -178,7 +178,7 @@ impl Database {
 
     /// Fails if a server cannot be written to, or lacks what this process knows. While an old primary is not stopped yet, two
     /// servers accept connections: the take-over was committed on the other one.
-    fn check(&self, session: &mut Session) -> Result<(), DatabaseError> {
+    pub(crate) fn check(&self, session: &mut Session) -> Result<(), DatabaseError> {
         let not_primary = |what| Err(DatabaseError::NotPrimary { at: self.at.clone(), what });
         let server = Server::ask(session).map_err(|meaning| self.failed(&meaning))?;
         if server.is_standby {

@@ -66,7 +66,12 @@ impl Database {
     pub fn lead_after(&self, log: LogId, node: &Node, wait: &mut dyn FnMut(WaitsFor<'_>) -> Waiting) -> Result<PostgresLog, DatabaseError> {
         let mut observed = Observed::default();
         let taken = loop {
-            let failure = match self.take(log, node, &mut observed, wait) {
+            // More became known while the node waited, perhaps from another server than this one.
+            let taken = self.take(log, node, &mut observed, wait).and_then(|mut taken| {
+                self.check(&mut taken.session)?;
+                Ok(taken)
+            });
+            let failure = match taken {
                 Err(error @ (DatabaseError::Unavailable(..) | DatabaseError::NotPrimary { .. } | DatabaseError::Failed { .. })) => error,
                 taken => break taken?,
             };

@@ -177,6 +177,41 @@ fn waiting_node_refuses_a_promoted_standby_that_lacks_the_newest_batch() {
 }
 
 #[test]
+fn waiting_node_compares_its_server_again_once_it_leads() {
+    if is_missing() {
+        return;
+    }
+    let server = Server::start();
+    let (name, database) = server.database();
+    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+    let mut writer = Writer::of(&log);
+    writer.append(&mut log, 1).unwrap();
+    let before = writer.head().position;
+    writer.append(&mut log, 1).unwrap();
+    writer.append(&mut log, 1).unwrap();
+
+    let waiting = Database::at(&server.address(&name)).unwrap();
+    let taking = thread::spawn({
+        let waiting = waiting.clone();
+        move || waiting.lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(60))).map(drop)
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while server.psql(&name, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%node-2%'") == "0" {
+        assert!(Instant::now() < deadline, "the second node does not wait");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let reader = PostgresLogReader::confirmed(&waiting, LOG).unwrap();
+    assert!(reader.head().unwrap().position > before);
+    // The connection of the second node stays open meanwhile.
+    for table in ["records WHERE position", "batches WHERE first"] {
+        server.psql(&name, &format!("DELETE FROM log_0.{table} > {before}"));
+    }
+    drop(log);
+    let taken = taking.join().unwrap();
+    assert!(matches!(taken, Err(DatabaseError::Rewritten { .. })), "{taken:?}");
+}
+
+#[test]
 fn leader_moves_to_the_new_primary_while_the_old_one_still_accepts_connections() {
     if is_missing() {
         return;
