@@ -19,6 +19,9 @@ use crate::server::{Server, is_missing};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How often a server is killed, unless `ENSUE_KILLS` says otherwise.
+const KILLS: usize = 20;
+
 /// A log behind a proxy.
 struct Behind {
     proxy: Proxy,
@@ -287,7 +290,7 @@ fn survives(times: usize, disturb: impl Fn(&Server)) {
 #[test]
 fn killed_server_loses_no_acknowledged_batch() {
     if !is_missing() {
-        survives(std::env::var("ENSUE_KILLS").map_or(8, |count| count.parse().unwrap()), Server::kill);
+        survives(std::env::var("ENSUE_KILLS").map_or(KILLS, |count| count.parse().unwrap()), Server::kill);
     }
 }
 
