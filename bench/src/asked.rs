@@ -22,7 +22,7 @@ use crate::long::{self, Length};
 use crate::measure::{Done, Plan, measure};
 use crate::unmeasured::{Fault, Unmeasured};
 use crate::watcher::{self, Watcher, beside};
-use crate::{compare, limits, packs};
+use crate::{compare, limits, many_logs, packs};
 
 /// The longest time that each limit is measured.
 const LIMIT_MEASURED_MAX: Duration = Duration::from_secs(2);
@@ -52,7 +52,8 @@ Scenarios:
            if you name it
   reads    pages of every list, and repeated reads of one execution, among a
            million executions. Runs only if you name it
-  log      starts after kills, on a long log. Runs only if you name it
+  log      starts after kills, on a long log; with --database, appends to
+           several logs at once. Runs only if you name it
   hook     deliveries without a proof, signed as by GitHub, and by `hmac`; with
            a rule, and with a reply that waits for it. Runs only if you name it
 
@@ -72,6 +73,7 @@ Examples:
   ensue bench workflow --parts chain,fan-out
   ensue bench reads --executions 1000000 --folder /var/tmp/many
   ensue bench log --records 10000000 --folder /var/tmp/long
+  ensue bench log --database ADDRESS --logs 16
   ensue bench hook --connections 1       one delivery after the other
   ensue bench sensor process             the lines of a program
   ensue bench sensor poll --idle 1000    polls that find nothing new")]
@@ -124,6 +126,9 @@ struct Asked {
     /// The number of executions to create (`reads`).
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     executions: u64,
+    /// The number of logs that are written at once (`log` with `--database`). Each has a database of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N", requires = "database")]
+    logs: u16,
     /// The number of records to create (`log`).
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     records: u64,
@@ -265,7 +270,7 @@ impl Bench {
         }
         let machine = asked.machine();
         if machine.database.is_some() {
-            asked.demand_deliveries()?;
+            asked.demand_databases()?;
         }
         for (scenario, name) in [(Scenario::Log, "log"), (Scenario::Reads, "reads")] {
             if !asked.scenarios.contains(&scenario) {
@@ -309,16 +314,27 @@ impl Asked {
         nothing.is_ok_and(|nothing| nothing != *self)
     }
 
-    /// Fails unless each scenario sends deliveries to a node of its own: the others make their logs in other ways.
-    fn demand_deliveries(&self) -> Result<(), Unmeasured> {
-        let other = self.scenarios.iter().find(|scenario| **scenario != Scenario::Limits && scenario.runs().is_empty());
+    /// Fails unless each scenario can make its log in a new database.
+    fn demand_databases(&self) -> Result<(), Unmeasured> {
+        let in_databases = |scenario: &Scenario| !scenario.runs().is_empty() || matches!(scenario, Scenario::Limits | Scenario::Log);
+        let other = self.scenarios.iter().find(|scenario| !in_databases(scenario));
         let name = other.and_then(ValueEnum::to_possible_value).map(|value| value.get_name().to_owned());
-        let why = match (name, &self.folder) {
-            (Some(name), _) => format!("`--database` does not apply to `{name}`"),
-            (None, Some(_)) => "`--database` creates a new log, and `--folder` continues an existing one".to_owned(),
+        let (why, hint) = match (name, &self.folder) {
+            (Some(name), _) => (format!("`--database` does not apply to `{name}`"), "run `ensue bench rule --database ADDRESS`"),
+            (None, Some(_)) => (
+                "`--database` creates a new log, and `--folder` continues an existing one".to_owned(),
+                "run `ensue bench rule --database ADDRESS`",
+            ),
+            (None, None) if self.open > 0 => (
+                "`--open` does not apply to logs in a database, on which no node is started".to_owned(),
+                "run `ensue bench log --database ADDRESS`",
+            ),
+            (None, None) if self.logs > 1 && !self.scenarios.contains(&Scenario::Log) => {
+                ("`--logs` applies only to `log`".to_owned(), "run `ensue bench log --database ADDRESS --logs 16`")
+            }
             (None, None) => return Ok(()),
         };
-        Err(Unmeasured::new(Fault::Asked, why).hint("run `ensue bench rule --database ADDRESS`"))
+        Err(Unmeasured::new(Fault::Asked, why).hint(hint))
     }
 
     fn machine(&self) -> Machine {
@@ -383,6 +399,13 @@ async fn alone(scenario: Scenario, asked: Asked, machine: Machine, watcher: &dyn
         let figures = at_size::measure(&folder, size, &machine, watcher).await.map_err(|error| Unmeasured::of("reads", &error))?;
         document["reads"] = figures;
         let show = |document: &Value| format!("{}\n{}", at_size::table(&document["reads"]), cores::told(&document["cores"]));
+        return Ok(Measured { document, failure: None, show });
+    }
+    if machine.database.is_some() {
+        watcher.tell(&format!("appending {} records to each of {} logs in PostgreSQL, and in files …", asked.records, asked.logs));
+        let figures = many_logs::measure(&folder, (asked.logs, asked.records), &machine).await;
+        document["logs"] = figures.map_err(|error| Unmeasured::of("log", &error))?.into();
+        let show = |document: &Value| many_logs::table(document["logs"].as_array().map(Vec::as_slice).unwrap_or_default());
         return Ok(Measured { document, failure: None, show });
     }
     watcher.tell(&format!("creating a log of {} records in {} …", asked.records, folder.display()));

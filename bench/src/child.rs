@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use ensue_node::Scratch;
 use serde_json::{Value, json};
 
 use crate::cores::Cores;
@@ -226,6 +227,12 @@ fn used_bytes(path: &Path) -> u64 {
 /// Creates a token for an admin of a node.
 pub(crate) fn admin_token() -> io::Result<String> {
     Ok(format!("ens_00000000-0000-7000-8000-000000000001_{}", hex::encode(entropy()?)))
+}
+
+/// Creates a database for one node. Connecting waits for the server.
+pub(crate) fn database_on(address: &str) -> io::Result<Scratch> {
+    let name = format!("ensue_bench_{}", &hex::encode(entropy()?)[..16]);
+    tokio::task::block_in_place(|| Scratch::create(address, &name)).map_err(io::Error::other)
 }
 
 /// Returns random bytes from the system, for tokens and secrets of a measurement.

@@ -7,8 +7,8 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use ensue_node::Config;
-use ensue_node::long_log::{self, Plan};
+use ensue_node::long_log::{self, Appending, Plan};
+use ensue_node::{Config, Scratch};
 
 use crate::child::{self, Machine, Node, Start};
 use crate::watcher::{Length, Watcher};
@@ -21,6 +21,8 @@ pub(crate) struct KeptLog<'f> {
     folder: &'f Path,
     token: String,
     machine: &'f Machine,
+    /// The database that has the log, if the machine has a server for it.
+    database: Option<Scratch>,
 }
 
 impl<'f> KeptLog<'f> {
@@ -31,15 +33,24 @@ impl<'f> KeptLog<'f> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         clear_pack(folder)?;
         write_pack(&folder.join("packs/bench"))?;
-        let kept = Self { folder, token: token(folder)?, machine };
+        let database = machine.database.as_deref().map(child::database_on).transpose()?;
+        let kept = Self { folder, token: token(folder)?, machine, database };
         kept.start().await?.stop().await?;
         Ok(kept)
     }
 
     /// Starts a node without workers on it.
     pub(crate) async fn start(&self) -> io::Result<Node> {
-        let variables = vec![("ENSUE_WORKERS", "0".to_owned())];
+        let mut variables = vec![("ENSUE_WORKERS", "0".to_owned())];
+        variables.extend(self.database.as_ref().map(|database| ("ENSUE_DATABASE", database.address().to_owned())));
         Node::start(Start { folder: self.folder, token: &self.token, variables, machine: self.machine }).await
+    }
+
+    /// Opens the log for writing at full speed.
+    pub(crate) fn appending(&self, plan: Plan) -> io::Result<Appending> {
+        let database = self.database.as_ref().map(|database| database.address().parse()).transpose().map_err(io::Error::other)?;
+        let config = Config { database, ..config(self.folder) };
+        tokio::task::block_in_place(|| Appending::open(&config, plan)).map_err(|error| io::Error::other(error.to_string()))
     }
 
     /// Extends the log to the planned length, if it is shorter. Returns its number of records.

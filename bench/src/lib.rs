@@ -14,7 +14,7 @@
 //! | `makespans`, `timers` | workflows: graphs compared with their schedules, and pending timers |
 //! | `judging`, `backtests` | rules: judging alone, and backtests of a million events |
 //! | `pulling` | sensors: the lines of a program, and idle polls |
-//! | `at_size`, `long` | reads among a million executions; starts on a long log |
+//! | `at_size`, `long`, `many_logs` | reads among a million executions; starts on a long log; several logs at once |
 //! | `aims` | the goals, compared with all of these figures |
 //!
 //! The node is a separate process in a directory of its own. This process generates the load, runs the server
@@ -39,6 +39,7 @@ mod limits;
 mod load;
 mod long;
 mod makespans;
+mod many_logs;
 mod measure;
 mod packs;
 mod pulling;

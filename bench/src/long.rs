@@ -35,13 +35,7 @@ pub(crate) struct Length {
 pub(crate) async fn measure(folder: &Path, length: Length, machine: &Machine, watcher: &dyn Watcher) -> io::Result<Value> {
     let log = KeptLog::open(folder, write_pack, machine).await?;
     let begin = Instant::now();
-    let plan = Plan {
-        records: length.records,
-        trigger: packs::TICK_REF.parse().map_err(io::Error::other)?,
-        payload_bytes: PAYLOAD_BYTES,
-        open: length.open,
-        failing: None,
-    };
+    let plan = plan(length)?;
     let records = log.lengthen("making the log", &plan, watcher)?;
     let making = begin.elapsed();
     let mut ready = Vec::new();
@@ -75,8 +69,14 @@ pub(crate) async fn measure(folder: &Path, length: Length, machine: &Machine, wa
     }))
 }
 
+/// Returns the plan of a log of this length.
+pub(crate) fn plan(Length { records, open }: Length) -> io::Result<Plan> {
+    let trigger = packs::TICK_REF.parse().map_err(io::Error::other)?;
+    Ok(Plan { records, trigger, payload_bytes: PAYLOAD_BYTES, open, failing: None })
+}
+
 /// One event in five leads to an execution: ten million records contain a million of them.
-fn write_pack(pack: &Path) -> io::Result<()> {
+pub(crate) fn write_pack(pack: &Path) -> io::Result<()> {
     let file = |path: &str, text: &str| packs::write_file(pack, path, text);
     file("pack.yaml", "name: bench\nversion: 0.1.0\ndescription: Made for a measurement.\n")?;
     file("triggers/tick.yaml", packs::TICK)?;

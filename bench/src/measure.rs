@@ -182,7 +182,7 @@ impl Bed {
         packs::write(&folder.join("packs"), scenario, target.as_ref().map(|target| target.address))?;
         let mut variables = vec![(packs::KEY_VARIABLE, secret_file.display().to_string())];
         variables.extend(target.as_ref().map(|target| ("ENSUE_EGRESS_ALLOW", target.address.to_string())));
-        let database = plan.machine.database.as_deref().map(database_on).transpose()?;
+        let database = plan.machine.database.as_deref().map(child::database_on).transpose()?;
         variables.extend(database.as_ref().map(|database| ("ENSUE_DATABASE", database.address().to_owned())));
         let token = kept::token(folder)?;
         let start = || Start { folder, token: &token, variables: variables.clone(), machine: &plan.machine };
@@ -220,12 +220,6 @@ impl Bed {
         }
         Ok(Self { node, connection, target, load, first_start, memory_rest_bytes, disk_bytes_before, warmed, database })
     }
-}
-
-/// Creates a database for one node. Connecting waits for the server.
-fn database_on(address: &str) -> io::Result<Scratch> {
-    let name = format!("ensue_bench_{}", &hex::encode(child::entropy()?)[..16]);
-    tokio::task::block_in_place(|| Scratch::create(address, &name)).map_err(io::Error::other)
 }
 
 /// Returns the size of the node's database in bytes, or 0 if its log is in files.

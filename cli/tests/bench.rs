@@ -77,8 +77,40 @@ fn rule_is_measured_with_its_log_in_a_database_that_is_dropped_afterwards() {
     assert!(run["finished_per_second"].as_f64() > Some(0.0), "{run:#}");
     let left = server.psql(&database, "SELECT count(*) FROM pg_database WHERE datname LIKE 'ensue_bench_%'");
     assert_eq!(left.trim(), "0");
-    let refused = Printed::by(&mut place.ensue(&["bench", "log", "--database", &address]));
-    assert!(refused.code == Some(2) && refused.stderr.contains("`--database` does not apply to `log`"), "{refused:?}");
+    let refused = Printed::by(&mut place.ensue(&["bench", "reads", "--database", &address]));
+    assert!(refused.code == Some(2) && refused.stderr.contains("`--database` does not apply to `reads`"), "{refused:?}");
+}
+
+#[test]
+fn several_logs_are_written_at_once_to_new_databases_and_to_files() {
+    if is_missing() {
+        return;
+    }
+    let (server, place) = (Server::shared(), Place::new());
+    let database = server.new_database();
+    let address = server.address(&database);
+    let document = measured(&place, &["log", "--database", &address, "--logs", "2", "--records", "5000"], "logs.json");
+    let logs = document["logs"].as_array().unwrap();
+    assert_eq!(logs.iter().map(|of| of["store"].as_str().unwrap()).collect::<Vec<_>>(), ["PostgreSQL", "SQLite"]);
+    for of in logs {
+        assert_eq!(fields(of), told("Logs in a database server"));
+        assert_eq!(of["logs"], 2, "{of:#}");
+        // The first log had all of its records, and the other one was written meanwhile.
+        assert!(of["records"].as_u64() > Some(5_000) && of["least_per_second"].as_f64() > Some(0.0), "{of:#}");
+        // One event in five leads to more records.
+        let commits = of["commit"]["count"].as_u64().unwrap();
+        assert!(commits >= 4 && of["records"].as_u64() > Some(commits * 1_000), "{of:#}");
+    }
+    let left = server.psql(&database, "SELECT count(*) FROM pg_database WHERE datname LIKE 'ensue_bench_%'");
+    assert_eq!((left.trim(), server.psql(&database, "SELECT to_regclass('ensue.logs') IS NULL").trim()), ("0", "t"));
+    for (line, told) in [
+        ("bench log --folder some --database", "`--folder` continues an existing one"),
+        ("bench log --open 5 --database", "`--open` does not apply to logs in a database"),
+        ("bench rule --logs 2 --database", "`--logs` applies only to `log`"),
+    ] {
+        let refused = Printed::by(&mut place.ensue(&line.split(' ').chain([&*address]).collect::<Vec<_>>()));
+        assert!(refused.code == Some(2) && refused.stderr.contains(told), "{line}: {refused:?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,9 @@
 //! and each attempt is reported as the plan says. It is not part of a running node.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ensue_engine::batch::{Beside, CommittedBatch, Offered, Sequencing};
@@ -21,10 +23,10 @@ use ensue_engine::rules::judge::{EventView, judge};
 use ensue_expression::Document;
 use ensue_store::checkpoints::Checkpoints;
 use ensue_store::encode::compress;
-use ensue_store::state_folder::Durability;
+use ensue_store::state_folder::{Durability, OutsideHead};
 use ensue_views::{Projector, ViewError};
 
-use crate::backend::Views;
+use crate::backend::{Folder, Views};
 use crate::catalogs::NodeCatalogs;
 use crate::clock::{Clock, ClockStep, SystemClock};
 use crate::config::Config;
@@ -35,6 +37,8 @@ use crate::start_error::{StartError, machine};
 
 /// The number of events in one commit.
 const EVENTS_PER_BATCH: u64 = 1_000;
+/// The number of commits before any counts: connections are made and statements prepared in them.
+const WARM_UP_COMMITS: usize = 2;
 /// The number of batches that wait for the views.
 const BATCHES_WAITING_MAX: usize = 4;
 /// The number of executions that may run at once: none must wait for a slot.
@@ -59,24 +63,11 @@ pub struct Plan {
 /// saved as far before the end as a running node's is at most. `step` is called for each commit.
 pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Result<Position, OfflineError> {
     let clock = SystemClock::default();
-    let Opened { data, backend, log, engine, head, mut outside, checkpoints, .. } = open(config, &clock)?;
-    let set_back = clock.go_on_from(engine.time());
-    let id = engine.log();
-    let reader = log.reader().map_err(StartError::from)?;
-    let catalogs = NodeCatalogs::open(data.packs(), engine.packs().clone(), reader).map_err(StartError::from)?;
-    let views = backend.views(id).map_err(StartError::from)?;
-    let reader = log.reader().map_err(StartError::from)?;
+    let opened = open(config, &clock)?;
+    let views = opened.backend.views(opened.engine.log()).map_err(StartError::from)?;
+    let reader = opened.log.reader().map_err(StartError::from)?;
     let (send, receive) = sync_channel(BATCHES_WAITING_MAX);
-    let writer = Writer {
-        sequencing: Sequencing::new(engine, head, log.epoch()),
-        log,
-        ticks: Ticks::after(head.position.0, plan.payload_bytes, plan.trigger.clone(), catalogs.current()),
-        catalogs,
-        checkpoints,
-        clock,
-        set_back,
-        settings: Settings { workers: WORKERS, open_work_max: u64::MAX, ..Settings::default() },
-    };
+    let (writer, Beneath { _data, mut outside }) = Writer::of(opened, clock, plan)?;
     let head = std::thread::scope(|scope| {
         let views = scope.spawn(move || follow(views, &*reader, &receive));
         let written = writer.write(plan, step, &|batch| drop(send.send(batch)));
@@ -89,6 +80,60 @@ pub fn lengthen(config: &Config, plan: &Plan, step: impl FnMut(Position)) -> Res
     })?;
     outside.write(head, Durability::Synced).map_err(StartError::from)?;
     Ok(head.position)
+}
+
+/// A log that is written at full speed, without its views and without saved states.
+pub struct Appending {
+    writer: Writer,
+    plan: Plan,
+    _beneath: Beneath,
+}
+
+/// What the writer of an [`Appending`] did.
+#[derive(Debug, Default)]
+pub struct Appended {
+    /// How many records it wrote.
+    pub records: u64,
+    /// How long each of its commits took.
+    pub commits: Vec<Duration>,
+}
+
+impl Appending {
+    /// Opens the log of a data directory without a running node, and writes the first batches.
+    pub fn open(config: &Config, plan: Plan) -> Result<Self, OfflineError> {
+        let clock = SystemClock::default();
+        let opened = open(config, &clock)?;
+        // Connections that only the start of a node needs: the server has a limit for all logs.
+        opened.backend.has_started();
+        let (mut writer, beneath) = Writer::of(opened, clock, &plan)?;
+        for _ in 0..WARM_UP_COMMITS {
+            writer.turn(&plan)?;
+        }
+        Ok(Self { writer, plan, _beneath: beneath })
+    }
+
+    /// Writes as many records as the plan says, or until `is_over`. Then it is over for all that share `is_over`.
+    pub fn write(self, is_over: &AtomicBool) -> Result<Appended, OfflineError> {
+        let appended = self.written_until(is_over);
+        is_over.store(true, Ordering::Relaxed);
+        appended
+    }
+
+    fn written_until(mut self, is_over: &AtomicBool) -> Result<Appended, OfflineError> {
+        let begin = self.writer.head().position.0;
+        let mut appended = Appended::default();
+        while appended.records < self.plan.records && !is_over.load(Ordering::Relaxed) {
+            appended.commits.push(self.writer.turn(&self.plan)?);
+            appended.records = self.writer.head().position.0 - begin;
+        }
+        Ok(appended)
+    }
+}
+
+/// What a writer needs to stay open, and what is written after it.
+struct Beneath {
+    _data: Folder,
+    outside: OutsideHead,
 }
 
 /// Keeps the views up to date with the written records, from their position on.
@@ -161,26 +206,53 @@ struct Writer {
     set_back: Option<ClockStep>,
     settings: Settings,
     ticks: Ticks,
+    running: Vec<Effect>,
 }
 
 impl Writer {
+    fn of(opened: Opened, clock: SystemClock, plan: &Plan) -> Result<(Self, Beneath), OfflineError> {
+        let Opened { data, log, engine, head, outside, checkpoints, .. } = opened;
+        let set_back = clock.go_on_from(engine.time());
+        let reader = log.reader().map_err(StartError::from)?;
+        let catalogs = NodeCatalogs::open(data.packs(), engine.packs().clone(), reader).map_err(StartError::from)?;
+        let writer = Self {
+            sequencing: Sequencing::new(engine, head, log.epoch()),
+            log,
+            ticks: Ticks::after(head.position.0, plan.payload_bytes, plan.trigger.clone(), catalogs.current()),
+            catalogs,
+            checkpoints,
+            clock,
+            set_back,
+            settings: Settings { workers: WORKERS, open_work_max: u64::MAX, ..Settings::default() },
+            running: Vec::new(),
+        };
+        Ok((writer, Beneath { _data: data, outside }))
+    }
+
+    /// Ends what runs, takes in events, and commits both. Returns how long the commit took.
+    fn turn(&mut self, plan: &Plan) -> Result<Duration, OfflineError> {
+        self.report_all(plan)?;
+        self.take_in(EVENTS_PER_BATCH)?;
+        let begin = Instant::now();
+        self.append()?;
+        let took = begin.elapsed();
+        self.committed();
+        Ok(took)
+    }
+
     fn write(mut self, plan: &Plan, mut step: impl FnMut(Position), tell: &dyn Fn(CommittedBatch)) -> Result<Head, OfflineError> {
-        let mut running: Vec<Effect> = Vec::new();
         let mut is_saved = false;
         if let Some(ClockStep { from, to }) = self.set_back {
             self.offer(Ask::NoteClockStep { from, to })?;
         }
         // The executions that stay open are opened last, so they come on top.
         let until_open = plan.records.saturating_sub(plan.open * 3);
-        while self.head().position.0 < until_open || !running.is_empty() {
-            for effect in std::mem::take(&mut running) {
-                self.report(effect, plan)?;
-            }
+        while self.head().position.0 < until_open || !self.running.is_empty() {
+            self.report_all(plan)?;
             if self.head().position.0 < until_open {
                 self.take_in(EVENTS_PER_BATCH)?;
             }
             let batch = self.commit()?;
-            running.extend(batch.effects.iter().filter(|effect| matches!(effect, Effect::Dispatch(_))).cloned());
             step(self.head().position);
             tell(batch);
             if !is_saved && self.head().position.0 + SNAPSHOT_EVERY_RECORDS >= plan.records {
@@ -207,6 +279,11 @@ impl Writer {
             self.offer(Ask::ReceiveEvents(vec![event]))?;
         }
         Ok(())
+    }
+
+    /// Ends the attempts that the newest commit began.
+    fn report_all(&mut self, plan: &Plan) -> Result<(), OfflineError> {
+        std::mem::take(&mut self.running).into_iter().try_for_each(|effect| self.report(effect, plan))
     }
 
     fn report(&mut self, effect: Effect, plan: &Plan) -> Result<(), OfflineError> {
@@ -241,9 +318,20 @@ impl Writer {
     }
 
     fn commit(&mut self) -> Result<CommittedBatch, OfflineError> {
+        self.append()?;
+        Ok(self.committed())
+    }
+
+    fn append(&mut self) -> Result<(), OfflineError> {
         let before = self.head().position;
         self.log.append(self.sequencing.batch(), before, self.sequencing.epoch())?;
-        Ok(self.sequencing.committed())
+        Ok(())
+    }
+
+    fn committed(&mut self) -> CommittedBatch {
+        let batch = self.sequencing.committed();
+        self.running.extend(batch.effects.iter().filter(|effect| matches!(effect, Effect::Dispatch(_))).cloned());
+        batch
     }
 
     fn save(&self) -> Result<(), OfflineError> {
