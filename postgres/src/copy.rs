@@ -12,9 +12,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::beside::{Lead, PostgresEnvelopes, PostgresPacks};
-use crate::database::Database;
+use crate::database::{Database, LOOK_EVERY};
 use crate::error::DatabaseError;
-use crate::lead::LOOK_EVERY;
 use crate::lease::{Node, Observed};
 use crate::log::{Led, PostgresLog};
 use crate::reader::PostgresLogReader;

@@ -1,7 +1,7 @@
 //! A database, by its address: what is checked when it is opened, and the logs in it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ensue_engine::ids::{Id, LogId};
 use tokio_postgres::Config;
@@ -21,6 +21,9 @@ use crate::tls::{Endpoint, Verification};
 /// How many positions a part of the records holds.
 const PART_POSITIONS: i64 = 1 << 24;
 
+/// How often a waiting node looks at the beats of the leader. The server notifies it of a release at once.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// A database; a clone is the same one.
 #[derive(Clone)]
 pub struct Database {
@@ -28,6 +31,7 @@ pub struct Database {
     endpoint: Endpoint,
     at: String,
     part_positions: i64,
+    look_every: Duration,
     idle: Arc<Mutex<Vec<(Purpose, Session)>>>,
     servers: Servers,
     known: KnownLogs,
@@ -62,6 +66,7 @@ impl Database {
             endpoint,
             at,
             part_positions: PART_POSITIONS,
+            look_every: LOOK_EVERY,
             idle: Arc::default(),
             servers: Servers::default(),
             known: KnownLogs::default(),
@@ -72,6 +77,16 @@ impl Database {
     #[must_use]
     pub fn with_part_positions(self, part_positions: u32) -> Self {
         Self { part_positions: i64::from(part_positions.max(1)), ..self }
+    }
+
+    /// Sets how often a waiting node looks at the beats of the leader. For tests of what wakes it between two looks.
+    #[must_use]
+    pub fn with_looks_every(self, look_every: Duration) -> Self {
+        Self { look_every, ..self }
+    }
+
+    pub(crate) fn look_every(&self) -> Duration {
+        self.look_every
     }
 
     /// Checks the server and the connection to it, and creates the tables that all logs have in common.

@@ -11,13 +11,10 @@ use uuid::Uuid;
 
 use crate::database::{Database, LogRow};
 use crate::error::DatabaseError;
-use crate::lease::{Beating, LEASE, Node, Observed, beat};
+use crate::lease::{Beating, LEASE, Node, Observed, beat, listen_for_release};
 use crate::log::{Led, PostgresLog};
 use crate::schema::NewLog;
 use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
-
-/// How often a waiting node looks at the beats of the leader.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// How often a waiting node tries to reach a database that it cannot reach.
 const REACH_EVERY: Duration = Duration::from_secs(1);
@@ -131,13 +128,15 @@ impl Database {
                 }
             } else {
                 if !std::mem::replace(&mut is_ready, true) {
+                    // Before the next look, so that no release is missed.
+                    listen_for_release(&session).map_err(|meaning| self.failed(&meaning))?;
                     self.get_ready();
                 }
                 let name = known.as_ref().map_or("another node", |(name, _)| name);
                 if wait(WaitsFor::Leader(name)) == Waiting::GiveUp {
                     return Err(led(log, known));
                 }
-                thread::sleep(LOOK_EVERY);
+                session.wait_for_notification(Instant::now() + self.look_every());
             }
             row = self.row(&mut session, log)?.ok_or_else(|| DatabaseError::NoLog { at: self.shown().to_owned(), log })?;
             if (row.leader, row.epoch) != watched {

@@ -75,10 +75,16 @@ fn beat_for(session: &mut Session, node: &Node, (number, epoch): (i32, Epoch), h
     session.query(SQL, &parameters, Instant::now() + STATEMENT_TIMEOUT).map(|_| ())
 }
 
-/// Releases a log that a node leads.
+/// Releases a log that a node leads, and wakes the nodes that wait.
 pub(crate) fn release(session: &mut Session, number: i32, node: Uuid, epoch: Epoch) -> Result<(), Meaning> {
+    const SQL: &str = "SELECT ensue.release($1, $2, $3), pg_notify('ensue_released', '')";
     let deadline = Instant::now() + BEAT_EVERY;
-    session.query("SELECT ensue.release($1, $2, $3)", &[&number, &node, &epoch.0.cast_signed()], deadline).map(|_| ())
+    session.query(SQL, &[&number, &node, &epoch.0.cast_signed()], deadline).map(|_| ())
+}
+
+/// Lets the server notify a connection when a node releases its log.
+pub(crate) fn listen_for_release(session: &Session) -> Result<(), Meaning> {
+    session.batch("LISTEN ensue_released", Instant::now() + STATEMENT_TIMEOUT)
 }
 
 /// What the last beats of a node found out about its log; a clone watches the same one.

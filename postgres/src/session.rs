@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, Row, SimpleQueryMessage, Statement};
@@ -56,6 +57,7 @@ pub(crate) struct Session {
     servers: Servers,
     place: Place,
     warnings: Arc<Mutex<Vec<String>>>,
+    notified: Arc<Notify>,
     statements: HashMap<String, Statement>,
 }
 
@@ -75,18 +77,23 @@ impl Session {
         })?;
         let ((client, mut connection), place) = connected.map_err(|error| error.to_string())?.map_err(|error| text(&error))?;
         let warnings = Arc::new(Mutex::new(Vec::new()));
-        let heard = warnings.clone();
+        let notified = Arc::new(Notify::new());
+        let (heard, notify) = (warnings.clone(), notified.clone());
         // A warning is noted before its statement ends, because both arrive in order on one connection.
         io.spawn(async move {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-                if let AsyncMessage::Notice(notice) = message
-                    && matches!(notice.parsed_severity(), Some(Severity::Warning))
-                {
-                    heard.lock().unwrap_or_else(PoisonError::into_inner).push(notice.message().to_owned());
+                match message {
+                    AsyncMessage::Notice(notice) => {
+                        if matches!(notice.parsed_severity(), Some(Severity::Warning)) {
+                            heard.lock().unwrap_or_else(PoisonError::into_inner).push(notice.message().to_owned());
+                        }
+                    }
+                    AsyncMessage::Notification(_) => notify.notify_one(),
+                    _ => {}
                 }
             }
         });
-        let session = Self { client, servers: servers.clone(), place, warnings, statements: HashMap::new() };
+        let session = Self { client, servers: servers.clone(), place, warnings, notified, statements: HashMap::new() };
         session.batch(purpose.settings(), deadline).map_err(|meaning| meaning.to_string())?;
         Ok(session)
     }
@@ -109,6 +116,12 @@ impl Session {
     /// Changes the name under which the server lists the connection.
     pub(crate) fn rename(&mut self, name: &str, deadline: Instant) -> Result<(), Meaning> {
         self.query("SELECT set_config('application_name', $1, false)", &[&name], deadline).map(drop)
+    }
+
+    /// Waits until the server notifies this connection, at most until a time. A notification that came before counts.
+    pub(crate) fn wait_for_notification(&self, until: Instant) {
+        // Without one the caller looks for itself.
+        let _ = wait(self.notified.notified(), until);
     }
 
     /// Runs statements without parameters.

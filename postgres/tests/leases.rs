@@ -1,12 +1,14 @@
 //! One node leads a log; another one takes it over when the first is gone.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ensue_engine::explain::{Explain, Fault};
 use ensue_engine::ids::{Id, LogId};
 use ensue_engine::ports::{AppendError, Log};
 use ensue_engine::record::{Epoch, Position};
-use ensue_postgres::{Database, DatabaseError, IfLed, LEASE};
+use ensue_postgres::{Database, DatabaseError, IfLed, LEASE, Waiting};
 use ensue_test_support::records::{LOG, Writer};
 
 use crate::nodes::node;
@@ -39,6 +41,29 @@ fn released_log_is_taken_over_at_once() {
     let (_, database) = database();
     drop(database.lead(LOG, &node(1), IfLed::Fail).unwrap());
     assert_eq!(database.lead(LOG, &node(2), IfLed::Fail).unwrap().epoch(), Epoch(2));
+}
+
+#[test]
+fn waiting_node_is_woken_by_the_release_and_not_by_its_next_look() {
+    if is_missing() {
+        return;
+    }
+    let (_, database) = database();
+    let first = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+    let second = database.with_looks_every(Duration::from_secs(3600));
+    let (waits, begun) = mpsc::sync_channel(8);
+    let (leads, led) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        let taken = second.lead_after(LOG, &node(2), &mut |_| {
+            waits.send(()).unwrap();
+            Waiting::GoOn
+        });
+        leads.send(taken.map(|log| log.epoch())).unwrap();
+    });
+    begun.recv_timeout(Duration::from_secs(30)).unwrap();
+    drop(first);
+    assert_eq!(led.recv_timeout(Duration::from_secs(30)).unwrap().unwrap(), Epoch(2));
+    assert!(begun.try_recv().is_err(), "it looked again before it was woken");
 }
 
 #[test]
