@@ -10,10 +10,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ensue_engine::catalog::{PollSource, PollTimes, Sensor};
 use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
-use ensue_sensors::message::{Body, Lag, Message, Room, Token};
+use ensue_sensors::message::{Body, HEAD_BYTES_MAX, Lag, MESSAGE_BYTES_MAX, Message, Room, Token};
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
 
@@ -172,7 +173,7 @@ impl Poll {
             let Some(Found { item, index, page, mark }) = self.waiting.pop_front() else { break };
             bytes += item.bytes().len();
             let about = Map::from_iter([("index".to_owned(), Value::from(index)), ("page".to_owned(), page)]);
-            messages.push(self.message(Body::Json(item), about, Some(mark)));
+            messages.push(self.message(body(item), about, Some(mark)));
         }
         messages
     }
@@ -242,6 +243,15 @@ impl Source for Poll {
     fn close(self: Box<Self>) -> Pending<'static, ()> {
         Box::pin(std::future::ready(()))
     }
+}
+
+/// Returns an item as the body of a message, with its beginning only if it is too large.
+fn body(item: Document) -> Body {
+    let bytes = item.bytes();
+    if bytes.len() <= MESSAGE_BYTES_MAX {
+        return Body::Json(item);
+    }
+    Body::Cut { head: Bytes::copy_from_slice(&bytes[..HEAD_BYTES_MAX]), whole: bytes.len() as u64 }
 }
 
 impl Drop for Poll {
