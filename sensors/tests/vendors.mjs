@@ -6,7 +6,7 @@ import { createRequire } from 'node:module';
 import { once } from 'node:events';
 import { createServer } from 'node:https';
 import { createInterface } from 'node:readline';
-import { generateKeyPairSync, sign as signWith } from 'node:crypto';
+import { createHmac, generateKeyPairSync, sign as signWith } from 'node:crypto';
 
 const require = createRequire(`${process.argv[2]}/`);
 const { default: Stripe } = await import(require.resolve('stripe'));
@@ -17,9 +17,30 @@ const octokit = await import(process.argv[2] + '/node_modules/@octokit/webhooks-
 );
 const { verifyKey } = require('discord-interactions');
 const SnsValidator = require('sns-validator');
+const { LinearWebhookClient } = await import(process.argv[2] + '/node_modules/@linear/sdk/dist/webhooks/index.mjs');
+require('@shopify/shopify-api/adapters/node');
+const { ApiVersion, LogSeverity, shopifyApi } = require('@shopify/shopify-api');
+const { createSHA256HMAC } = require('@shopify/shopify-api/runtime');
 
 let server;
 let served;
+
+const shopify = (apiSecretKey) =>
+  shopifyApi({
+    apiKey: 'unused',
+    apiSecretKey,
+    apiVersion: Object.values(ApiVersion)[0],
+    hostName: 'shop.example.test',
+    isEmbeddedApp: false,
+    logger: { level: LogSeverity.Error, log: async () => {} },
+  });
+// What Shopify's package demands in addition to the signature.
+const shopifyHeaders = {
+  'x-shopify-topic': 'orders/create',
+  'x-shopify-shop-domain': 'mill.myshopify.com',
+  'x-shopify-api-version': '2026-01',
+  'x-shopify-webhook-id': '1',
+};
 
 const stripe = new Stripe('sk_test_unused');
 const seconds = () => Math.floor(Date.now() / 1000);
@@ -34,6 +55,22 @@ const schemes = {
       'stripe-signature': await stripe.webhooks.generateTestHeaderStringAsync({ payload: body, secret: key }),
     }),
     valid: ({ key, body, headers }) => !!stripe.webhooks.constructEvent(body, headers['stripe-signature'], key),
+  },
+  shopify: {
+    sign: async ({ key, body }) => ({ 'x-shopify-hmac-sha256': await createSHA256HMAC(key, body, 'base64') }),
+    valid: async ({ key, body, headers }) => {
+      const rawRequest = { method: 'POST', url: '/', headers: { ...shopifyHeaders, ...headers } };
+      return (await shopify(key).webhooks.validate({ rawBody: body, rawRequest, rawResponse: {} })).valid;
+    },
+  },
+  // Linear's package only verifies, so this signs, and the package confirms what was signed.
+  linear: {
+    sign: ({ key, body }) => {
+      const signature = createHmac('sha256', key).update(body).digest('hex');
+      new LinearWebhookClient(key).verify(Buffer.from(body), signature);
+      return { 'linear-signature': signature };
+    },
+    valid: ({ key, body, headers }) => new LinearWebhookClient(key).verify(Buffer.from(body), headers['linear-signature']),
   },
   standard: {
     sign: ({ key, body, id }) => {

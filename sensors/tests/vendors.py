@@ -1,4 +1,4 @@
-"""Signs and verifies deliveries with the packages of Slack and Twilio. Reads lines of JSON, and answers each with one, as vendors.mjs does."""
+"""Signs and verifies deliveries with the packages of Slack, Square and Twilio. Reads lines of JSON, and answers each with one, as vendors.mjs does."""
 
 import json
 import sys
@@ -37,6 +37,13 @@ def twilio(asked):
     return {"valid": validator.validate(asked["url"], signed, asked["headers"]["x-twilio-signature"])}
 
 
+def square(asked):
+    from square.utils.webhooks_helper import verify_signature
+
+    headers = {"signature_header": asked["headers"]["x-square-hmacsha256-signature"]}
+    return {"valid": verify_signature(request_body=asked["body"], signature_key=asked["key"], notification_url=asked["url"], **headers)}
+
+
 for line in sys.stdin:
     asked = json.loads(line)
-    print(json.dumps({"slack": slack, "twilio": twilio}[asked["scheme"]](asked)), flush=True)
+    print(json.dumps({"slack": slack, "square": square, "twilio": twilio}[asked["scheme"]](asked)), flush=True)

@@ -6,9 +6,12 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ensue_engine::catalog::{HookMethod, Scheme, SnsVerify, SnsVersion1};
+use ensue_engine::catalog::{
+    HmacAlgorithm, HmacVerify, HookMethod, Scheme, SignatureEncoding, SignatureList, SignedPart, SnsVerify, SnsVersion1, TOLERANCE_SECONDS,
+};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 use ensue_sensors::signatures::{Delivered, SignatureRefusal, Unsigned, check, sign};
@@ -84,8 +87,7 @@ impl Vendors {
     /// Returns the headers with which the vendor signs a body.
     fn sign(&mut self, scheme: &str, key: &str) -> Vec<(String, String)> {
         let answer = self.ask(&json!({ "scheme": scheme, "key": key, "body": BODY, "id": "msg_1", "sign": true }));
-        let headers = answer["headers"].as_object().unwrap();
-        headers.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect()
+        header_list(&answer["headers"])
     }
 
     /// Asks the vendor whether headers verify a body.
@@ -104,6 +106,11 @@ impl Drop for Vendors {
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Returns the names and values of headers that a program answered with.
+fn header_list(headers: &Value) -> Vec<(String, String)> {
+    headers.as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect()
 }
 
 fn now() -> Timestamp {
@@ -145,6 +152,7 @@ fn packages_of_vendors_and_this_crate_accept_each_other() {
     let Some(mut vendors) = Vendors::of_npm("packages_of_vendors_and_this_crate_accept_each_other") else { return };
     for (name, scheme, key, time_is_signed) in [
         ("github", Scheme::Github, TEXT_KEY, false),
+        ("shopify", Scheme::Shopify, TEXT_KEY, false),
         ("stripe", Scheme::Stripe, STANDARD_KEY, true),
         ("standard", Scheme::Standard, STANDARD_KEY, true),
     ] {
@@ -155,6 +163,64 @@ fn packages_of_vendors_and_this_crate_accept_each_other() {
     // Svix has header names of its own, under which nothing is signed here.
     let headers = vendors.sign("svix", STANDARD_KEY);
     demand_only_as_it_is(&Scheme::Standard, &headers, STANDARD_KEY, true);
+}
+
+#[test]
+fn linear_s_package_and_this_crate_accept_each_other() {
+    let Some(mut vendors) = Vendors::of_npm("linear_s_package_and_this_crate_accept_each_other") else { return };
+    // Linear signs the time as a part of the body, and its package rejects a body that is older than a minute.
+    let body = |at: Timestamp| json!({ "type": "Issue", "action": "create", "webhookTimestamp": at.micros() / 1_000 }).to_string();
+    let fresh = body(now());
+    let question = json!({ "scheme": "linear", "key": TEXT_KEY, "body": fresh, "sign": true });
+    let of_linear = header_list(&vendors.ask(&question)["headers"]);
+    let sign_here = |body: &str| {
+        let unsigned = Unsigned { body: body.as_bytes(), id: "msg_1", now: now(), url: "", method: HookMethod::Post };
+        sign(&Scheme::Linear, unsigned, Some(&secret(TEXT_KEY))).unwrap()
+    };
+    assert!(vendors.accepts("linear", TEXT_KEY, &fresh, &sign_here(&fresh)));
+    let checked = |body: &str, key: &str| {
+        let delivered = Delivered { headers: &of_linear, body: body.as_bytes(), url: "", method: HookMethod::Post };
+        check(&Scheme::Linear, delivered, Some(&secret(key)), now())
+    };
+    assert_eq!(checked(&fresh, TEXT_KEY), Ok(()));
+    let old = body(now().minus_millis(3_600_000));
+    for (body, key) in [(&fresh.replace("create", "remove"), TEXT_KEY), (&old, TEXT_KEY), (&fresh, "another key that is long enough")] {
+        assert!(matches!(checked(body, key), Err(SignatureRefusal::Wrong { .. })), "{body}");
+        assert!(!vendors.accepts("linear", key, body, &of_linear), "{body}");
+    }
+    assert!(!vendors.accepts("linear", TEXT_KEY, &old, &sign_here(&old)));
+}
+
+#[test]
+fn square_s_package_accepts_what_a_described_signature_signs() {
+    let Some(mut vendors) = Vendors::of_python("square_s_package_accepts_what_a_described_signature_signs", "square") else { return };
+    let scheme = Scheme::Hmac(Arc::new(HmacVerify {
+        header: "x-square-hmacsha256-signature".to_owned(),
+        algorithm: HmacAlgorithm::Sha256,
+        encoding: SignatureEncoding::Base64,
+        prefix: String::new(),
+        parse: SignatureList::One,
+        signed: vec![SignedPart::Url, SignedPart::Body],
+        timestamp: None,
+        id: None,
+        tolerance_seconds: TOLERANCE_SECONDS,
+    }));
+    let (url, other) = ("https://ensue.example.test/hooks/shop/square?team=a%20b", "https://ensue.example.test/hooks/shop/other");
+    let unsigned = Unsigned { body: BODY.as_bytes(), id: "msg_1", now: now(), url, method: HookMethod::Post };
+    let headers = sign(&scheme, unsigned, Some(&secret(TEXT_KEY))).unwrap();
+    let given: Map<String, Value> = headers.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+    let altered = BODY.replace("12.50", "99.50");
+    for (url, body, key, expected) in [
+        (url, BODY, TEXT_KEY, true),
+        (url, &altered, TEXT_KEY, false),
+        (other, BODY, TEXT_KEY, false),
+        (url, BODY, "another key that is long enough", false),
+    ] {
+        let question = json!({ "scheme": "square", "key": key, "url": url, "body": body, "headers": given });
+        assert_eq!(vendors.ask(&question)["valid"], expected, "{url} {body}");
+        let delivered = Delivered { headers: &headers, body: body.as_bytes(), url, method: HookMethod::Post };
+        assert_eq!(check(&scheme, delivered, Some(&secret(key)), now()).is_ok(), expected, "{url} {body}");
+    }
 }
 
 #[test]
@@ -218,8 +284,7 @@ fn twilio_s_package_and_this_crate_accept_each_other() {
     for (url, content_type, body) in [(url, FORM, form), (hashed.as_str(), "application/json", BODY)] {
         let question = json!({ "scheme": "twilio", "key": TEXT_KEY, "url": url, "type": content_type, "body": body, "sign": true });
         let answer = vendors.ask(&question);
-        let headers: Vec<(String, String)> =
-            answer["headers"].as_object().unwrap().iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
+        let headers = header_list(&answer["headers"]);
         let checked = |url: &str, body: &str, key: &str| {
             check(
                 &Scheme::Twilio,

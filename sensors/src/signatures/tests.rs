@@ -123,6 +123,18 @@ fn github_s_published_example_passes() {
     assert_eq!(check(&Scheme::Github, delivered(&[example], b"Hello, World!"), Some(&secret), NOW), Ok(()));
 }
 
+/// Atlassian's own worked example (developer.atlassian.com, "Secure admin webhooks").
+#[test]
+fn atlassian_s_published_example_passes() {
+    let secret = Secret::new(b"It's a Secret to Everybody".to_vec());
+    let example = [header("x-hub-signature", "sha256=a4771c39fbe90f317c7824e83ddef3caae9cb3d976c214ace1f2937e133263c9")];
+    for scheme in [Scheme::Jira, Scheme::Bitbucket] {
+        assert_eq!(check(&scheme, delivered(&example, b"Hello World!"), Some(&secret), NOW), Ok(()), "{scheme:?}");
+        let altered = check(&scheme, delivered(&example, b"Hello, World!"), Some(&secret), NOW);
+        assert!(matches!(altered, Err(SignatureRefusal::Wrong { .. })), "{scheme:?}: {altered:?}");
+    }
+}
+
 /// Slack's own worked example (docs.slack.dev, "Verifying requests from Slack").
 #[test]
 fn slack_s_published_example_passes_at_its_time() {
