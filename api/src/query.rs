@@ -15,7 +15,7 @@ use crate::problem::{Problem, quoted};
 pub(crate) const REPEATED: [&str; 1] = ["label"];
 
 /// The parameters that can have several values, one of which must apply: repeated, or separated by commas. Each
-/// with the maximum number of its values.
+/// with the maximum number of its repetitions, and of the values in one of them.
 pub(crate) const SEVERAL: [(&str, usize); 10] = [
     ("id", IDS_MAX),
     ("by", VALUES_MAX),
@@ -29,9 +29,9 @@ pub(crate) const SEVERAL: [(&str, usize); 10] = [
     ("verdict", VALUES_MAX),
 ];
 
-/// The maximum number of ids in one request.
+/// The maximum number of repetitions of `id`, and of the ids in one of them.
 pub(crate) const IDS_MAX: usize = 200;
-/// The maximum number of values of another filter.
+/// The maximum number of repetitions of another filter, and of the values in one of them.
 pub(crate) const VALUES_MAX: usize = 20;
 
 /// Why a request's parameters are rejected.
@@ -81,26 +81,34 @@ impl Query {
     /// Parses a query; every name must be a known one.
     pub(crate) fn parse(raw: Option<&str>, known: &'static [&'static str]) -> Result<Self, ParameterRefusal> {
         let mut query = Self::default();
+        let mut repetitions = [0; SEVERAL.len()];
         for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decoded(name).unwrap_or_else(|| name.to_owned());
             let Some(known_name) = known.iter().copied().find(|known| *known == name) else {
                 return Err(ParameterRefusal::Unknown { name: quoted(&name), known });
             };
-            let several = SEVERAL.iter().find(|(name, _)| *name == known_name);
+            let several = SEVERAL.iter().zip(&mut repetitions).find(|((name, _), _)| *name == known_name);
             if query.text(known_name).is_some() && several.is_none() && !REPEATED.contains(&known_name) {
                 return Err(ParameterRefusal::Doubled(quoted(&name)));
             }
             let value = decoded(value).filter(|value| !value.contains('\0'));
             let value = value.ok_or_else(|| bad(known_name, "is not UTF-8 text without NUL"))?;
-            let Some((_, most)) = several else {
+            let Some(((_, most), repeated)) = several else {
                 query.values.push((known_name, value));
                 continue;
             };
-            query.values.extend(value.split(',').map(|value| (known_name, value.to_owned())));
-            if query.texts(known_name).count() > *most {
-                return Err(bad(known_name, format!("has more than {most} values")));
+            *repeated += 1;
+            if *repeated > *most {
+                return Err(bad(known_name, format!("is given more than {most} times; separate its values by commas")));
             }
+            if value.split(',').count() > *most {
+                return Err(bad(
+                    known_name,
+                    format!("has more than {most} values separated by commas; repeat the parameter for the others"),
+                ));
+            }
+            query.values.extend(value.split(',').map(|value| (known_name, value.to_owned())));
         }
         Ok(query)
     }
@@ -223,10 +231,24 @@ mod tests {
         assert_eq!(apart.each_of("status", &[("failed", 1), ("queued", 2)]), Ok(vec![1, 2]));
         let refused = apart.each_of("status", &[("failed", 1)]).unwrap_err();
         assert_eq!(refused.to_string(), "the parameter `status` is `queued`; it must be one of `failed`");
-        let ids = |count: usize| format!("id={}", vec!["a"; count].join(","));
-        assert_eq!(Query::parse(Some(&ids(200)), known).unwrap().texts("id").count(), 200);
-        let refused = Query::parse(Some(&ids(201)), known).unwrap_err();
-        assert_eq!(refused.to_string(), "the parameter `id` has more than 200 values");
+    }
+
+    #[test]
+    fn commas_in_a_value_do_not_count_as_repetitions() {
+        let repeated = |name: &str, value: &str, count: usize| vec![format!("{name}={value}"); count].join("&");
+        let twenty = format!("{}&trigger=a,b", repeated("trigger", "a", 19));
+        assert_eq!(Query::parse(Some(&twenty), KNOWN).unwrap().texts("trigger").count(), 21);
+        let refused = Query::parse(Some(&format!("{twenty}&trigger=c")), KNOWN).unwrap_err();
+        assert_eq!(refused.to_string(), "the parameter `trigger` is given more than 20 times; separate its values by commas");
+        let listed = |name: &str, count: usize| format!("{name}={}", vec!["a"; count].join("%2C"));
+        for (name, most) in [("trigger", 20), ("id", 200)] {
+            let known: &[&str] = &["id", "trigger"];
+            assert_eq!(Query::parse(Some(&listed(name, most)), known).unwrap().texts(name).count(), most);
+            let refused = Query::parse(Some(&listed(name, most + 1)), known).unwrap_err();
+            let why = format!("has more than {most} values separated by commas; repeat the parameter for the others");
+            assert_eq!(refused.to_string(), format!("the parameter `{name}` {why}"));
+            assert_eq!(Query::parse(Some(&repeated(name, "a,b", most)), known).unwrap().texts(name).count(), 2 * most);
+        }
     }
 
     #[test]

@@ -147,13 +147,21 @@ fn header((name, description): (&str, &str), schema: &Value) -> Value {
 fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> {
     let (schema, description) = of_one_value(operation, name)?;
     let several = SEVERAL.iter().find(|(several, _)| *several == name);
-    let schema = several.map_or(schema.clone(), |(_, most)| json!({ "type": "array", "items": schema, "maxItems": most }));
+    let schema = several.map_or(schema.clone(), |(_, most)| several_of(schema, *most));
     Some((schema, description))
+}
+
+/// Returns the schema of a parameter that may be repeated, and whose values may themselves be several.
+fn several_of(mut schema: Value, most: usize) -> Value {
+    // Words of a closed list have no commas.
+    if schema["enum"].is_null() {
+        schema["pattern"] = json!(format!("^[^\\u0000,]*(,[^\\u0000,]*){{0,{}}}$", most - 1));
+    }
+    json!({ "type": "array", "items": schema, "maxItems": most })
 }
 
 /// Returns the schema of one value of a parameter, and the description of the parameter.
 fn of_one_value(operation: &Operation, name: &str) -> Option<(Value, &'static str)> {
-    // A value may contain commas, which separate values too.
     let text = json!({ "type": "string", "pattern": "^[^\\u0000]*$" });
     let yes_or_no = json!({ "type": "boolean" });
     let words = |words: &[&str]| json!({ "type": "string", "enum": words });
