@@ -20,7 +20,7 @@ const CHANGES: usize = 60;
 const PAGE: usize = 10;
 
 /// Creates a place with one of the packs, and the `ensue.yaml` of its README.
-fn place(pack: &str, settings: &str) -> Place {
+pub(crate) fn example(pack: &str, settings: &str) -> Place {
     let place = Place::new();
     let folder = examples(pack);
     for file in files_below(&folder) {
@@ -34,7 +34,7 @@ fn place(pack: &str, settings: &str) -> Place {
 }
 
 /// Shortens the delays in a file of the place's pack that are too long for a test.
-fn hurry(place: &Place, file: &str, from: &str, to: &str) {
+pub(crate) fn hurry(place: &Place, file: &str, from: &str, to: &str) {
     let path = place.path().join("packs").join(file);
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(from), "{file} no longer has `{from}`");
@@ -47,13 +47,13 @@ fn settings(pack: &str, config: &Value, keys: &[&str]) -> String {
     json!({ "egress": { "allow": ["127.0.0.1"] }, "packs": { pack: { "config": config, "keys": keys } } }).to_string()
 }
 
-async fn token(client: &Client, name: &str, role: &str) -> String {
+pub(crate) async fn token(client: &Client, name: &str, role: &str) -> String {
     let added = client.post("/tokens", &json!({ "name": name, "roles": [role] })).await;
     added.body["token"].as_str().unwrap_or_else(|| panic!("{added:#?}")).to_owned()
 }
 
 /// Waits for the inquiry of a step, and returns its id.
-async fn question(client: &Client, step: &str) -> String {
+pub(crate) async fn question(client: &Client, step: &str) -> String {
     let asked = |listed: &Value| {
         let items = listed["items"].as_array()?;
         items.iter().find(|item| item["step"] == step)?["id"].as_str().map(str::to_owned)
@@ -61,7 +61,7 @@ async fn question(client: &Client, step: &str) -> String {
     asked(&client.until("/inquiries?status=open", |listed| asked(listed).is_some()).await).unwrap()
 }
 
-async fn answer(client: &Client, token: &str, inquiry: &str, answer: &Value) {
+pub(crate) async fn answer(client: &Client, token: &str, inquiry: &str, answer: &Value) {
     let path = format!("/api/v1/inquiries/{inquiry}");
     let shown = Answer::of(client.anonymous(Method::GET, &path).bearer_auth(token).send().await.unwrap()).await.body;
     let given = json!({ "answer": answer, "digest": shown["digest"] });
@@ -71,7 +71,7 @@ async fn answer(client: &Client, token: &str, inquiry: &str, answer: &Value) {
 }
 
 /// Waits for the end of the only execution of an action.
-async fn ended(client: &Client, action: &str) -> Value {
+pub(crate) async fn ended(client: &Client, action: &str) -> Value {
     let is_one = |listed: &Value| listed["items"].as_array().is_some_and(|items| items.len() == 1);
     let listed = client.until(&format!("/executions?action={action}"), is_one).await;
     let id = listed["items"][0]["id"].as_str().unwrap();
@@ -123,7 +123,7 @@ async fn issues_example_labels_greets_and_closes_issues() {
     }
     let github = Fake::guarded("triage/try/github.py", &[]);
     let config = json!({ "api": github.url(), "login": "triage-bot" });
-    let place = place("triage", &settings("triage", &config, &["token"]));
+    let place = example("triage", &settings("triage", &config, &["token"]));
     let node = place.start();
     let client = node.client();
     let opened = std::fs::read(examples("triage/try/opened.json")).unwrap();
@@ -147,7 +147,7 @@ async fn backup_example_restores_a_backup_and_reports_a_failed_one() {
         return;
     }
     let listener = Fake::start("backup/try/listener.py", &[]);
-    let place = place("backup", "");
+    let place = example("backup", "");
     let [source, target] = ["source", "archives"].map(|name| place.path().join(name));
     std::fs::create_dir(&source).unwrap();
     std::fs::create_dir(&target).unwrap();
@@ -186,7 +186,7 @@ async fn canary_example_rolls_back_bad_versions_and_promotes_good_ones() {
     let cluster = Fake::guarded("canary/try/cluster.py", &[]);
     let (url, chat) = (cluster.url(), format!("{}/chat", cluster.url()));
     let config = json!({ "router": url, "prometheus": url, "chat": chat, "settle": "100ms", "every": "50ms", "looks": 2 });
-    let place = place("canary", &settings("canary", &config, &["router_token"]));
+    let place = example("canary", &settings("canary", &config, &["router_token"]));
     let node = place.start();
     let client = node.client();
     let maria = token(&client, "maria", "release_managers").await;
@@ -214,7 +214,7 @@ async fn sync_example_survives_a_kill_and_loses_no_item() {
     }
     let systems = Fake::guarded("sync/try/systems.py", &[&CHANGES.to_string()]);
     let config = json!({ "source": systems.url(), "target": systems.url(), "page_size": PAGE });
-    let place = place("sync", &settings("sync", &config, &["source_token", "target_token"]));
+    let place = example("sync", &settings("sync", &config, &["source_token", "target_token"]));
     let node = place.start();
     let id = node.client().execute("sync.run", &json!({})).await;
     until("a page", || !systems.printed("cursor ").is_empty()).await;
@@ -245,7 +245,7 @@ async fn incident_example_escalates_to_the_leads_over_a_kill() {
     }
     let ops = Fake::guarded("incident/try/ops.py", &[]);
     let config = json!({ "ops": ops.url(), "chat": format!("{}/chat", ops.url()), "reports": format!("{}/reports", ops.url()) });
-    let place = place("incident", &settings("incident", &config, &["webhook_secret", "ops_token"]));
+    let place = example("incident", &settings("incident", &config, &["webhook_secret", "ops_token"]));
     hurry(&place, "incident/actions/respond.yaml", "expires: 15m", "expires: 1s");
     let node = place.start();
     let client = node.client();

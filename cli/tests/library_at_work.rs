@@ -38,7 +38,7 @@ fn hurry(place: &Place, file: &str, from: &str, to: &str) {
 }
 
 /// Returns the payloads of the events of a trigger, the oldest first, once there are that many.
-async fn payloads(client: &Client, trigger: &str, count: usize) -> Vec<Value> {
+pub(crate) async fn payloads(client: &Client, trigger: &str, count: usize) -> Vec<Value> {
     let are_enough = |page: &Value| page["items"].as_array().is_some_and(|items| items.len() >= count);
     let page = client.until(&format!("/events?trigger={trigger}&limit=200"), are_enough).await;
     let mut payloads = Vec::new();
@@ -86,7 +86,7 @@ impl Site {
 }
 
 /// Returns the certificate of an authority, as PEM, and a server's that is valid for 127.0.0.1.
-fn certificate() -> (String, TlsAcceptor) {
+pub(crate) fn certificate() -> (String, TlsAcceptor) {
     let mut issuer = CertificateParams::new(Vec::new()).unwrap();
     issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate().unwrap()).unwrap();

@@ -24,6 +24,7 @@ mod declared;
 mod deputies;
 mod emit_once;
 mod examples;
+mod examples_with_vendors;
 mod explanation;
 mod faults;
 mod flow;

@@ -16,6 +16,7 @@ pub(crate) mod provider;
 pub(crate) mod secret_server;
 #[path = "../../../tests/support/skipped.rs"]
 pub(crate) mod skipped;
+pub(crate) mod vendor;
 pub(crate) mod wall_clock;
 pub(crate) mod world;
 
