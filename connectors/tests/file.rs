@@ -209,22 +209,6 @@ async fn files_that_are_there_at_the_start_are_only_remembered_unless_wanted() {
 }
 
 #[tokio::test]
-async fn next_run_continues_after_the_cursor() {
-    let outside = Outside::new();
-    outside.write("in/a.txt", "a");
-    outside.write("in/b.txt", "b");
-    let mut first = outside.opened(outside.source("in/*.txt")).await;
-    let a = messages(&mut first).await;
-    assert_eq!(texts(&a), ["a"]);
-    let after_a = first.cursor_at(a[0].token).unwrap();
-    assert_eq!(texts(&messages(&mut first).await), ["b"]);
-    drop(first);
-    let mut second = outside.open(outside.source("in/*.txt"), Some(&after_a)).await.unwrap();
-    assert_eq!(texts(&settled(&mut second, 1).await), ["b"]);
-    assert!(is_silent(&mut second).await);
-}
-
-#[tokio::test]
 async fn file_is_read_only_once_it_stays_the_same() {
     let outside = Outside::new();
     let mut source = outside.opened(FileSource { settle: Duration::from_millis(1_500), ..outside.source("in/*.txt") }).await;
@@ -288,14 +272,6 @@ async fn lines_of_a_file_are_messages_and_continue_within_it() {
     let mut second = outside.open(lines(), Some(&after_two)).await.unwrap();
     assert_eq!(texts(&settled(&mut second, 2).await), ["", "3"]);
     assert!(is_silent(&mut second).await);
-}
-
-#[tokio::test]
-async fn file_that_is_too_large_is_cut() {
-    let outside = Outside::new();
-    outside.write("in/a.txt", vec![b'x'; (4 << 20) + 1]);
-    let mut source = outside.opened(outside.source("in/*.txt")).await;
-    assert_eq!(texts(&settled(&mut source, 1).await), ["4194305 bytes"]);
 }
 
 #[tokio::test]

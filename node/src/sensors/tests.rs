@@ -1,7 +1,9 @@
 //! Pulling sensors over peers in memory: the real sequencer and supervisor, with a clock that does not wait.
 
 mod peers;
+mod seeded;
 mod site;
+mod suite;
 mod trials;
 mod worlds;
 
@@ -10,7 +12,7 @@ use std::time::Duration;
 use ensue_api::ports::SensorState;
 use ensue_engine::command::Ask;
 use ensue_engine::fact::Fact;
-use ensue_engine::sensors::facts::{SensorEndedBecause, SensorMode};
+use ensue_engine::sensors::facts::SensorMode;
 
 use self::peers::{Fault, Peer};
 use self::site::{NOON, Site, feed};
@@ -20,74 +22,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 fn numbers(range: std::ops::Range<u64>) -> Vec<u64> {
     range.collect()
-}
-
-#[test]
-fn messages_become_events_once_and_are_settled_after_their_commit() {
-    let peer = Peer::with_order();
-    let site = Site::new(&peer);
-    peer.add(numbers(0..1_200));
-    site.pass(10 * SECOND);
-    assert_eq!(site.items(), numbers(0..1_200));
-    assert_eq!(peer.settled(), numbers(0..1_200));
-    let status = site.status();
-    assert_eq!((status.state, status.events, status.cursor), (SensorState::Running, 1_200, Some("1200".to_owned())));
-}
-
-#[test]
-fn killed_node_continues_at_the_cursor_in_the_log() {
-    let peer = Peer::with_order();
-    let mut site = Site::new(&peer);
-    peer.add(numbers(0..700));
-    peer.fail_next(Fault::SettleHangs);
-    site.pass(10 * SECOND);
-    assert!(peer.settled().is_empty(), "the node hangs between the commit and the settling");
-    let before = site.items();
-    assert!(!before.is_empty());
-    site.kill();
-    site.pass(10 * SECOND);
-    assert_eq!(site.items(), numbers(0..700));
-    assert_eq!(site.run(), 2);
-}
-
-#[test]
-fn queue_that_delivers_again_creates_each_event_once() {
-    let peer = Peer::without_order();
-    let mut site = Site::new(&peer);
-    peer.add(numbers(0..50));
-    peer.fail_next(Fault::SettleHangs);
-    site.pass(10 * SECOND);
-    site.kill();
-    peer.deliver_again(&numbers(0..10));
-    site.pass(10 * SECOND);
-    let mut items = site.items();
-    items.sort_unstable();
-    assert_eq!(items, numbers(0..50));
-    assert!(peer.is_empty());
-}
-
-#[test]
-fn poison_is_a_dead_letter_and_the_rest_is_read() {
-    let peer = Peer::with_order();
-    let site = Site::new(&peer);
-    peer.add(numbers(0..3));
-    peer.add_poison(3);
-    peer.add(numbers(4..6));
-    site.pass(10 * SECOND);
-    assert_eq!(site.items(), [0, 1, 2, 4, 5]);
-    assert_eq!(site.letters(), 1);
-    assert_eq!(peer.settled(), numbers(0..6));
-}
-
-#[test]
-fn flood_of_poison_stays_at_the_peer() {
-    let peer = Peer::with_order();
-    let site = Site::new(&peer);
-    (0..1_000).for_each(|number| peer.add_poison(number));
-    site.pass(10 * SECOND);
-    let status = site.status();
-    assert_eq!((status.state, status.error.map(|error| error.kind.as_str())), (SensorState::Failing, Some("poisoned")));
-    assert_eq!((site.letters(), peer.settled().len()), (0, 0));
 }
 
 #[test]
@@ -177,48 +111,6 @@ fn disabled_sensor_reads_nothing_until_it_is_enabled() {
     site.ask(Ask::SetSensorMode { sensor: feed(), mode: SensorMode::Enabled });
     site.pass(MINUTE);
     assert_eq!(site.items(), numbers(0..5));
-}
-
-#[test]
-fn rewound_sensor_reads_again_from_the_given_cursor() {
-    let peer = Peer::with_order();
-    let site = Site::new(&peer);
-    peer.add(numbers(0..5));
-    site.pass(10 * SECOND);
-    site.rewind(Some("3"));
-    site.pass(10 * SECOND);
-    assert_eq!(site.items(), [0, 1, 2, 3, 4, 3, 4]);
-}
-
-#[test]
-fn sensor_that_reads_something_else_begins_again() {
-    let peer = Peer::with_order();
-    let mut site = Site::new(&peer);
-    peer.add(numbers(0..5));
-    site.pass(10 * SECOND);
-    site.read_something_else();
-    site.kill();
-    site.pass(10 * SECOND);
-    assert_eq!(site.items(), [0, 1, 2, 3, 4, 0, 1, 2, 3, 4]);
-    let ended = site.count(|fact| matches!(fact, Fact::SensorEnded(fact) if fact.why == SensorEndedBecause::Changed));
-    assert_eq!(ended, 1);
-}
-
-#[test]
-fn nothing_is_read_while_the_disk_is_full() {
-    let peer = Peer::with_order();
-    let site = Site::new(&peer);
-    site.pass(10 * SECOND);
-    site.set_room(false);
-    site.restart();
-    peer.add(numbers(0..5));
-    site.pass(MINUTE);
-    let status = site.status();
-    assert_eq!((status.state, site.items().len()), (SensorState::Waiting, 0));
-    assert_eq!(status.waits_for.as_deref(), Some("the disk is full"));
-    site.set_room(true);
-    site.pass(10 * SECOND);
-    assert_eq!((site.status().state, site.items()), (SensorState::Running, numbers(0..5)));
 }
 
 #[test]
@@ -362,17 +254,6 @@ fn cursor_that_waits_is_written_when_the_sensor_is_stopped() {
     assert_eq!(advances(&site), (1, 1));
     site.stop();
     assert_eq!((advances(&site), peer.settled()), ((2, 3), numbers(0..3)));
-}
-
-#[test]
-fn orderly_stop_settles_what_is_in_the_log() {
-    let peer = Peer::with_order();
-    let mut site = Site::new(&peer);
-    peer.add(numbers(0..2_000));
-    site.pass(Duration::from_millis(5));
-    site.stop();
-    assert_eq!(peer.settled(), site.items());
-    assert_eq!(peer.closes(), peer.opens());
 }
 
 #[test]

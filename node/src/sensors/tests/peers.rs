@@ -12,6 +12,8 @@ use ensue_expression::Document;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::site::{Outside, Setting};
+
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -32,7 +34,7 @@ pub(super) enum Fault {
 }
 
 /// What a message makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Sort {
     /// An event.
     Event,
@@ -42,6 +44,8 @@ enum Sort {
     Passed,
     /// A dead letter.
     Poison,
+    /// What follows from these bytes.
+    Raw(Bytes),
 }
 
 /// A peer. A clone is the same peer.
@@ -140,8 +144,34 @@ impl Peer {
         self.add_each([number], Sort::Poison);
     }
 
+    /// Adds a message of these bytes.
+    pub(super) fn add_raw(&self, number: u64, bytes: Vec<u8>) {
+        self.add_each([number], Sort::Raw(bytes.into()));
+    }
+
     fn add_each(&self, numbers: impl IntoIterator<Item = u64>, sort: Sort) {
-        self.locked().messages.extend(numbers.into_iter().map(|number| Stored { number, sort }));
+        self.locked().messages.extend(numbers.into_iter().map(|number| Stored { number, sort: sort.clone() }));
+    }
+
+    /// Returns what the sensor of a node reads that reads this peer.
+    pub(super) fn setting(&self) -> Setting {
+        Setting {
+            source: "process: { command: [cat] }".to_owned(),
+            other_source: "process: { command: [tac] }".to_owned(),
+            name: "line",
+            connect: Arc::new(self.clone()),
+            outside: Outside::Clock,
+        }
+    }
+
+    /// Returns true if the peer has an order of its own.
+    pub(super) fn has_order(&self) -> bool {
+        self.locked().has_order
+    }
+
+    /// Returns true if nothing goes wrong the next time.
+    pub(super) fn has_failed(&self) -> bool {
+        self.locked().once.is_none()
     }
 
     /// Delivers messages of a queue again although they were settled.
@@ -275,13 +305,14 @@ impl PeerSource {
         self.read += 1;
         let token = Token(self.tokens);
         self.given.insert(token, (stored.number, place));
-        let times = match stored.sort {
-            Sort::Event => 1,
-            Sort::Two => 2,
-            Sort::Passed | Sort::Poison => 0,
+        let with = |times: u64| Bytes::from(json!({ "n": stored.number, "times": times }).to_string());
+        let body = match &stored.sort {
+            Sort::Event => with(1),
+            Sort::Two => with(2),
+            Sort::Passed => with(0),
+            Sort::Poison => Bytes::from_static(b"?"),
+            Sort::Raw(bytes) => bytes.clone(),
         };
-        let is_poison = stored.sort == Sort::Poison;
-        let body = if is_poison { Bytes::from_static(b"?") } else { json!({ "n": stored.number, "times": times }).to_string().into() };
         let key = (!self.peer.locked().has_order).then(|| format!("queue/{}", stored.number));
         Message { token, body: Body::Bytes(body), about: serde_json::Map::new(), key, time: None }
     }

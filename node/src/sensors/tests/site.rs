@@ -1,7 +1,8 @@
-//! A node with one pulling sensor over a log in memory. The sequencer runs on the caller's thread, and time passes only
-//! where nothing else is left to do.
+//! A node with one pulling sensor over a log in memory. The sequencer runs on the caller's thread. With a peer in memory,
+//! time passes only where nothing else is left to do; with what is real, it is the machine's.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -9,9 +10,9 @@ use std::time::Duration;
 use ensue_api::ports::{Declined, SensorStatus, SensorTest, SensorTested, Sensors as _, TestedFrom};
 use ensue_api::{QueueName, Queues};
 use ensue_connectors::world::{
-    ActionAnswer, ActionOrder, Actions, Lines, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
+    ActionAnswer, ActionOrder, Actions, Folders, Lines, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
 };
-use ensue_connectors::{Pending, SensorErrorKind, SourceError, World};
+use ensue_connectors::{Connect, Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::command::{Ask, Command, Moment, Settings};
 use ensue_engine::engine::Engine;
@@ -22,7 +23,9 @@ use ensue_engine::ports::{Committed, Log as _, ReadLimit, Reply, Submit, SubmitE
 use ensue_engine::record::{Actor, Head, Position, Record};
 use ensue_engine::sensors::cursor::Cursor;
 use ensue_engine::time::Timestamp;
-use ensue_executor::Blocking;
+use ensue_executor::connections::Connections;
+use ensue_executor::pulling::SensorWeb;
+use ensue_executor::{Blocking, Destinations, EgressPolicy, SystemClock};
 use ensue_store::checkpoints::Checkpoints;
 use ensue_store::master_key::MasterKey;
 use ensue_store::memory::{MemoryLog, MemoryLogs, MemoryVault};
@@ -30,6 +33,7 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
 use super::peers::Peer;
+use super::suite::programs_of_sensors;
 use crate::bodies::BodyCache;
 use crate::catalogs::NodeCatalogs;
 use crate::clock::{Clock, ClockStep};
@@ -41,22 +45,65 @@ use crate::log_access::{LogReaders, NodeBodies};
 use crate::packs_folder::PacksFolder;
 use crate::plain_body::plain;
 use crate::seat::open::fold_in;
-use crate::sensors::world::SourceClock;
+use crate::sensors::world::{NodeWorlds, SourceClock};
 use crate::sensors::{SensorSupervisor, SensorWorlds, SupervisorParts};
-use crate::sequencer::{Asking, CommitListener, Sequencer, SequencerHandle, SequencerParts, Space, Turn, sequencer};
+use crate::sequencer::{Asking, CommitListener, Sequencer, SequencerError, SequencerHandle, SequencerParts, Space, Turn, sequencer};
 use crate::snapshots::snapshots;
 
 pub(super) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
-const FILES: &[(&str, &str)] = &[
-    ("pack.yaml", "name: feed\nversion: 1.0.0\ndescription: Items of a feed.\n"),
-    ("triggers/item.yaml", "description: There is an item.\npayload: { n: integer }\n"),
-    (
-        "sensors/items.yaml",
-        "description: Reads the feed.\nprocess: { command: [cat] }\nemits:\n\
-         - { trigger: feed.item, when: line.times >= 1, payload: { n: '${{ line.n }}' } }\n\
-         - { trigger: feed.item, when: line.times == 2, payload: { n: '${{ line.n }}' } }\n",
-    ),
-];
+/// The file of the trigger.
+const TRIGGER: &str = "description: There is an item.\npayload: { n: integer }\n";
+
+/// What the sensor of a node reads.
+#[derive(Clone)]
+pub(super) struct Setting {
+    /// The source, as it is written in the sensor's file.
+    pub(super) source: String,
+    /// The source that another edition of the pack has.
+    pub(super) other_source: String,
+    /// How `emits` calls a message.
+    pub(super) name: &'static str,
+    /// Opens the source.
+    pub(super) connect: Arc<dyn Connect>,
+    /// What the source reaches.
+    pub(super) outside: Outside,
+}
+
+/// What a source reaches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outside {
+    /// A clock, which does not wait for the machine's.
+    Clock,
+    /// The machine: its clock, servers on loopback, programs, and these folders.
+    Machine(Vec<PathBuf>),
+}
+
+impl Setting {
+    /// Returns a folder with the pack.
+    fn written(&self) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let pack = folder.path().join("packs/feed");
+        for folder in ["triggers", "sensors"] {
+            std::fs::create_dir_all(pack.join(folder)).unwrap();
+        }
+        std::fs::write(pack.join("pack.yaml"), "name: feed\nversion: 1.0.0\ndescription: Items of a feed.\n").unwrap();
+        std::fs::write(pack.join("triggers/item.yaml"), TRIGGER).unwrap();
+        std::fs::write(pack.join("sensors/items.yaml"), self.sensor(&self.source)).unwrap();
+        folder
+    }
+
+    /// Returns the file of the sensor.
+    fn sensor(&self, source: &str) -> String {
+        let name = self.name;
+        // What is part of something may be missing.
+        let is_there = if name.contains('.') { format!("has({name}) && ") } else { String::new() };
+        format!(
+            "description: Reads the feed.\n{source}\nemits:\n\
+             - {{ trigger: feed.item, when: {is_there}{name}.times >= 1, payload: {{ n: '${{{{ {name}.n }}}}' }} }}\n\
+             - {{ trigger: feed.item, when: {is_there}{name}.times == 2, payload: {{ n: '${{{{ {name}.n }}}}' }} }}\n"
+        )
+    }
+}
 
 pub(super) fn feed() -> SensorRef {
     "feed.items".parse().unwrap()
@@ -145,11 +192,17 @@ pub(super) struct Pump {
     lost: AtomicU64,
     /// How often a batch is still lost before it is taken. Whoever offers it hears the same as if its answer were lost.
     dropped: AtomicU64,
+    /// How many batches were offered.
+    offered: AtomicU64,
+    /// The answers to batches with events, if they are kept back.
+    kept_back: Mutex<Option<Vec<Reply>>>,
 }
 
 impl Submit for Pump {
     fn submit(&self, command: Command, reply: Reply) {
         let is_batch = matches!(command.ask, Ask::TakeSensorBatch(_));
+        let has_events = matches!(&command.ask, Ask::TakeSensorBatch(batch) if !batch.events.is_empty());
+        self.offered.fetch_add(u64::from(is_batch), Ordering::Relaxed);
         if is_batch && one_less(&self.busy) {
             return reply(Err(SubmitError::Busy));
         }
@@ -161,6 +214,11 @@ impl Submit for Pump {
             self.turn();
             return reply(Err(SubmitError::Unknown));
         }
+        if has_events && let Some(kept_back) = self.kept_back.lock().unwrap().as_mut() {
+            self.handle.submit(command, Box::new(|_| {}));
+            self.turn();
+            return kept_back.push(reply);
+        }
         self.handle.submit(command, reply);
         self.turn();
     }
@@ -168,9 +226,16 @@ impl Submit for Pump {
 
 impl Pump {
     fn turn(&self) {
-        let mut sequencer = self.sequencer.lock().unwrap();
-        let Some(sequencer) = sequencer.as_mut() else { return };
-        while sequencer.turn().unwrap() == Turn::Taken {}
+        let mut place = self.sequencer.lock().unwrap();
+        while let Some(sequencer) = place.as_mut() {
+            match sequencer.turn() {
+                Ok(Turn::Taken) => {}
+                Ok(_) => return,
+                // A node that no longer leads its log ends.
+                Err(SequencerError::Deposed(_)) => drop(place.take()),
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 }
 
@@ -206,7 +271,7 @@ impl SensorWorlds for Worlds {
     }
 }
 
-struct Nowhere;
+pub(super) struct Nowhere;
 
 fn nowhere<T>() -> Result<T, SourceError> {
     Err(SourceError::new(SensorErrorKind::NotFound, "the peers are in memory"))
@@ -246,12 +311,12 @@ impl ensue_connectors::world::Keys for Nowhere {
 
 /// A node, and what outlives it: the log, the packs, the peer and the time.
 pub(super) struct Site {
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
     logs: MemoryLogs,
     /// Reads the log, whoever writes it.
     log: Arc<MemoryLog>,
     has_room: Arc<AtomicBool>,
-    peer: Peer,
+    setting: Setting,
     clock: Arc<TestClock>,
     life: Option<Life>,
 }
@@ -264,25 +329,29 @@ struct Life {
 }
 
 impl Site {
-    /// Starts a node on an empty log, whose sensor reads a peer.
+    /// Starts a node on an empty log, whose sensor reads a peer in memory.
     pub(super) fn new(peer: &Peer) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        for (path, text) in FILES {
-            let path = folder.path().join("packs/feed").join(path);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, text).unwrap();
-        }
+        Self::of(peer.setting())
+    }
+
+    /// Starts a node on an empty log, whose sensor reads something.
+    pub(super) fn of(setting: Setting) -> Self {
+        let folder = Arc::new(setting.written());
         let clock = Arc::new(TestClock { begin: Mutex::new((tokio::time::Instant::now(), NOON)), drawn: Mutex::new(0) });
         let log = MemoryLog::new(log_id());
         let (logs, has_room) = (log.logs(), Arc::new(AtomicBool::new(true)));
-        let mut site = Self { folder, logs, log: Arc::new(log), has_room, peer: peer.clone(), clock, life: None };
+        let mut site = Self { folder, logs, log: Arc::new(log), has_room, setting, clock, life: None };
         site.begin(NOON);
         site
     }
 
     /// Starts a node on the log as it is.
     fn begin(&mut self, at: Timestamp) {
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = match &self.setting.outside {
+            Outside::Clock => Builder::new_current_thread().enable_time().start_paused(true).build(),
+            Outside::Machine(_) => Builder::new_current_thread().enable_all().build(),
+        };
+        let runtime = runtime.unwrap();
         let entered = runtime.enter();
         *self.clock.begin.lock().unwrap() = (tokio::time::Instant::now(), at);
         let log = self.logs.open(log_id());
@@ -295,6 +364,7 @@ impl Site {
             KeyRing::open_vault(Arc::new(MemoryVault::new(log_id(), MasterKey::from_bytes([7; 32]))), engine.access(), self.clock.clone())
                 .unwrap(),
         );
+        let worlds = self.worlds(&keys, &catalogs);
         let edge = Arc::new(Edge { log: log_id(), catalogs: catalogs.clone(), keys, clock: self.clock.clone(), senders: Arc::default() });
         let queues = Queues::with(|_| 100_000_000);
         let (handle, unstarted) = sequencer(queues.clone());
@@ -322,6 +392,8 @@ impl Site {
             busy: AtomicU64::new(0),
             lost: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            offered: AtomicU64::new(0),
+            kept_back: Mutex::new(None),
         });
         let supervisor = SensorSupervisor::new(SupervisorParts {
             submit: pump.clone(),
@@ -329,8 +401,8 @@ impl Site {
             catalogs: catalogs.clone(),
             edge,
             bodies: Arc::new(NodeBodies { cache: Arc::new(BodyCache::new(queues.of(QueueName::BodyBytes).clone())), log: readers }),
-            connect: Arc::new(self.peer.clone()),
-            worlds: Arc::new(Worlds(self.clock.clone())),
+            connect: self.setting.connect.clone(),
+            worlds,
             clock: self.clock.clone(),
             intake: handle.gauges().intake.watch(),
             bytes: queues.of(QueueName::SensorBytes).clone(),
@@ -354,6 +426,22 @@ impl Site {
         assert!(read.findings.is_empty(), "{:?}", read.findings);
         drop(entered);
         self.life = Some(Life { runtime, pump, sensors: supervisor });
+    }
+
+    /// Returns what makes the worlds of sensors.
+    fn worlds(&self, keys: &Arc<KeyRing>, catalogs: &Arc<NodeCatalogs>) -> Arc<dyn SensorWorlds> {
+        let Outside::Machine(writable) = &self.setting.outside else { return Arc::new(Worlds(self.clock.clone())) };
+        let system = Arc::new(SystemClock::new());
+        let policy = EgressPolicy::allowing(vec!["127.0.0.1".parse().unwrap()]);
+        Arc::new(NodeWorlds {
+            clock: self.clock.clone(),
+            keys: keys.clone(),
+            catalogs: catalogs.clone(),
+            web: Arc::new(SensorWeb::new(Arc::new(Destinations::new(policy, system.clone())), Arc::new(Connections::none(system)))),
+            programs: programs_of_sensors(self.folder.path(), writable, catalogs),
+            actions: Arc::new(Nowhere),
+            folders: Arc::new(Folders { writable: writable.clone(), ..Folders::default() }),
+        })
     }
 
     fn life(&self) -> &Life {
@@ -381,14 +469,34 @@ impl Site {
         self.begin(now);
     }
 
-    /// Has the sensor run another program, as of the next start.
+    /// Waits until something is so, which must be soon.
+    pub(super) fn until(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let (step, steps) = match self.setting.outside {
+            Outside::Clock => (Duration::from_millis(100), 10 * 600),
+            Outside::Machine(_) => (Duration::from_millis(20), 50 * 60),
+        };
+        for _ in 0..steps {
+            if is_so(self) {
+                return;
+            }
+            self.pass(step);
+        }
+        panic!("{what}: {:?}; {} items, {} letters, the sensor says {:?}", self.status(), self.items().len(), self.letters(), self.lines());
+    }
+
+    /// Waits for as long as a source takes to repeat something.
+    pub(super) fn rest(&self) {
+        self.pass(match self.setting.outside {
+            Outside::Clock => Duration::from_secs(10),
+            Outside::Machine(_) => Duration::from_millis(1_300),
+        });
+    }
+
+    /// Has the sensor read something else, as of the next start.
     pub(super) fn read_something_else(&self) {
-        let path = self.folder.path().join("packs/feed/sensors/items.yaml");
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(path, text.replace("[cat]", "[tac]")).unwrap();
-        let pack = self.folder.path().join("packs/feed/pack.yaml");
-        let text = std::fs::read_to_string(&pack).unwrap();
-        std::fs::write(pack, text.replace("1.0.0", "1.0.1")).unwrap();
+        let pack = self.folder.path().join("packs/feed");
+        std::fs::write(pack.join("sensors/items.yaml"), self.setting.sensor(&self.setting.other_source)).unwrap();
+        std::fs::write(pack.join("pack.yaml"), "name: feed\nversion: 1.0.1\ndescription: Items of a feed.\n").unwrap();
     }
 
     /// Stops the sensors in order.
@@ -433,6 +541,16 @@ impl Site {
         self.life().pump.dropped.store(1, Ordering::Relaxed);
     }
 
+    /// The node takes batches, and answers none that has events.
+    pub(super) fn keep_answers_back(&self) {
+        self.life().pump.kept_back.lock().unwrap().get_or_insert_default();
+    }
+
+    /// How many batches the sensor has offered to this node.
+    pub(super) fn offered(&self) -> u64 {
+        self.life().pump.offered.load(Ordering::Relaxed)
+    }
+
     /// Fills the disk, or makes room, and lets the sequencer see it.
     pub(super) fn set_room(&self, has_room: bool) {
         self.has_room.store(has_room, Ordering::Relaxed);
@@ -446,10 +564,6 @@ impl Site {
 
     pub(super) fn lines(&self) -> Vec<String> {
         self.life().sensors.lines(&feed(), None).into_iter().map(|line| line.text).collect()
-    }
-
-    pub(super) fn run(&self) -> u64 {
-        self.status().run
     }
 
     pub(super) fn records(&self) -> Vec<Record> {

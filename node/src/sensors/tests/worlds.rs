@@ -10,29 +10,13 @@ use ensue_engine::record::Position;
 use ensue_store::memory::MemoryLog;
 
 use super::peers::{Fault, Peer};
+use super::seeded::Seeded;
 use super::site::{Site, after, items_of};
 
 /// How many worlds of each kind are tried.
 const WORLDS: u64 = 50;
 /// How many things happen in a world.
 const STEPS: u64 = 40;
-
-/// A source of numbers that follows from a seed (splitmix64).
-struct Seeded(u64);
-
-impl Seeded {
-    fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.draw() % end
-    }
-}
 
 /// What a peer was given.
 #[derive(Default)]
@@ -58,16 +42,20 @@ impl Seen {
     }
 }
 
-fn live(peer: &Peer, has_order: bool, seed: u64) -> (Site, Given) {
-    let mut drawn = Seeded(seed);
-    let mut site = Site::new(peer);
-    // Settled is only what is in the log.
+/// Has the peer note what is settled and not in the log.
+fn watch_settling(peer: &Peer, site: &Site) {
     let seen = Mutex::new(Seen { log: site.log(), at: Position(0), items: BTreeSet::new(), has_letters: false });
     peer.check_settled(move |number| {
         let mut seen = seen.lock().unwrap();
         seen.read_on();
         seen.items.contains(&number) || seen.has_letters
     });
+}
+
+fn live(peer: &Peer, has_order: bool, seed: u64) -> (Site, Given) {
+    let mut drawn = Seeded(seed);
+    let mut site = Site::new(peer);
+    watch_settling(peer, &site);
     let (mut given, mut next) = (Given::default(), 0);
     for _ in 0..STEPS {
         match drawn.below(13) {

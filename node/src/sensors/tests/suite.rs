@@ -1,0 +1,207 @@
+//! The conformance suite of pulling sensors: the cases that hold for every source, over a trait for what is at the
+//! other side of it. Each source runs under the real supervisor, with a real log.
+//!
+//! A new source implements [`PeerUnderTest`] in a file here, and lists the cases below. A case that cannot apply to it
+//! is listed with the reason.
+
+mod cases;
+mod files;
+mod in_memory;
+mod poll;
+#[cfg(target_os = "linux")]
+mod process;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ensue_connectors::SensorErrorKind;
+use ensue_connectors::world::Programs;
+
+use super::site::Setting;
+use crate::catalogs::NodeCatalogs;
+
+/// What is at the other side of a source.
+pub(super) trait PeerUnderTest {
+    /// Returns what the sensor reads, and how.
+    fn setting(&self) -> Setting;
+
+    /// Returns what the source promises.
+    fn promises(&self) -> Promises;
+
+    /// Adds messages, behind all others. Their numbers grow.
+    fn put(&self, messages: &[Said]);
+
+    /// Can no longer be reached.
+    fn go_away(&self);
+
+    /// Can be reached again.
+    fn come_back(&self);
+
+    /// Breaks off at one of [`cuts`](Self::cuts) places within the next messages.
+    fn cut(&self, place: usize);
+
+    /// Returns at how many places it can break off.
+    fn cuts(&self) -> usize;
+
+    /// Returns true if it has broken off since the last [`cut`](Self::cut).
+    fn was_cut(&self) -> bool;
+
+    /// Returns the numbers of the messages of which it knows that they are in the log.
+    fn settled(&self) -> BTreeSet<u64>;
+
+    /// Returns what becomes of an odd message.
+    fn becomes(&self, odd: Odd) -> Becomes;
+
+    /// Takes odd messages back that fail the sensor.
+    fn take_back_odd(&self) {}
+
+    /// Delivers messages again that are settled.
+    fn deliver_again(&self, _: &[u64]) {}
+}
+
+/// What a source promises.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Promises {
+    /// Whether events come in the order of their messages.
+    pub(super) order: Order,
+    /// Whether the other side learns what is in the log.
+    pub(super) settling: Settling,
+    /// How a sensor fails while the other side is away.
+    pub(super) away: SensorErrorKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Kept,
+    Any,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settling {
+    /// It learns of each message, sooner or later.
+    Always,
+    /// It learns of a message unless the node ends just then.
+    Once,
+    /// It learns nothing.
+    Never,
+}
+
+/// A message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It makes an event with this number.
+    Item(u64),
+    /// It makes a dead letter.
+    Poison(u64),
+    /// It has the bytes of [`Odd::bytes`].
+    Odd(Odd, u64),
+}
+
+impl Said {
+    fn number(self) -> u64 {
+        match self {
+            Self::Item(number) | Self::Poison(number) | Self::Odd(_, number) => number,
+        }
+    }
+
+    /// Returns its bytes. Poison has a text where `emits` compares a number.
+    fn bytes(self) -> Vec<u8> {
+        match self {
+            Self::Item(number) => format!(r#"{{"n":{number},"times":1}}"#).into_bytes(),
+            Self::Poison(number) => format!(r#"{{"n":{number},"times":"one"}}"#).into_bytes(),
+            Self::Odd(odd, number) => odd.bytes(number),
+        }
+    }
+}
+
+/// A message that few senders send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Odd {
+    Empty,
+    /// As large as a message may be.
+    Largest,
+    /// Larger by a byte.
+    TooLarge,
+    NotUtf8,
+    /// With a byte 0 in a text.
+    Nul,
+    /// More nested than JSON may be.
+    Deep,
+}
+
+impl Odd {
+    pub(super) const ALL: [Self; 6] = [Self::Empty, Self::Largest, Self::TooLarge, Self::NotUtf8, Self::Nul, Self::Deep];
+
+    fn bytes(self, number: u64) -> Vec<u8> {
+        let around = |inner: &[u8]| [format!(r#"{{"n":{number},"times":1,"pad":"#).as_bytes(), inner, b"}"].concat();
+        let text = |inner: &[u8]| around(&[b"\"", inner, b"\""].concat());
+        match self {
+            Self::Empty => Vec::new(),
+            Self::Largest => text(&vec![b'x'; ensue_connectors::MESSAGE_BYTES_MAX - text(b"").len()]),
+            Self::TooLarge => text(&vec![b'x'; ensue_connectors::MESSAGE_BYTES_MAX + 1 - text(b"").len()]),
+            Self::NotUtf8 => text(b"\xff\xfe"),
+            Self::Nul => text(b"\0"),
+            Self::Deep => around(&[[b'['; 200], [b']'; 200]].concat()),
+        }
+    }
+}
+
+/// What becomes of an odd message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Becomes {
+    Event,
+    Letter,
+    Nothing,
+    /// The sensor fails until the message is taken back.
+    Failure,
+}
+
+impl Becomes {
+    /// Returns what becomes of it where each message has its own bytes.
+    fn usual(odd: Odd) -> Self {
+        if odd == Odd::Largest { Self::Event } else { Self::Letter }
+    }
+}
+
+/// The programs of sensors, as a node runs them.
+#[cfg(target_os = "linux")]
+pub(super) fn programs_of_sensors(data: &Path, folders: &[PathBuf], catalogs: &Arc<NodeCatalogs>) -> Arc<dyn Programs> {
+    Arc::new(process::programs(data, folders, catalogs))
+}
+
+/// The programs of sensors need supervisors, which need Linux.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn programs_of_sensors(_: &Path, _: &[PathBuf], _: &Arc<NodeCatalogs>) -> Arc<dyn Programs> {
+    Arc::new(super::site::Nowhere)
+}
+
+/// The cases of one source: those that run, and those that cannot apply to it, each with the reason.
+macro_rules! suite {
+    ($peer:expr, runs [$($case:ident),* $(,)?], does_not_apply [$($other:ident: $why:literal),* $(,)?]) => {
+        $(
+            #[test]
+            fn $case() {
+                $crate::sensors::tests::suite::cases::$case(&$peer);
+            }
+        )*
+
+        #[test]
+        fn each_case_runs_or_has_a_reason_not_to() {
+            let runs = [$(stringify!($case)),*];
+            let others: &[(&str, &str)] = &[$((stringify!($other), $why)),*];
+            $crate::sensors::tests::suite::check_all_are_listed(&runs, others);
+        }
+    };
+}
+use suite;
+
+/// Checks that a source lists each case once.
+fn check_all_are_listed(runs: &[&str], others: &[(&str, &str)]) {
+    assert!(others.iter().all(|(_, why)| why.contains(' ')), "each reason is a sentence");
+    let mut listed: Vec<&str> = runs.iter().copied().chain(others.iter().map(|(name, _)| *name)).collect();
+    let mut all = cases::ALL.to_vec();
+    listed.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(listed, all);
+}
