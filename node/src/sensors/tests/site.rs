@@ -345,6 +345,29 @@ impl Site {
         site
     }
 
+    /// Starts another node on the log, which leads it from now on. This node does not know it.
+    pub(super) fn successor(&self) -> Self {
+        let now = self.now();
+        // Two nodes draw other numbers.
+        let clock = TestClock { begin: Mutex::new((tokio::time::Instant::now(), now)), drawn: Mutex::new(1 << 64) };
+        let mut site = Self {
+            folder: self.folder.clone(),
+            logs: self.logs.clone(),
+            log: self.log.clone(),
+            has_room: Arc::new(AtomicBool::new(true)),
+            setting: self.setting.clone(),
+            clock: Arc::new(clock),
+            life: None,
+        };
+        site.begin(now);
+        site
+    }
+
+    /// Returns true if the node has learned that another one leads its log.
+    pub(super) fn is_deposed(&self) -> bool {
+        self.life().pump.sequencer.lock().unwrap().is_none()
+    }
+
     /// Starts a node on the log as it is.
     fn begin(&mut self, at: Timestamp) {
         let runtime = match &self.setting.outside {

@@ -133,6 +133,60 @@ fn queue_loses_nothing_and_repeats_no_event() {
     }
 }
 
+/// Lets another node take over the log while the sensor of the first one still reads and has a batch on its way. Returns
+/// the node that leads, and whether the other one has offered a batch that was refused.
+fn live_with_two(peer: &Peer, seed: u64) -> (Site, Given, bool) {
+    let mut drawn = Seeded(seed);
+    let old = Site::new(peer);
+    watch_settling(peer, &old);
+    let (mut given, mut next) = (Given::default(), 0);
+    let mut put = |drawn: &mut Seeded| {
+        let many = 1 + drawn.below(60);
+        peer.add(next..next + many);
+        given.items.extend(next..next + many);
+        next += many;
+    };
+    put(&mut drawn);
+    old.pass(Duration::from_millis(drawn.below(300)));
+    // A batch that was offered once is offered again when another node leads.
+    old.be_busy(drawn.below(4));
+    put(&mut drawn);
+    old.pass(Duration::from_millis(drawn.below(300)));
+    let new = old.successor();
+    let before = old.offered();
+    for _ in 0..10 {
+        match drawn.below(4) {
+            0 => put(&mut drawn),
+            1 => new.pass(Duration::from_millis(drawn.below(1_000))),
+            _ => old.pass(Duration::from_millis(drawn.below(1_000))),
+        }
+    }
+    let was_refused = old.is_deposed() && old.offered() > before;
+    drop(old);
+    put(&mut drawn);
+    new.restart();
+    new.pass(Duration::from_secs(60));
+    (new, given, was_refused)
+}
+
+#[test]
+fn node_that_lost_its_log_settles_nothing_that_is_not_in_it() {
+    for has_order in [true, false] {
+        let mut refused = 0;
+        for seed in 0..WORLDS {
+            let peer = if has_order { Peer::with_order() } else { Peer::without_order() };
+            let (site, given, was_refused) = live_with_two(&peer, seed);
+            refused += u64::from(was_refused);
+            check((&site, &peer), &given, seed);
+            assert_eq!(peer.settled(), given.items, "seed {seed}: the node that leads settles all");
+            if has_order {
+                check_cursors(&site, seed);
+            }
+        }
+        assert!(refused >= WORLDS / 4, "only {refused} nodes had a batch on its way");
+    }
+}
+
 /// Checks that after each batch the cursor is behind exactly the messages that are in the log.
 fn check_cursors(site: &Site, seed: u64) {
     let (mut made, mut refused) = (0, 0);
