@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::database::{Database, LogRow};
 use crate::error::DatabaseError;
-use crate::lease::{Beating, LEASE, Node, Observed, beat, listen_for_release};
+use crate::lease::{Beating, LEASE, Node, Observed, beat, listen_for_release, release};
 use crate::log::{Led, PostgresLog};
 use crate::schema::NewLog;
 use crate::session::{Purpose, STATEMENT_TIMEOUT, Session};
@@ -64,9 +64,13 @@ impl Database {
         let mut observed = Observed::default();
         let taken = loop {
             // More became known while the node waited, perhaps from another server than this one.
-            let taken = self.take(log, node, &mut observed, wait).and_then(|mut taken| {
-                self.check(&mut taken.session)?;
-                Ok(taken)
+            let taken = self.take(log, node, &mut observed, wait).and_then(|mut taken| match self.check(&mut taken.session) {
+                Ok(()) => Ok(taken),
+                Err(error) => {
+                    // If this fails too, other nodes wait for the end of the lease.
+                    let _ = release(&mut taken.session, taken.number, node.id, taken.epoch);
+                    Err(error)
+                }
             });
             let failure = match taken {
                 Err(error @ (DatabaseError::Unavailable(..) | DatabaseError::NotPrimary { .. } | DatabaseError::Failed { .. })) => error,
@@ -127,16 +131,17 @@ impl Database {
                     None => {}
                 }
             } else {
-                if !std::mem::replace(&mut is_ready, true) {
-                    // Before the next look, so that no release is missed.
-                    listen_for_release(&session).map_err(|meaning| self.failed(&meaning))?;
-                    self.get_ready();
-                }
                 let name = known.as_ref().map_or("another node", |(name, _)| name);
                 if wait(WaitsFor::Leader(name)) == Waiting::GiveUp {
                     return Err(led(log, known));
                 }
-                session.wait_for_notification(Instant::now() + self.look_every());
+                if std::mem::replace(&mut is_ready, true) {
+                    session.wait_for_notification(Instant::now() + self.look_every());
+                } else {
+                    // The next look follows at once, so that no release is missed. Without notifications, looking is enough.
+                    let _ = listen_for_release(&session);
+                    self.get_ready();
+                }
             }
             row = self.row(&mut session, log)?.ok_or_else(|| DatabaseError::NoLog { at: self.shown().to_owned(), log })?;
             if (row.leader, row.epoch) != watched {

@@ -77,9 +77,14 @@ fn beat_for(session: &mut Session, node: &Node, (number, epoch): (i32, Epoch), h
 
 /// Releases a log that a node leads, and wakes the nodes that wait.
 pub(crate) fn release(session: &mut Session, number: i32, node: Uuid, epoch: Epoch) -> Result<(), Meaning> {
-    const SQL: &str = "SELECT ensue.release($1, $2, $3), pg_notify('ensue_released', '')";
+    const SQL: &str = "SELECT ensue.release($1, $2, $3)";
+    // A commit with a notification holds a lock of the whole server, so it must not wait for a standby.
+    const WAKE: &str = "BEGIN; SET LOCAL synchronous_commit = off; NOTIFY ensue_released; COMMIT";
     let deadline = Instant::now() + BEAT_EVERY;
-    session.query(SQL, &[&number, &node, &epoch.0.cast_signed()], deadline).map(|_| ())
+    session.query(SQL, &[&number, &node, &epoch.0.cast_signed()], deadline)?;
+    // Nodes that are not woken look again soon.
+    let _ = session.batch(WAKE, deadline);
+    Ok(())
 }
 
 /// Lets the server notify a connection when a node releases its log.

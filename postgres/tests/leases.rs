@@ -60,7 +60,10 @@ fn waiting_node_is_woken_by_the_release_and_not_by_its_next_look() {
         });
         leads.send(taken.map(|log| log.epoch())).unwrap();
     });
-    begun.recv_timeout(Duration::from_secs(30)).unwrap();
+    // It begins to listen after its first look, and then looks once more.
+    for _ in 0..2 {
+        begun.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
     drop(first);
     assert_eq!(led.recv_timeout(Duration::from_secs(30)).unwrap().unwrap(), Epoch(2));
     assert!(begun.try_recv().is_err(), "it looked again before it was woken");

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ensue_engine::ports::{AppendError, Log, LogError, LogReader as _};
 use ensue_engine::record::{Head, Position};
-use ensue_postgres::{Database, DatabaseError, IfLed, PostgresLog, PostgresLogReader};
+use ensue_postgres::{Database, DatabaseError, IfLed, PostgresLog, PostgresLogReader, Waiting};
 use ensue_store::verify::verify;
 use ensue_test_support::records::{LOG, Writer, event};
 
@@ -191,15 +192,19 @@ fn waiting_node_compares_its_server_again_once_it_leads() {
     writer.append(&mut log, 1).unwrap();
 
     let waiting = Database::at(&server.address(&name)).unwrap();
+    let (waits, has_compared) = mpsc::channel();
     let taking = thread::spawn({
         let waiting = waiting.clone();
-        move || waiting.lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(60))).map(drop)
+        move || {
+            let taken = waiting.lead_after(LOG, &node(2), &mut |_| {
+                let _ = waits.send(());
+                Waiting::GoOn
+            });
+            taken.map(drop)
+        }
     });
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while server.psql(&name, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE '%node-2%'") == "0" {
-        assert!(Instant::now() < deadline, "the second node does not wait");
-        thread::sleep(Duration::from_millis(50));
-    }
+    // It has compared the server with what it knows once it waits.
+    has_compared.recv_timeout(Duration::from_secs(60)).unwrap();
     let reader = PostgresLogReader::confirmed(&waiting, LOG).unwrap();
     assert!(reader.head().unwrap().position > before);
     // The connection of the second node stays open meanwhile.

@@ -217,7 +217,9 @@ impl Server {
         command.arg("-D").arg(folder.join("data")).args(["-h", "127.0.0.1", "-p", &port.to_string(), "-k"]).arg(folder);
         command.args(["-c", "max_connections=200", "-c", "shared_buffers=32MB", "-c", "log_min_messages=log"]);
         // Recovery after a crash syncs the whole file system in one call, instead of some thousand files one after the other.
-        command.args(["-c", "recovery_init_sync_method=syncfs"]);
+        if cfg!(target_os = "linux") {
+            command.args(["-c", "recovery_init_sync_method=syncfs"]);
+        }
         // A standby looks for its primary again soon after that was started.
         command.args(["-c", "wal_retrieve_retry_interval=200ms"]);
         command.stdout(Stdio::null()).stderr(fs::File::create(folder.join("log")).unwrap());
