@@ -129,7 +129,7 @@ struct Asked {
     /// The number of logs that are written at once (`log` with `--database`). Each has a database of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64), value_name = "N", requires = "database")]
     logs: u16,
-    /// The number of records to create (`log`).
+    /// The number of records to create (`log`); with `--database`, in each log.
     #[arg(long, default_value_t = 100_000, value_name = "N")]
     records: u64,
     /// The number of executions that stay open, because they have no worker (`log`).
@@ -326,8 +326,8 @@ impl Asked {
                 "run `ensue bench rule --database ADDRESS`",
             ),
             (None, None) if self.open > 0 => (
-                "`--open` does not apply to logs in a database, on which no node is started".to_owned(),
-                "run `ensue bench log --database ADDRESS`",
+                "`--open` does not apply with `--database`: no node is started on these logs".to_owned(),
+                "run `ensue bench log --open N` without it",
             ),
             (None, None) if self.logs > 1 && !self.scenarios.contains(&Scenario::Log) => {
                 ("`--logs` applies only to `log`".to_owned(), "run `ensue bench log --database ADDRESS --logs 16`")

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Barrier;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,8 +29,8 @@ pub(crate) async fn measure(folder: &Path, (logs, records): (u16, u64), machine:
             kept.push(KeptLog::open(folder, long::write_pack, machine).await?);
         }
         let plan = long::plan(Length { records, open: 0 })?;
-        let open: Vec<Appending> = kept.iter().map(|log| log.appending(plan.clone())).collect::<io::Result<_>>()?;
-        let (appended, took) = tokio::task::block_in_place(|| at_once(open))?;
+        let mut open: Vec<Appending> = kept.iter().map(|log| log.appending(plan.clone())).collect::<io::Result<_>>()?;
+        let (appended, took) = tokio::task::block_in_place(|| at_once(&mut open))?;
         figures.push(to_json(store, &appended, took));
     }
     Ok(figures)
@@ -37,14 +38,21 @@ pub(crate) async fn measure(folder: &Path, (logs, records): (u16, u64), machine:
 
 /// Writes to all logs, each from a thread of its own, until the first one has its records. The others end with it, so that
 /// all of them are written all the time.
-fn at_once(logs: Vec<Appending>) -> io::Result<(Vec<Appended>, Duration)> {
-    let (is_over, begin) = (AtomicBool::new(false), Instant::now());
-    let appended: Result<Vec<Appended>, _> = thread::scope(|scope| {
-        let is_over = &is_over;
-        let writers: Vec<_> = logs.into_iter().map(|log| scope.spawn(move || log.write(is_over))).collect();
-        writers.into_iter().map(|writer| writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+fn at_once(logs: &mut [Appending]) -> io::Result<(Vec<Appended>, Duration)> {
+    let (is_over, are_ready) = (AtomicBool::new(false), Barrier::new(logs.len() + 1));
+    let (appended, took) = thread::scope(|scope| {
+        let (is_over, are_ready) = (&is_over, &are_ready);
+        let write = |log: &'_ mut Appending| {
+            are_ready.wait();
+            log.write(is_over)
+        };
+        let writers: Vec<_> = logs.iter_mut().map(|log| scope.spawn(move || write(log))).collect();
+        are_ready.wait();
+        let begin = Instant::now();
+        let joined = writers.into_iter().map(|writer| writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        (joined.collect::<Result<Vec<Appended>, _>>(), begin.elapsed())
     });
-    Ok((appended.map_err(|error| io::Error::other(error.to_string()))?, begin.elapsed()))
+    Ok((appended.map_err(|error| io::Error::other(error.to_string()))?, took))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "figures for people")]

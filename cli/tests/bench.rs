@@ -105,7 +105,7 @@ fn several_logs_are_written_at_once_to_new_databases_and_to_files() {
     assert_eq!((left.trim(), server.psql(&database, "SELECT to_regclass('ensue.logs') IS NULL").trim()), ("0", "t"));
     for (line, told) in [
         ("bench log --folder some --database", "`--folder` continues an existing one"),
-        ("bench log --open 5 --database", "`--open` does not apply to logs in a database"),
+        ("bench log --open 5 --database", "`--open` does not apply with `--database`"),
         ("bench rule --logs 2 --database", "`--logs` applies only to `log`"),
     ] {
         let refused = Printed::by(&mut place.ensue(&line.split(' ').chain([&*address]).collect::<Vec<_>>()));

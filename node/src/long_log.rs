@@ -106,6 +106,9 @@ impl Appending {
         // Connections that only the start of a node needs: the server has a limit for all logs.
         opened.backend.has_started();
         let (mut writer, beneath) = Writer::of(opened, clock, &plan)?;
+        if let Some(ClockStep { from, to }) = writer.set_back {
+            writer.offer(Ask::NoteClockStep { from, to })?;
+        }
         for _ in 0..WARM_UP_COMMITS {
             writer.turn(&plan)?;
         }
@@ -113,13 +116,13 @@ impl Appending {
     }
 
     /// Writes as many records as the plan says, or until `is_over`. Then it is over for all that share `is_over`.
-    pub fn write(self, is_over: &AtomicBool) -> Result<Appended, OfflineError> {
+    pub fn write(&mut self, is_over: &AtomicBool) -> Result<Appended, OfflineError> {
         let appended = self.written_until(is_over);
         is_over.store(true, Ordering::Relaxed);
         appended
     }
 
-    fn written_until(mut self, is_over: &AtomicBool) -> Result<Appended, OfflineError> {
+    fn written_until(&mut self, is_over: &AtomicBool) -> Result<Appended, OfflineError> {
         let begin = self.writer.head().position.0;
         let mut appended = Appended::default();
         while appended.records < self.plan.records && !is_over.load(Ordering::Relaxed) {
