@@ -31,6 +31,18 @@ const BODY: &str = r#"{"name": "Zoë", "amount": 12.50, "id": "evt_1"}"#;
 const TEXT_KEY: &str = "a secret that is long enough";
 const STANDARD_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
+/// The packages of npm that `vendors.mjs` loads.
+const NPM: [&str; 8] = [
+    "@linear/sdk",
+    "@octokit/webhooks-methods",
+    "@shopify/shopify-api",
+    "discord-interactions",
+    "sns-validator",
+    "standardwebhooks",
+    "stripe",
+    "svix",
+];
+
 /// A program that signs and verifies with packages of vendors.
 struct Vendors {
     process: Child,
@@ -39,9 +51,9 @@ struct Vendors {
 }
 
 impl Vendors {
-    fn start(test: &str, needed: &Path, mut command: Command) -> Option<Self> {
-        if !needed.exists() {
-            not_installed(test, &needed.display().to_string());
+    fn start(test: &str, needed: &[PathBuf], mut command: Command) -> Option<Self> {
+        if let Some(missing) = needed.iter().find(|needed| !needed.exists()) {
+            not_installed(test, &missing.display().to_string());
             return None;
         }
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
@@ -62,7 +74,8 @@ impl Vendors {
         if authorities.exists() {
             command.env("NODE_EXTRA_CA_CERTS", authorities);
         }
-        Self::start(test, &packages.join("node_modules/stripe"), command)
+        let needed = NPM.map(|name| packages.join("node_modules").join(name));
+        Self::start(test, &needed, command)
     }
 
     fn of_python(test: &str, package: &str) -> Option<Self> {
@@ -74,7 +87,7 @@ impl Vendors {
         }
         let mut command = Command::new(&python);
         command.arg(root().join("sensors/tests/vendors.py"));
-        Self::start(test, &python, command)
+        Self::start(test, &[python], command)
     }
 
     fn ask(&mut self, question: &Value) -> Value {

@@ -153,7 +153,7 @@ fn in_query(operation: &Operation, name: &str) -> Option<(Value, &'static str)> 
 
 /// Returns the schema of a parameter that may be repeated, and whose values may themselves be several.
 fn several_of(mut schema: Value, most: usize) -> Value {
-    // Words of a closed list have no commas.
+    // Words of a closed list have no commas. The node also accepts several of them separated by commas.
     if schema["enum"].is_null() {
         schema["pattern"] = json!(format!("^[^\\u0000,]*(,[^\\u0000,]*){{0,{}}}$", most - 1));
     }

@@ -257,6 +257,17 @@ fn cursor_that_waits_is_written_when_the_sensor_is_stopped() {
 }
 
 #[test]
+fn orderly_stop_settles_what_is_in_the_log() {
+    let peer = Peer::with_order();
+    let mut site = Site::new(&peer);
+    peer.add(numbers(0..2_000));
+    site.pass(Duration::from_millis(5));
+    site.stop();
+    assert_eq!(peer.settled(), site.items());
+    assert_eq!(peer.closes(), peer.opens());
+}
+
+#[test]
 fn starts_of_many_sensors_are_spread() {
     let mut starts = super::supervisor::Starts::default();
     let waits: Vec<Duration> = (0..100).map(|_| starts.ticket(NOON)).collect();

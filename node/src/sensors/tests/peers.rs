@@ -170,7 +170,7 @@ impl Peer {
     }
 
     /// Returns true if nothing goes wrong the next time.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(super) fn has_no_fault_left(&self) -> bool {
         self.locked().once.is_none()
     }
 

@@ -541,7 +541,7 @@ impl Site {
     /// Tests the sensor for a while.
     pub(super) fn test(&self, count: usize, from: TestedFrom) -> Result<SensorTested, Declined> {
         let life = self.life();
-        let asked = SensorTest { sensor: feed(), count, timeout: Duration::from_secs(5), from };
+        let asked = SensorTest { sensor: feed(), count, timeout: Duration::from_secs(30), from };
         life.runtime.block_on(life.sensors.test(asked))
     }
 

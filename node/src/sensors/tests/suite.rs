@@ -32,10 +32,10 @@ pub(super) trait PeerUnderTest {
     /// Adds messages, behind all others. Their numbers grow.
     fn put(&self, messages: &[Said]);
 
-    /// Can no longer be reached.
+    /// Makes the other side unreachable.
     fn go_away(&self);
 
-    /// Can be reached again.
+    /// Makes it reachable again.
     fn come_back(&self);
 
     /// Breaks off at one of [`cuts`](Self::cuts) places within the next messages.
@@ -73,7 +73,9 @@ pub(super) struct Promises {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
+    /// In that of their messages.
     Kept,
+    /// In any.
     Any,
 }
 

@@ -313,6 +313,7 @@ pub(super) fn test_leaves_the_source_as_it_was(peer: &dyn PeerUnderTest) {
     until_once(&site, peer, &[0]);
     until_settled(&site, peer, 0..1);
     site.ask(Ask::SetSensorMode { sensor: feed(), mode: SensorMode::Disabled });
+    site.until("the sensor is disabled", |site| site.status().state == SensorState::Disabled);
     site.rest();
     peer.put(&items(1..4));
     let (records, settled) = (site.records().len(), peer.settled());

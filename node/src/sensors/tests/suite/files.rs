@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ensue_connectors::{Connectors, SensorErrorKind};
 use tempfile::TempDir;
@@ -14,6 +15,8 @@ use super::{Becomes, Odd, Order, PeerUnderTest, Promises, Said, Settling};
 
 /// Within how many places of a line its writer can pause.
 const CUTS: usize = 20;
+/// How long it pauses there.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// How messages are in files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +35,14 @@ struct Files {
     /// The numbers of the messages.
     put: Mutex<Vec<u64>>,
     /// At which place the writer pauses within the next line.
-    cut: Mutex<Option<usize>>,
+    cut: Arc<Mutex<Option<usize>>>,
 }
 
 impl Files {
     fn new(form: Form) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("in")).unwrap();
-        Self { form, folder, put: Mutex::default(), cut: Mutex::default() }
+        Self { form, folder, put: Mutex::default(), cut: Arc::default() }
     }
 
     fn path(&self, below: &str) -> PathBuf {
@@ -86,11 +89,18 @@ impl PeerUnderTest for Files {
         if self.form == Form::Lines {
             let mut lines = messages.iter().map(|said| [said.bytes(), b"\n".to_vec()].concat()).collect::<Vec<_>>().concat();
             let mut log = OpenOptions::new().create(true).append(true).open(self.path("in/app.log")).unwrap();
-            if let Some(place) = self.cut.lock().unwrap().take() {
+            let place = *self.cut.lock().unwrap();
+            if let Some(place) = place {
                 let rest = lines.split_off(lines.len() * place / CUTS);
                 log.write_all(&lines).unwrap();
-                std::thread::sleep(std::time::Duration::from_millis(50));
-                lines = rest;
+                let cut = self.cut.clone();
+                // Meanwhile the sensor finds half a line.
+                std::thread::spawn(move || {
+                    std::thread::sleep(PAUSE);
+                    log.write_all(&rest).unwrap();
+                    *cut.lock().unwrap() = None;
+                });
+                return;
             }
             return log.write_all(&lines).unwrap();
         }

@@ -43,7 +43,7 @@ impl PeerUnderTest for Peer {
     }
 
     fn was_cut(&self) -> bool {
-        self.has_failed()
+        self.has_no_fault_left()
     }
 
     fn settled(&self) -> BTreeSet<u64> {

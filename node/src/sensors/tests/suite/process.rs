@@ -31,6 +31,7 @@ fn built() -> PathBuf {
 /// Returns the programs of sensors as a node opens them.
 pub(super) fn programs(data: &Path, folders: &[PathBuf], catalogs: &Arc<NodeCatalogs>) -> SensorPrograms {
     let built = built();
+    assert!(built.join(PROGRAM).exists(), "run `cargo test -p ensue-node` without `--lib`, which builds the programs");
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let path: OsString = std::env::join_paths(std::iter::once(built.clone()).chain(std::env::split_paths(&paths))).unwrap();
     let settings = SensorProgramsSettings {
