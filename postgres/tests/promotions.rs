@@ -192,12 +192,12 @@ fn waiting_node_compares_its_server_again_once_it_leads() {
     writer.append(&mut log, 1).unwrap();
 
     let waiting = Database::at(&server.address(&name)).unwrap();
-    let (waits, has_compared) = mpsc::channel();
+    let (waits, has_compared) = mpsc::sync_channel(1);
     let taking = thread::spawn({
         let waiting = waiting.clone();
         move || {
             let taken = waiting.lead_after(LOG, &node(2), &mut |_| {
-                let _ = waits.send(());
+                let _ = waits.try_send(());
                 Waiting::GoOn
             });
             taken.map(drop)

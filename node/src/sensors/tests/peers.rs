@@ -127,29 +127,29 @@ impl Peer {
     }
 
     pub(super) fn add(&self, numbers: impl IntoIterator<Item = u64>) {
-        self.add_each(numbers, Sort::Event);
+        self.add_each(numbers, &Sort::Event);
     }
 
     /// Adds messages that make two events each.
     pub(super) fn add_twos(&self, numbers: impl IntoIterator<Item = u64>) {
-        self.add_each(numbers, Sort::Two);
+        self.add_each(numbers, &Sort::Two);
     }
 
     /// Adds messages that no `emits` matches.
     pub(super) fn add_passed(&self, numbers: impl IntoIterator<Item = u64>) {
-        self.add_each(numbers, Sort::Passed);
+        self.add_each(numbers, &Sort::Passed);
     }
 
     pub(super) fn add_poison(&self, number: u64) {
-        self.add_each([number], Sort::Poison);
+        self.add_each([number], &Sort::Poison);
     }
 
     /// Adds a message of these bytes.
     pub(super) fn add_raw(&self, number: u64, bytes: Vec<u8>) {
-        self.add_each([number], Sort::Raw(bytes.into()));
+        self.add_each([number], &Sort::Raw(bytes.into()));
     }
 
-    fn add_each(&self, numbers: impl IntoIterator<Item = u64>, sort: Sort) {
+    fn add_each(&self, numbers: impl IntoIterator<Item = u64>, sort: &Sort) {
         self.locked().messages.extend(numbers.into_iter().map(|number| Stored { number, sort: sort.clone() }));
     }
 
