@@ -410,7 +410,7 @@ async fn release_train_waits_for_its_approvals_over_a_kill() {
     let approved = question(&client, "approved").await;
     assert_eq!(payloads(&client, "release.approval_wanted", 1).await[0]["title"], "Release 1.3 to staging, canary, europe, world?");
     answer(&client, &bob, &approved, &json!({ "release": true })).await;
-    // A tester is no manager, and a manager counts once.
+    // A tester may not approve, and a manager may approve only once.
     for token in [&tess, &bob] {
         let path = format!("/api/v1/inquiries/{approved}/respond");
         let request = client.anonymous(Method::POST, &path).bearer_auth(token).json(&json!({ "answer": { "release": true } }));

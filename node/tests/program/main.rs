@@ -27,7 +27,7 @@ fn tape(folder: &Path) -> io::Result<()> {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line)?;
     let from = serde_json::from_str::<Value>(&line)?["cursor"].as_u64().unwrap_or(0);
-    // A test only looks: what is before its cursor is no news.
+    // A test of the sensor reads only what follows its cursor.
     if std::env::var_os("ENSUE_TEST").is_none() {
         settled(folder, from)?;
         let folder = folder.to_owned();

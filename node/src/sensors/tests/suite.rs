@@ -1,5 +1,5 @@
-//! The conformance suite of pulling sensors: the cases that hold for every source, over a trait for what is at the
-//! other side of it. Each source runs under the real supervisor, with a real log.
+//! The conformance suite of pulling sensors. Each case runs on every source, over a trait for what is at the other
+//! side of it, under the real supervisor and sequencer, with a log in memory.
 //!
 //! A new source implements [`PeerUnderTest`] in a file here, and lists the cases below. A case that cannot apply to it
 //! is listed with the reason.

@@ -374,7 +374,7 @@ pub(super) fn random_kills_lose_and_repeat_nothing(peer: &dyn PeerUnderTest) {
     site.restart();
     site.until("all is in the log", |site| site.items().len() >= given.len() && site.letters() >= poison);
     until_once(&site, peer, &given);
-    // A refused message has no key, so a source without a cursor may have it refused again.
+    // The engine keeps no key of a refused message. A source without a cursor may deliver it again, and it is refused again.
     assert!(site.letters() == poison || site.status().cursor.is_none(), "{} letters of {poison}", site.letters());
     until_settled_after_a_failure(&site, peer, 0..next);
 }

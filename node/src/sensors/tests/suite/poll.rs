@@ -138,7 +138,7 @@ impl PeerUnderTest for Server {
         match odd {
             Odd::Largest => Becomes::Event,
             Odd::TooLarge => Becomes::Letter,
-            // An answer is JSON as a whole, or it is none.
+            // One invalid item makes the whole response invalid JSON.
             Odd::Empty | Odd::NotUtf8 | Odd::Nul | Odd::Deep => Becomes::Failure,
         }
     }
