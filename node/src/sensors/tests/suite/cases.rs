@@ -13,27 +13,30 @@ use super::super::seeded::Seeded;
 use super::super::site::{Site, feed};
 use super::{Becomes, Odd, Order, PeerUnderTest, Said, Settling};
 
-/// The names of all cases.
-pub(super) const ALL: [&str; 18] = [
-    "messages_are_in_the_log_once",
-    "node_killed_before_the_commit_loses_nothing",
-    "node_killed_between_commit_and_settling_repeats_nothing",
-    "lost_answer_repeats_nothing",
-    "source_that_is_away_at_the_start_is_read_once_it_is_there",
-    "connection_that_breaks_off_at_any_place_loses_and_repeats_nothing",
-    "poison_first_in_the_middle_and_last_is_a_dead_letter_each",
-    "flood_of_poison_stays_at_the_source",
-    "odd_messages_do_no_harm_to_others",
-    "nothing_is_lost_while_the_node_takes_nothing",
-    "stop_in_a_burst_settles_only_what_is_in_the_log",
-    "next_run_continues_where_the_last_one_was",
-    "rewound_sensor_reads_again_from_there",
-    "other_source_is_read_from_its_start",
-    "settled_message_that_comes_again_makes_no_event",
-    "test_leaves_the_source_as_it_was",
-    "lag_is_shown",
-    "random_kills_lose_and_repeat_nothing",
-];
+/// Calls a macro with the name of each case.
+macro_rules! each_case {
+    ($test:ident) => {
+        $test!(messages_are_in_the_log_once);
+        $test!(node_killed_before_the_commit_loses_nothing);
+        $test!(node_killed_between_commit_and_settling_repeats_nothing);
+        $test!(lost_answer_repeats_nothing);
+        $test!(source_that_is_away_at_the_start_is_read_once_it_is_there);
+        $test!(connection_that_breaks_off_at_any_place_loses_and_repeats_nothing);
+        $test!(poison_first_in_the_middle_and_last_is_a_dead_letter_each);
+        $test!(flood_of_poison_stays_at_the_source);
+        $test!(odd_messages_do_no_harm_to_others);
+        $test!(nothing_is_lost_while_the_node_takes_nothing);
+        $test!(stop_in_a_burst_settles_only_what_is_in_the_log);
+        $test!(next_run_continues_where_the_last_one_was);
+        $test!(rewound_sensor_reads_again_from_there);
+        $test!(other_source_is_read_from_its_start);
+        $test!(settled_message_that_comes_again_makes_no_event);
+        $test!(test_leaves_the_source_as_it_was);
+        $test!(lag_is_shown);
+        $test!(random_kills_lose_and_repeat_nothing);
+    };
+}
+pub(super) use each_case;
 
 /// More messages than a batch takes.
 const MANY: u64 = 600;

@@ -149,24 +149,6 @@ mod whole {
 
     super::super::suite! {
         Files::new(Form::Whole),
-        runs [
-            messages_are_in_the_log_once,
-            node_killed_before_the_commit_loses_nothing,
-            node_killed_between_commit_and_settling_repeats_nothing,
-            lost_answer_repeats_nothing,
-            source_that_is_away_at_the_start_is_read_once_it_is_there,
-            poison_first_in_the_middle_and_last_is_a_dead_letter_each,
-            flood_of_poison_stays_at_the_source,
-            odd_messages_do_no_harm_to_others,
-            nothing_is_lost_while_the_node_takes_nothing,
-            stop_in_a_burst_settles_only_what_is_in_the_log,
-            next_run_continues_where_the_last_one_was,
-            rewound_sensor_reads_again_from_there,
-            other_source_is_read_from_its_start,
-            test_leaves_the_source_as_it_was,
-            lag_is_shown,
-            random_kills_lose_and_repeat_nothing,
-        ],
         does_not_apply [
             connection_that_breaks_off_at_any_place_loses_and_repeats_nothing: "a file is read once it rests, which connectors/tests shows",
             settled_message_that_comes_again_makes_no_event: "a file that is written again is a change, and another message",
@@ -179,22 +161,6 @@ mod deleted {
 
     super::super::suite! {
         Files::new(Form::Deleted),
-        runs [
-            messages_are_in_the_log_once,
-            node_killed_before_the_commit_loses_nothing,
-            node_killed_between_commit_and_settling_repeats_nothing,
-            lost_answer_repeats_nothing,
-            source_that_is_away_at_the_start_is_read_once_it_is_there,
-            poison_first_in_the_middle_and_last_is_a_dead_letter_each,
-            flood_of_poison_stays_at_the_source,
-            odd_messages_do_no_harm_to_others,
-            nothing_is_lost_while_the_node_takes_nothing,
-            stop_in_a_burst_settles_only_what_is_in_the_log,
-            next_run_continues_where_the_last_one_was,
-            test_leaves_the_source_as_it_was,
-            lag_is_shown,
-            random_kills_lose_and_repeat_nothing,
-        ],
         does_not_apply [
             connection_that_breaks_off_at_any_place_loses_and_repeats_nothing: "a file is read once it rests, which connectors/tests shows",
             rewound_sensor_reads_again_from_there: "what was read is deleted",
@@ -209,25 +175,6 @@ mod lines {
 
     super::super::suite! {
         Files::new(Form::Lines),
-        runs [
-            messages_are_in_the_log_once,
-            node_killed_before_the_commit_loses_nothing,
-            node_killed_between_commit_and_settling_repeats_nothing,
-            lost_answer_repeats_nothing,
-            source_that_is_away_at_the_start_is_read_once_it_is_there,
-            connection_that_breaks_off_at_any_place_loses_and_repeats_nothing,
-            poison_first_in_the_middle_and_last_is_a_dead_letter_each,
-            flood_of_poison_stays_at_the_source,
-            odd_messages_do_no_harm_to_others,
-            nothing_is_lost_while_the_node_takes_nothing,
-            stop_in_a_burst_settles_only_what_is_in_the_log,
-            next_run_continues_where_the_last_one_was,
-            rewound_sensor_reads_again_from_there,
-            other_source_is_read_from_its_start,
-            test_leaves_the_source_as_it_was,
-            lag_is_shown,
-            random_kills_lose_and_repeat_nothing,
-        ],
         does_not_apply [
             settled_message_that_comes_again_makes_no_event: "a line that is appended again is another line",
         ]
