@@ -25,6 +25,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -48,6 +50,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// request on a connection that the node is just closing gets no answer, and nobody can tell that it was not
 /// read.
 const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// The header of an answer with the position of a write, and of a request that must see that write.
+const POSITION: &str = "ensue-position";
 
 /// How long to wait for a node's last output after its end.
 const HEARD_PATIENCE: Duration = Duration::from_secs(5);
@@ -330,11 +335,13 @@ impl Node {
     }
 }
 
-/// A caller of a node's API.
+/// A caller of a node's API. It reads what it wrote.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
+    /// The newest position that a write returned.
+    written: Arc<AtomicU64>,
 }
 
 impl Client {
@@ -347,7 +354,7 @@ impl Client {
 
     /// Creates a client with the admin token over this HTTP client.
     pub(crate) fn over(http: reqwest::Client, url: String) -> Self {
-        Self { http, url }
+        Self { http, url, written: Arc::default() }
     }
 
     /// Starts a request to a path as an admin.
@@ -360,16 +367,25 @@ impl Client {
         self.http.request(method, format!("{}{path}", self.url))
     }
 
-    /// Reads a path of the API, which must exist.
+    /// Reads a path of the API, which must exist. The answer includes what this client wrote before.
     pub(crate) async fn get(&self, path: &str) -> Value {
-        let answer = Answer::of(self.request(Method::GET, &format!("/api/v1{path}")).send().await.unwrap()).await;
-        assert_eq!(answer.status, StatusCode::OK, "GET {path}: {}", answer.body);
-        answer.body
+        let begin = Instant::now();
+        loop {
+            let request = self.request(Method::GET, &format!("/api/v1{path}"));
+            let answer = Answer::of(request.header(POSITION, self.written.load(Relaxed)).send().await.unwrap()).await;
+            let is_behind = answer.body["code"] == "view_behind" && begin.elapsed() < PATIENCE;
+            assert!(is_behind || answer.status == StatusCode::OK, "GET {path}: {} {}", answer.status, answer.body);
+            if !is_behind {
+                return answer.body;
+            }
+        }
     }
 
     /// Sends a document to a path of the API.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
-        Answer::of(self.request(Method::POST, &format!("/api/v1{path}")).json(body).send().await.unwrap()).await
+        let answer = Answer::of(self.request(Method::POST, &format!("/api/v1{path}")).json(body).send().await.unwrap()).await;
+        self.note(&answer.headers);
+        answer
     }
 
     /// Requests a run of an action, and returns the execution's id.
@@ -392,8 +408,16 @@ impl Client {
         }
         let response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
+        self.note(&headers);
         let bytes = response.bytes().await?;
         Ok(Answer { status, headers, body: serde_json::from_slice(&bytes).unwrap_or_default() })
+    }
+
+    /// Notes the position that a write returned.
+    fn note(&self, headers: &reqwest::header::HeaderMap) {
+        if let Some(position) = headers.get(POSITION) {
+            self.written.fetch_max(position.to_str().unwrap().parse().unwrap(), Relaxed);
+        }
     }
 
     /// Polls a path of the API until the condition holds.

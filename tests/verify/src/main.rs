@@ -6,17 +6,21 @@
 
 mod changed;
 mod clients;
+mod failures;
 mod image;
 mod node;
 mod openapi;
 mod page;
 mod quick;
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
+
+use self::failures::Failures;
 
 /// One verification step.
 struct Step {
@@ -134,7 +138,17 @@ fn names() -> String {
     AFTER_TESTS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match verify() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn verify() -> Result<()> {
     let mut is_long = false;
     let mut is_quick = false;
     let mut only = None;
@@ -319,9 +333,14 @@ impl Report {
     fn cargo(&mut self, name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
         eprintln!("verify: {name}: cargo {}", arguments.join(" "));
         let begin = Instant::now();
-        let status = cargo(arguments).envs(variables.iter().copied()).status().context("cargo does not start")?;
+        let mut running =
+            cargo(arguments).envs(variables.iter().copied()).stdout(Stdio::piped()).spawn().context("cargo does not start")?;
+        let failures = repeat_output(running.stdout.take().context("cargo has no output")?)?;
+        let status = running.wait().context("cargo")?;
         self.lines.push(line(name, begin.elapsed()));
         if !status.success() {
+            eprintln!("\nverify: the failures of {name}, again:");
+            failures.lines().iter().for_each(|line| eprintln!("{line}"));
             self.print();
             bail!("{name} failed");
         }
@@ -362,6 +381,18 @@ impl Report {
             eprintln!("  {line}");
         }
     }
+}
+
+/// Prints the output of a step while it comes, and collects what it says about failed tests.
+fn repeat_output(output: impl Read) -> Result<Failures> {
+    let mut failures = Failures::default();
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("the output of cargo")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        failures.take(&line);
+    }
+    Ok(failures)
 }
 
 fn line(name: &str, took: Duration) -> String {
