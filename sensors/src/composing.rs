@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use ensue_engine::catalog::{BodyForm, HookMethod, PathPart, Sensor};
 use ensue_engine::time::Timestamp;
+use ensue_expression::{Document, NodeKind};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
@@ -63,6 +64,18 @@ pub(crate) fn compose(sensor: &Sensor, outgoing: &Outgoing<'_>) -> Result<Compos
         }
     };
     Ok(Composed { method, url, content_type: Some(content_type), body })
+}
+
+/// Puts a time into the field of an object, in milliseconds, and leaves its other fields as they are.
+pub(crate) fn with_time(body: Bytes, field: &str, now: Timestamp) -> Result<Bytes, String> {
+    let object = Document::parse(body).ok().filter(|body| body.root().kind() == NodeKind::Object);
+    let object = object.ok_or_else(|| format!("its sender puts the time into the field `{field}`; give an object"))?;
+    let mut text = format!("{{{}:{}", Value::from(field), now.unix_millis());
+    for (name, value) in object.root().entries().filter(|(name, _)| name != field) {
+        text.push_str(&format!(",{}:{}", Value::from(&*name), value.raw()));
+    }
+    text.push('}');
+    Ok(text.into())
 }
 
 fn path(declared: &[PathPart], given: &[(String, String)]) -> Result<String, String> {

@@ -86,6 +86,8 @@ pub(crate) enum Place<'s> {
     Header(&'s str),
     /// In the header of the signature, as an entry that begins with this text.
     Entry(&'s str),
+    /// In the body, as this field of an object, which is signed with the body.
+    Field(&'s str),
 }
 
 /// A token: the key, as the sender sends it.
@@ -118,6 +120,10 @@ pub(crate) struct Naming {
 
 /// The header with Twilio's signature.
 pub(crate) const TWILIO_HEADER: &str = "x-twilio-signature";
+/// The field of the body in which Linear puts the time.
+const LINEAR_TIME: &str = "webhookTimestamp";
+/// How far Linear's own package lets the time of a delivery be from the clock.
+const LINEAR_TOLERANCE_SECONDS: u32 = 60;
 const BODY: &[Part<'static>] = &[Part::Body];
 const SHA256: Algorithm = Algorithm::Hmac(HmacAlgorithm::Sha256);
 
@@ -129,7 +135,11 @@ impl<'s> Proof<'s> {
             Scheme::Github | Scheme::Meta => of_body("x-hub-signature-256", "sha256="),
             Scheme::Bitbucket | Scheme::Jira => of_body("x-hub-signature", "sha256="),
             Scheme::Dropbox => of_body("x-dropbox-signature", ""),
-            Scheme::Linear => of_body("linear-signature", ""),
+            Scheme::Linear => Self::Signature(Box::new(Signature {
+                time: Some((Place::Field(LINEAR_TIME), TimeUnit::Milliseconds)),
+                tolerance_seconds: LINEAR_TOLERANCE_SECONDS,
+                ..Signature::of_body("linear-signature", "")
+            })),
             Scheme::Sentry => of_body("sentry-hook-signature", ""),
             Scheme::Shopify => Self::Signature(Box::new(Signature {
                 encoding: SignatureEncoding::Base64,
@@ -253,6 +263,11 @@ impl<'s> Signature<'s> {
             ..Self::of_body(&hmac.header, &hmac.prefix)
         }
     }
+}
+
+/// Returns the field of the body in which the sender of a scheme puts the time, in milliseconds, if it puts it there.
+pub(crate) fn time_field(scheme: &Scheme) -> Option<&'static str> {
+    (*scheme == Scheme::Linear).then_some(LINEAR_TIME)
 }
 
 /// Returns the headers with which the sender of a scheme names an event and a delivery, if it has its own.

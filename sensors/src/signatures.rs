@@ -6,9 +6,11 @@ pub(crate) mod twilio;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use ensue_engine::catalog::{HmacAlgorithm, HookMethod, Scheme, SignatureEncoding, SignatureList, TimeUnit};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
+use ensue_expression::{Document, Node};
 use ring::{hmac, signature};
 use thiserror::Error;
 
@@ -191,13 +193,19 @@ impl Signature<'_> {
         let key = self.key(key)?;
         let header = only(headers, self.header)?;
         let claimed = self.claimed(header)?;
-        let time = self.time.map(|(place, _)| self.time_in(place, headers, header)).transpose()?;
+        let time = self.time.and_then(|(place, _)| self.time_in(place, headers, header)).transpose()?;
         let id = self.id.map(|id| only(headers, id)).transpose()?;
         let content = Content { body: delivered.body, time, id, url: delivered.url, method: delivered.method };
         if !self.algorithm.verifies(&claimed, &self.signed(content), &key) {
             return Err(SignatureRefusal::Wrong { header: self.header.to_owned() });
         }
         match (time, self.time) {
+            // The body is read only now, because nobody else can have written it.
+            (None, Some((Place::Field(name), unit))) => {
+                let body = Document::parse(Bytes::copy_from_slice(delivered.body)).ok();
+                let time = body.as_ref().and_then(|body| body.root().get(name)).map_or("", Node::raw);
+                self.demand_recent(time, Place::Field(name), unit, now)
+            }
             (Some(time), Some((place, unit))) => self.demand_recent(time, place, unit, now),
             _ => Ok(()),
         }
@@ -218,6 +226,7 @@ impl Signature<'_> {
             match place {
                 Place::Header(name) => headers.push((name.to_owned(), time)),
                 Place::Entry(prefix) => header = format!("{prefix}{time},{header}"),
+                Place::Field(_) => {}
             }
         }
         headers.extend(self.id.map(|name| (name.to_owned(), id.to_owned())));
@@ -259,19 +268,21 @@ impl Signature<'_> {
         header.split(separator).map(|entry| entry.trim_matches(' '))
     }
 
-    fn time_in<'h>(&self, place: Place<'_>, headers: &'h [(String, String)], header: &'h str) -> Result<&'h str, SignatureRefusal> {
+    /// Returns the time in the headers, or `None` if it is in the body.
+    fn time_in<'h>(&self, place: Place<'_>, headers: &'h [(String, String)], header: &'h str) -> Option<Result<&'h str, SignatureRefusal>> {
         match place {
-            Place::Header(name) => only(headers, name),
+            Place::Header(name) => Some(only(headers, name)),
             Place::Entry(prefix) => {
                 let mut times = self.entries(header).filter_map(|entry| entry.strip_prefix(prefix));
-                match (times.next(), times.next()) {
+                Some(match (times.next(), times.next()) {
                     (Some(time), None) => Ok(time),
                     (None, _) | (_, Some(_)) => Err(SignatureRefusal::Malformed {
                         header: self.header.to_owned(),
                         form: format!("one time, as `{prefix}` and a number"),
                     }),
-                }
+                })
             }
+            Place::Field(_) => None,
         }
     }
 
@@ -293,9 +304,11 @@ impl Signature<'_> {
     fn demand_recent(&self, time: &str, place: Place<'_>, unit: TimeUnit, now: Timestamp) -> Result<(), SignatureRefusal> {
         let is_number = !time.is_empty() && time.len() <= 16 && time.bytes().all(|byte| byte.is_ascii_digit());
         let Some(signed) = is_number.then(|| time.parse::<i64>().ok()).flatten() else {
+            let number = "a time, as a number since 1970".to_owned();
             let (header, form) = match place {
-                Place::Header(name) => (name, "a time, as a number since 1970".to_owned()),
+                Place::Header(name) => (name, number),
                 Place::Entry(prefix) => (self.header, format!("one time, as `{prefix}` and a number")),
+                Place::Field(name) => return Err(SignatureRefusal::MalformedPart { part: name.to_owned(), form: number }),
             };
             return Err(SignatureRefusal::Malformed { header: header.to_owned(), form });
         };

@@ -250,7 +250,10 @@ pub fn compose(sensor: &Sensor, outgoing: &Outgoing<'_>, key: Option<&Secret>) -
         return Err(SignatureRefusal::NoPrivateKey);
     }
     let composed = composing::compose(sensor, outgoing).map_err(|why| SignatureRefusal::NotComposed { why })?;
-    let (method, body) = (composed.method, composed.body);
+    let (method, mut body) = (composed.method, composed.body);
+    if let Some(field) = verify.scheme().and_then(schemes::time_field) {
+        body = composing::with_time(body, field, outgoing.now).map_err(|why| SignatureRefusal::NotComposed { why })?;
+    }
     let mut headers: Vec<_> = composed.content_type.map(|kind| ("content-type".to_owned(), kind.to_owned())).into_iter().collect();
     let naming = schemes::naming(verify.scheme());
     if !outgoing.event.is_empty() {

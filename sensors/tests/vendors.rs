@@ -201,7 +201,16 @@ fn linear_s_package_and_this_crate_accept_each_other() {
         assert!(matches!(checked(body, key), Err(SignatureRefusal::Wrong { .. })), "{body}");
         assert!(!vendors.accepts("linear", key, body, &of_linear), "{body}");
     }
-    assert!(!vendors.accepts("linear", TEXT_KEY, &old, &sign_here(&old)));
+    let late = body(now().minus_millis(120_000));
+    let untimed = r#"{"type":"Issue","action":"create"}"#;
+    let quoted = fresh.replace("\"webhookTimestamp\":", "\"webhookTimestamp\":\"").replace('}', "\"}");
+    for (body, expected) in [(&*body(now().minus_millis(30_000)), true), (&late, false), (&old, false), (untimed, false), (&quoted, false)]
+    {
+        let headers = sign_here(body);
+        let delivered = Delivered { headers: &headers, body: body.as_bytes(), url: "", method: HookMethod::Post };
+        assert_eq!(check(&Scheme::Linear, delivered, Some(&secret(TEXT_KEY)), now()).is_ok(), expected, "{body}");
+        assert_eq!(vendors.accepts("linear", TEXT_KEY, body, &headers), expected, "{body}");
+    }
 }
 
 #[test]

@@ -144,7 +144,7 @@ pub enum Scheme {
     Hmac(Arc<HmacVerify>),
     /// Jira's signature of the body.
     Jira,
-    /// Linear's signature of the body.
+    /// Linear's signature of the body, which contains a time.
     Linear,
     /// The signature of the body by Meta: Facebook, Instagram, WhatsApp.
     Meta,

@@ -7,7 +7,7 @@ use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
 use super::*;
 
-const BODY: &[u8] = br#"{"action":"opened","number":7}"#;
+const BODY: &[u8] = br#"{"action":"opened","number":7,"webhookTimestamp":1800000000000}"#;
 const SECONDS: i64 = 1_800_000_000;
 const NOW: Timestamp = Timestamp::from_micros(SECONDS * 1_000_000);
 
@@ -212,6 +212,34 @@ fn delivery_that_was_signed_too_early_or_too_late_is_rejected() {
             assert_eq!(outcome.is_ok(), passes, "{scheme:?}, {offset} s: {outcome:?}");
             assert!(passes || matches!(outcome, Err(SignatureRefusal::OutOfTime { .. })));
         }
+    }
+}
+
+#[test]
+fn linear_s_time_in_the_body_may_be_a_minute_away_and_must_be_there() {
+    let outcome = |body: &str| {
+        let unsigned = Unsigned { body: body.as_bytes(), id: "d-1", now: NOW, url: "", method: HookMethod::Post };
+        let headers = sign(&Scheme::Linear, unsigned, Some(&key())).unwrap();
+        checked(&Scheme::Linear, &headers, body.as_bytes())
+    };
+    for (offset, passes) in [(0, true), (-60, true), (60, true), (-61, false), (61, false), (-86_400, false)] {
+        let outcome = outcome(&format!(r#"{{"webhookTimestamp":{}}}"#, (SECONDS + offset) * 1_000));
+        assert_eq!(outcome.is_ok(), passes, "{offset} s: {outcome:?}");
+        assert!(passes || matches!(outcome, Err(SignatureRefusal::OutOfTime { tolerance: 60, .. })), "{offset} s: {outcome:?}");
+    }
+    for body in [
+        r#"{"action":"create"}"#,
+        r#"{"webhookTimestamp":null}"#,
+        r#"{"webhookTimestamp":"1800000000000"}"#,
+        r#"{"webhookTimestamp":1.8e12}"#,
+        r#"{"data":{"webhookTimestamp":1800000000000}}"#,
+        r#"{"webhookTimestamp":1,"webhookTimestamp":1800000000000}"#,
+        "[1800000000000]",
+        "webhookTimestamp=1800000000000",
+        "",
+    ] {
+        let refusal = outcome(body).unwrap_err();
+        assert!(matches!(&refusal, SignatureRefusal::MalformedPart { part, .. } if part == "webhookTimestamp"), "{body}: {refusal}");
     }
 }
 

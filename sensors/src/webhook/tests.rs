@@ -1,6 +1,9 @@
 //! Tests which deliveries a webhook accepts and which it rejects, case by case.
 
-use ensue_engine::catalog::{BodyForm, EarlyReply, Repeats, Reply, ReplyProof, Source};
+use ensue_engine::catalog::{
+    BodyForm, EarlyReply, HmacAlgorithm, HmacVerify, Repeats, Reply, ReplyProof, SignatureEncoding, SignatureList, SignatureTime,
+    SignedPart, Source, TOLERANCE_SECONDS, TimePlace, TimeUnit,
+};
 use ensue_engine::explain::{Explain as _, Fault};
 use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::ports::{Came, CameHow};
@@ -498,6 +501,161 @@ fn delivery_of_twilio_covers_the_address_and_is_no_repeat_of_another() {
     let elsewhere = HookRequest { url: composed.url.replace("webhook", "other"), ..composed.clone() };
     assert!(receive(&sensor, &elsewhere, current(&key())).is_err());
     assert_ne!(signed_content(&sensor, &elsewhere), signed_content(&sensor, &composed));
+}
+
+#[test]
+fn delivery_that_is_composed_for_linear_has_the_time_in_its_body() {
+    let sensor = replying(proof_by(Scheme::Linear), Vec::new());
+    let composed = |body: &'static str| {
+        let outgoing = Outgoing { event: "", delivery: "d-1", body: body.into(), now: NOW, url: URL, path: &[] };
+        compose(&sensor, &outgoing, Some(&key()))
+    };
+    for (given, sent) in [
+        (
+            r#"{"action":"create","at":12345678901234567890.10}"#,
+            r#"{"webhookTimestamp":1800000000000,"action":"create","at":12345678901234567890.10}"#,
+        ),
+        (r#"{ "webhookTimestamp": 1 }"#, r#"{"webhookTimestamp":1800000000000}"#),
+    ] {
+        let request = composed(given).unwrap();
+        assert_eq!(request.body, sent);
+        assert_eq!(receive(&sensor, &request, current(&key())).unwrap().len(), 1);
+    }
+    assert!(matches!(composed("[1]"), Err(SignatureRefusal::NotComposed { .. })));
+}
+
+/// Where a sender puts the id of a delivery.
+#[derive(Clone, Copy)]
+enum IdIn {
+    Header(&'static str),
+    Body(fn(&str) -> serde_json::Value),
+    /// In a header that is signed, under the names of Svix or not.
+    Signed(&'static str),
+    Nowhere,
+}
+
+/// Whether a scheme signs a time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Time {
+    Signed,
+    Unsigned,
+}
+
+/// Each scheme with a key, with what its sender gives a delivery, as `docs/reference/webhooks.md` lists it.
+fn each_scheme() -> Vec<(Scheme, Time, IdIn)> {
+    let described = |timestamp| {
+        Scheme::Hmac(Arc::new(HmacVerify {
+            header: "x-shop-signature".into(),
+            algorithm: HmacAlgorithm::Sha256,
+            encoding: SignatureEncoding::Hex,
+            prefix: String::new(),
+            parse: SignatureList::One,
+            signed: [SignedPart::Timestamp, SignedPart::Body][usize::from(timestamp == Time::Unsigned)..].to_vec(),
+            timestamp: (timestamp == Time::Signed)
+                .then(|| SignatureTime { place: TimePlace::Header("x-shop-time".into()), unit: TimeUnit::Milliseconds }),
+            id: None,
+            tolerance_seconds: TOLERANCE_SECONDS,
+        }))
+    };
+    use IdIn::{Body, Header, Nowhere};
+    vec![
+        (Scheme::Basic, Time::Unsigned, Nowhere),
+        (Scheme::Bearer, Time::Unsigned, Nowhere),
+        (Scheme::Bitbucket, Time::Unsigned, Header("x-request-uuid")),
+        (Scheme::Discord, Time::Signed, Body(|id| json!({ "type": 2, "id": id }))),
+        (Scheme::Dropbox, Time::Unsigned, Nowhere),
+        (Scheme::Github, Time::Unsigned, Header("x-github-delivery")),
+        (Scheme::Gitlab, Time::Unsigned, Header("idempotency-key")),
+        (Scheme::Gitlab, Time::Unsigned, Header("x-gitlab-event-uuid")),
+        (Scheme::Header("x-hook-token".into()), Time::Unsigned, Nowhere),
+        (described(Time::Unsigned), Time::Unsigned, Nowhere),
+        (described(Time::Signed), Time::Signed, Nowhere),
+        (Scheme::Jira, Time::Unsigned, Header("x-atlassian-webhook-identifier")),
+        (Scheme::Linear, Time::Signed, Header("linear-delivery")),
+        (Scheme::Meta, Time::Unsigned, Nowhere),
+        (Scheme::Pagerduty, Time::Unsigned, Body(|id| json!({ "event": { "id": id } }))),
+        (Scheme::Sentry, Time::Unsigned, Header("request-id")),
+        (Scheme::Shopify, Time::Unsigned, Header("x-shopify-webhook-id")),
+        (Scheme::Slack, Time::Signed, Body(|id| json!({ "event_id": id }))),
+        (Scheme::Slack, Time::Signed, Body(|id| json!({ "trigger_id": id }))),
+        (Scheme::Standard, Time::Signed, IdIn::Signed("webhook-")),
+        (Scheme::Standard, Time::Signed, IdIn::Signed("svix-")),
+        (Scheme::Stripe, Time::Signed, Body(|id| json!({ "id": id }))),
+        (Scheme::Twilio, Time::Unsigned, Header("i-twilio-idempotency-token")),
+        (Scheme::Zoom, Time::Signed, Nowhere),
+    ]
+}
+
+/// Returns the delivery that a scheme's sender makes at a time, and the key that its hook has.
+fn sent_by(scheme: &Scheme, id_in: IdIn, id: Option<&str>, at: Timestamp) -> (HookRequest, Secret) {
+    let mut body = match (id_in, id) {
+        (IdIn::Body(with), Some(id)) => with(id),
+        _ => json!({ "n": 1 }),
+    };
+    if *scheme == Scheme::Linear {
+        body["webhookTimestamp"] = at.unix_millis().into();
+    }
+    let mut request = request(&[("content-type", "application/json")], &body.to_string());
+    if let (IdIn::Header(name), Some(id)) = (id_in, id) {
+        request.headers.push((name.to_owned(), id.to_owned()));
+    }
+    if *scheme == Scheme::Discord {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
+        let time = (at.unix_millis() / 1_000).to_string();
+        let signature = hex::encode(pair.sign(format!("{time}{body}").as_bytes()));
+        request.headers.extend([("x-signature-timestamp".to_owned(), time), ("x-signature-ed25519".to_owned(), signature)]);
+        return (request, Secret::new(hex::encode(pair.public_key()).into_bytes()));
+    }
+    if *scheme == Scheme::Twilio {
+        let (name, hash) = signatures::twilio::body_hash(&request.body);
+        request.url = format!("{URL}?{name}={hash}");
+    }
+    let key = if *scheme == Scheme::Standard { Secret::new(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw".to_vec()) } else { key() };
+    let unsigned = Unsigned { body: &request.body, id: id.unwrap_or("d-0"), now: at, url: &request.url, method: request.method };
+    let signed = signatures::sign(scheme, unsigned, Some(&key)).unwrap();
+    let named = |name: String| if let IdIn::Signed(prefix) = id_in { name.replace("webhook-", prefix) } else { name };
+    request.headers.extend(signed.into_iter().map(|(name, value)| (named(name), value)));
+    (request, key)
+}
+
+/// Returns the hook of a scheme, whose only event has the key that the sender gives a delivery.
+fn hook_of(scheme: &Scheme) -> Sensor {
+    let source = Source::Webhook(Arc::new(Webhook::of(proof_by(scheme.clone()), Repeats::Drop)));
+    Sensor { source, ..github(vec![Emit { dedupe: EmitKey::Natural, ..emit("github.push") }]) }
+}
+
+#[test]
+fn delivery_that_is_replayed_an_hour_later_is_rejected_by_each_scheme_that_signs_a_time() {
+    for (scheme, time, id_in) in each_scheme() {
+        let (request, key) = sent_by(&scheme, id_in, Some("d-1"), NOW);
+        let at = |now| super::receive(&hook_of(&scheme), &request, &Proving { keys: current(&key), now, vouched: None });
+        assert!(matches!(at(NOW), Ok(Received::Events { .. })), "{scheme:?}");
+        let later = at(NOW.plus_millis(3_600_000));
+        let is_rejected = matches!(later, Err(HookRefusal::Unproven(SignatureRefusal::OutOfTime { .. })));
+        assert_eq!(is_rejected, time == Time::Signed, "{scheme:?}: {later:?}");
+        assert!(is_rejected || later.is_ok(), "{scheme:?}: {later:?}");
+    }
+}
+
+#[test]
+fn repeat_has_the_key_of_the_first_delivery_wherever_its_sender_gives_one() {
+    for (scheme, _, id_in) in each_scheme() {
+        let key_of = |id: Option<&str>, now: Timestamp| {
+            let (request, key) = sent_by(&scheme, id_in, id, now);
+            let received = super::receive(&hook_of(&scheme), &request, &Proving { keys: current(&key), now, vouched: None });
+            let Ok(Received::Events { emitted, .. }) = received else { panic!("{scheme:?}: {received:?}") };
+            emitted[0].dedupe.clone()
+        };
+        let expected = |id: &str| (!matches!(id_in, IdIn::Nowhere)).then(|| format!("{id}/0"));
+        assert_eq!(key_of(Some("d-1"), NOW), expected("d-1"), "{scheme:?}");
+        // A sender that repeats a delivery signs it again, at another time.
+        assert_eq!(key_of(Some("d-1"), NOW.plus_millis(600_000)), expected("d-1"), "{scheme:?}");
+        assert_eq!(key_of(Some("d-2"), NOW), expected("d-2"), "{scheme:?}");
+        if !matches!(id_in, IdIn::Signed(_)) {
+            assert_eq!(key_of(None, NOW), None, "{scheme:?}");
+        }
+        assert_eq!(scheme.has_natural_key(), !matches!(id_in, IdIn::Nowhere), "{scheme:?}");
+    }
 }
 
 fn waiting_reply() -> WaitingReply {
