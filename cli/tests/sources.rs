@@ -3,14 +3,16 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use reqwest::Method;
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::support::skipped::has_program;
-use crate::support::{Client, Place};
+use crate::support::skipped::{has_program, skipped};
+use crate::support::{Client, Place, until};
 
 /// A feed on loopback: items from 1 to a number that grows, of which it returns those after `since`.
 pub(crate) struct Feed {
@@ -153,6 +155,49 @@ async fn files_of_a_folder_become_events_if_the_operator_allows_it() {
     until_made(&client, "shop.orders", 2).await;
     assert_eq!(payloads(&client, "shop.order", 2).await, [json!({ "number": 7 }), json!({ "number": 8 })]);
     client.until("/sensors/shop.orders", |_| inbox.path().join("done/b.json").exists()).await;
+}
+
+/// Reading a file is reported too, and makes nobody look at the folder. So the report of the new file is lost here,
+/// and nothing but the overflow leads to it within an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn file_whose_report_the_system_dropped_becomes_an_event_at_once() {
+    const TEST: &str = "file_whose_report_the_system_dropped_becomes_an_event_at_once";
+    const REPORTS_MAX: usize = 1 << 20;
+    let queue = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").ok().and_then(|text| text.trim().parse().ok());
+    let Some(queue) = queue.filter(|reports: &usize| *reports < REPORTS_MAX) else {
+        return skipped(TEST, "the system does not say how many reports of files it queues, or queues more than a million");
+    };
+    let inbox = tempfile::tempdir().unwrap();
+    let place = Place::new().with_variable("ENSUE_ACTIONS_READABLE", &inbox.path().display().to_string());
+    place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: Orders.\n");
+    place.write_pack_file("shop/triggers/order.yaml", "description: There is an order.\npayload: { number: integer }\n");
+    place.write_pack_file(
+        "shop/sensors/orders.yaml",
+        &format!(
+            "description: Orders.\nfile: {{ path: \"{}/*.json\", settle: 100ms, read: json, start: all, rescan: 1h }}\n\
+             emits: [{{ trigger: shop.order, payload: {{ number: \"${{{{ file.?body.number.orValue(0) }}}}\" }} }}]\n",
+            inbox.path().display()
+        ),
+    );
+    let [old, older, new] = ["old.json", "older.json", "new.json"].map(|name| inbox.path().join(name));
+    std::fs::write(&older, r#"{"number":7}"#).unwrap();
+    std::fs::write(&old, r#"{"number":8}"#).unwrap();
+    let node = place.start();
+    let client = node.client();
+    until_made(&client, "shop.orders", 2).await;
+    // The reports of these two files are handled by now.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    node.signal(Signal::STOP);
+    let state = format!("/proc/{}/stat", node.pid());
+    until("the stop of the node", || std::fs::read_to_string(&state).is_ok_and(|stat| stat.contains(") T "))).await;
+    // The system merges equal reports that follow each other, so that two files are read in turn.
+    for turn in 0..queue + 100 {
+        std::fs::File::open(if turn % 2 == 0 { &old } else { &older }).unwrap();
+    }
+    std::fs::write(&new, r#"{"number":9}"#).unwrap();
+    node.signal(Signal::CONT);
+    until_made(&client, "shop.orders", 3).await;
+    assert_eq!(payloads(&client, "shop.order", 3).await[2], json!({ "number": 9 }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
