@@ -183,7 +183,12 @@ async fn of_two_nodes_that_start_at_once_on_an_empty_database_one_waits() {
     if is_missing() {
         return;
     }
-    let pair = Pair::new();
+    for _ in 0..3 {
+        two_nodes_start_at_once(Pair::new()).await;
+    }
+}
+
+async fn two_nodes_start_at_once(pair: Pair) {
     let (tell, told) = std::sync::mpsc::sync_channel(2);
     let first = Arc::new(pair.first);
     for place in [first.clone(), pair.second.clone()] {
@@ -199,6 +204,8 @@ async fn of_two_nodes_that_start_at_once_on_an_empty_database_one_waits() {
     let other = next();
     each_order_is_done_once(&other, 1).await;
     other.stop_well();
+    let logs = Server::shared().psql(&pair.database, "SELECT count(*) FROM ensue.logs");
+    assert_eq!(logs, "1", "each node began a log");
 }
 
 #[tokio::test(flavor = "multi_thread")]

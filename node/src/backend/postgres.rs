@@ -157,8 +157,8 @@ impl Backend for InDatabase {
     }
 
     fn writer_after(&self, log: LogId, meanwhile: &mut dyn FnMut()) -> Result<Box<dyn Log>, StorageError> {
-        // A node has the only log of its database. Another node may begin at the same moment.
-        if self.logs()?.is_empty() {
+        // A node has the only log of its database. Another node may have begun since this one looked: then this fails.
+        if !self.logs()?.contains(&log) {
             self.database.begin(log)?;
         }
         let led = self.database.lead_after(log, &self.node, &mut |waits_for| {

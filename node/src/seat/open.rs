@@ -67,7 +67,13 @@ pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
 pub fn open_after(config: &Config, clock: &dyn Clock, standby: &Arc<Standby>) -> Result<Opened, StartError> {
     let data = Folder::open(&config.data)?;
     let backend = storage(config, &data, clock, standby)?;
-    open_if(config, clock, (data, backend), compare_with_outside)
+    let may_be_begun_elsewhere = backend.is_shared() && backend.log()?.is_none();
+    let opened = open_if(config, clock, (data, backend.clone()), compare_with_outside);
+    if opened.is_err() && may_be_begun_elsewhere && matches!(backend.log(), Ok(Some(_))) {
+        // Another node began the log at the same moment. This one waits for it.
+        return open_if(config, clock, (Folder::open(&config.data)?, backend), compare_with_outside);
+    }
+    opened
 }
 
 /// Opens the storage that the settings name: the data directory, or a database beside it.
