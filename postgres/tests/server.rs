@@ -234,10 +234,14 @@ impl Server {
         }
     }
 
-    /// Kills the server, as a power failure would but for its disk.
+    /// Kills all processes of the server, as a power failure would but for its disk.
     pub(crate) fn kill(&self) {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let main = child.id();
+        let parts = fs::read_to_string(format!("/proc/{main}/task/{main}/children")).unwrap_or_default();
         child.kill().unwrap();
+        // Those that ended with the main process do not count.
+        let _ = Command::new("kill").arg("-KILL").args(parts.split_whitespace()).stderr(Stdio::null()).status();
         child.wait().unwrap();
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::ledger::Patience;
 use super::trial::{SentAgain, Trial};
+use crate::database_server::{Server, is_missing};
 use crate::support::skipped::not_installed;
 use crate::support::wall_clock::{WallClock, libfaketime};
 use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
@@ -39,7 +40,26 @@ async fn clock_step_is_recorded_and_breaks_neither_order_nor_leases_nor_ids() {
     let Some(library) = libfaketime() else {
         return not_installed(TEST, "libfaketime");
     };
-    let (clock, place) = WallClock::for_nodes_at(Place::new(), &library);
+    clock_steps_break_nothing(WallClock::for_nodes_at(Place::new(), &library)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_step_of_a_node_on_a_database_breaks_nothing() {
+    const TEST: &str = "clock_step_of_a_node_on_a_database_breaks_nothing";
+    if is_missing() {
+        return;
+    }
+    let Some(library) = libfaketime() else {
+        return not_installed(TEST, "libfaketime");
+    };
+    // The clock of the database is right.
+    let (server, place) = (Server::shared(), Place::new());
+    let key = place.path().join("master.key");
+    let place = place.with_log_in(&server.address(&server.new_database()), &key);
+    clock_steps_break_nothing(WallClock::for_nodes_at(place, &library)).await;
+}
+
+async fn clock_steps_break_nothing((clock, place): (WallClock, Place)) {
     let mut trial = Trial::at(place).await;
     let mut steps = 0;
     let (mut node, mut senders) = trial.start(Patience::GoesOn);

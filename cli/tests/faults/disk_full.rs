@@ -18,36 +18,39 @@ use crate::support::{Client, PATIENCE, Place};
 const SIZE: &str = "size=80m";
 
 /// A small file system in a mount namespace that lives as long as this value.
-struct SmallDisk(Child);
+pub(super) struct SmallDisk {
+    holder: Child,
+    run: fn(&str) -> Command,
+}
 
 impl SmallDisk {
-    /// Mounts it at a folder.
-    fn mount(at: &Path) -> Result<Self, String> {
+    /// Mounts it at a folder, and lets `run` start the programs that see it.
+    pub(super) fn mount(at: &Path, size: &str, run: fn(&str) -> Command) -> Result<Self, String> {
         std::fs::create_dir_all(at).unwrap();
-        let script = format!("mount -t tmpfs -o {SIZE},mode=700 tmpfs \"$0\" && echo mounted && exec cat");
-        let mut command = Command::new("unshare");
+        let script = format!("mount -t tmpfs -o {size},mode=700 tmpfs \"$0\" && echo mounted && exec cat");
+        let mut command = run("unshare");
         command.args(["--map-root-user", "--mount", "sh", "-c", &script]).arg(at);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut holder = command.spawn().map_err(|error| format!("unshare: {error}"))?;
         let mut said = String::new();
         BufReader::new(holder.stdout.take().unwrap()).read_line(&mut said).unwrap();
         if said == "mounted\n" {
-            return Ok(Self(holder));
+            return Ok(Self { holder, run });
         }
         Err(crate::support::read_all(holder.stderr.take().unwrap()))
     }
 
     /// The prefix of a command that makes it run in a folder where the file system is mounted.
-    fn inside(&self, folder: &Path) -> Vec<String> {
-        let pid = self.0.id().to_string();
+    pub(super) fn inside(&self, folder: &Path) -> Vec<String> {
+        let pid = self.holder.id().to_string();
         let enter = ["nsenter", "--target", &pid, "--user", "--mount", "--preserve-credentials", "sh", "-c", "cd \"$0\" && exec \"$@\""];
         enter.into_iter().map(str::to_owned).chain([folder.display().to_string()]).collect()
     }
 
     /// Runs a script in a folder where the file system is mounted.
-    fn run(&self, folder: &Path, script: &str) {
+    pub(super) fn run(&self, folder: &Path, script: &str) {
         let inside = self.inside(folder);
-        let mut command = Command::new(&inside[0]);
+        let mut command = (self.run)(&inside[0]);
         // The script fails on purpose when the disk is full.
         let _ = command.args(&inside[1..]).args(["sh", "-c", script]).stderr(Stdio::null()).status();
     }
@@ -55,15 +58,15 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
     }
 }
 
 /// Creates a trial whose data directory is on a small file system.
 async fn on_a_small_disk(test: &str, min_free: &str) -> Option<(Trial, SmallDisk)> {
     let place = Place::new();
-    let disk = match SmallDisk::mount(&place.data()) {
+    let disk = match SmallDisk::mount(&place.data(), SIZE, |program| Command::new(program)) {
         Ok(disk) => disk,
         Err(why) => {
             skipped(test, &format!("no file system can be mounted: {}", why.trim()));
@@ -76,7 +79,7 @@ async fn on_a_small_disk(test: &str, min_free: &str) -> Option<(Trial, SmallDisk
 }
 
 /// Delivers until the answer is the expected one.
-async fn deliver_until(trial: &Trial, client: &Client, wanted: &Outcome) {
+pub(super) async fn deliver_until(trial: &Trial, client: &Client, wanted: &Outcome) {
     let begin = Instant::now();
     while trial.ledger.deliver_next(client).await != *wanted {
         assert!(begin.elapsed() < PATIENCE, "a delivery never became {wanted:?}");

@@ -5,27 +5,50 @@
 //! every success took effect; a cancelled workflow is undone if it had begun; no process is left.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ensue_engine::time::Timestamp;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
-use super::trial::{no_process_is_left, text};
+use super::trial::{Nodes, no_process_is_left, text};
 use super::{Random, rounds, seed};
 use crate::support::world::World;
-use crate::support::{Answer, Client, Place, Printed};
+use crate::support::{Answer, Client, Node, Place};
 
 /// How long each user of the node waits before the next request.
 const PAUSE: Duration = Duration::from_millis(25);
 /// The statuses of an execution that has not ended.
 const OPEN: [&str; 8] = ["delayed", "queued", "paused", "waiting", "running", "cancelling", "undoing", "indeterminate"];
 
+/// Workflows in progress, with the world and what is known outside of the nodes.
+pub(super) struct Flows {
+    world: World,
+    known: Arc<Known>,
+}
+
+/// Those who request, answer and cancel workflows at a node, until they get no answer.
+pub(super) struct Users {
+    stop: Arc<AtomicBool>,
+    tasks: [JoinHandle<()>; 3],
+}
+
+impl Users {
+    /// Tells them to stop, and waits until they have.
+    pub(super) async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
 /// What is known outside of the node.
-#[derive(Default)]
 struct Known {
+    nodes: Nodes,
     asked: AtomicU64,
     /// The acknowledged workflows with their positions, by the number of the request.
     flows: Mutex<BTreeMap<u64, (String, String)>>,
@@ -41,40 +64,66 @@ async fn workflows_inquiries_timers_and_cancels_survive_kills_and_none_is_stuck(
     let seed = seed();
     eprintln!("flows: {kills} kills; again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);
-    let world = World::start().await;
-    let place = Place::new()
-        .with_variable("ENSUE_EGRESS_ALLOW", &world.address().to_string())
-        .with_variable("ENSUE_ACTIONS_WRITABLE", &world.folder().display().to_string());
-    write_pack(&place, &world);
-    let known = Arc::new(Known::default());
+    let flows = Flows::on(Nodes::InOnePlace).await;
+    let place = flows.equipped(Place::new());
     for _ in 0..kills {
         let node = place.start();
-        let client = node.client();
-        let asks = tokio::spawn(ask(client.clone(), known.clone()));
-        let answers = tokio::spawn(answer(client.clone(), known.clone(), Random(random.next())));
-        let cancels = tokio::spawn(cancel(client, known.clone(), Random(random.next())));
+        let users = flows.start(&node.client(), &mut random);
         tokio::time::sleep(Duration::from_millis(100 + random.below(500))).await;
         node.kill();
-        for task in [asks, answers, cancels] {
-            task.await.unwrap();
+        users.stop().await;
+    }
+    flows.hold(place.start(), &place).await;
+}
+
+impl Flows {
+    /// Prepares a world and the books.
+    pub(super) async fn on(nodes: Nodes) -> Self {
+        let known =
+            Known { nodes, asked: AtomicU64::new(0), flows: Mutex::default(), answers: Mutex::default(), cancels: Mutex::default() };
+        Self { world: World::start().await, known: Arc::new(known) }
+    }
+
+    /// Gives a place what its nodes need for the workflows.
+    pub(super) fn equipped(&self, place: Place) -> Place {
+        let place = place
+            .with_variable("ENSUE_EGRESS_ALLOW", &self.world.address().to_string())
+            .with_variable("ENSUE_ACTIONS_WRITABLE", &self.world.folder().display().to_string());
+        write_pack(&place, &self.world);
+        place
+    }
+
+    /// Lets users work with a node.
+    pub(super) fn start(&self, client: &Client, random: &mut Random) -> Users {
+        let stop = Arc::new(AtomicBool::new(false));
+        let user = || (client.clone(), self.known.clone(), stop.clone());
+        let ((c1, k1, s1), (c2, k2, s2), (c3, k3, s3)) = (user(), user(), user());
+        let (chance_of_answers, chance_of_cancels) = (Random(random.next()), Random(random.next()));
+        let tasks = [
+            tokio::spawn(ask(c1, k1, s1)),
+            tokio::spawn(answer(c2, k2, s2, chance_of_answers)),
+            tokio::spawn(cancel(c3, k3, s3, chance_of_cancels)),
+        ];
+        Users { stop, tasks }
+    }
+
+    /// Lets everything end at a running node, checks it, and stops the node.
+    pub(super) async fn hold(&self, node: Node, place: &Place) {
+        let (client, known) = (node.client(), &self.known);
+        for n in 0..known.asked.load(Ordering::Relaxed) {
+            assert!(known.ask(&client, n).await.is_some(), "a node that lives takes request {n}");
         }
+        for status in OPEN {
+            let path = format!("/executions?status={status}&limit=1");
+            client.until(&path, |page| page["items"].as_array().is_some_and(Vec::is_empty)).await;
+        }
+        assert_eq!(client.get("/inquiries?status=open").await["items"], json!([]));
+        let told = hold_against(&client.records().await, known, &self.world);
+        no_process_is_left(&client).await;
+        eprintln!("{told}");
+        node.stop_well();
+        place.verify_log();
     }
-    let node = place.start();
-    let client = node.client();
-    for n in 0..known.asked.load(Ordering::Relaxed) {
-        assert!(known.ask(&client, n).await.is_some(), "a node that lives takes request {n}");
-    }
-    for status in OPEN {
-        let path = format!("/executions?status={status}&limit=1");
-        client.until(&path, |page| page["items"].as_array().is_some_and(Vec::is_empty)).await;
-    }
-    assert_eq!(client.get("/inquiries?status=open").await["items"], json!([]));
-    let told = hold_against(&client.records().await, &known, &world);
-    no_process_is_left(&client).await;
-    eprintln!("{told}");
-    node.stop_well();
-    let verified = Printed::by(&mut place.ensue(&["log", "verify", "--data", "data"]));
-    assert_eq!(verified.code, Some(0), "{verified:?}");
 }
 
 impl Known {
@@ -90,11 +139,20 @@ impl Known {
         self.cancels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns true if a node does not lead the log, or its database is away. A single node on its own log has no
+    /// reason to turn anybody away.
+    fn is_turned_away(&self, status: StatusCode) -> bool {
+        self.nodes == Nodes::InSeveral && status == StatusCode::SERVICE_UNAVAILABLE
+    }
+
     /// Requests a workflow with the key of its number. Returns `None` if there is no answer.
     async fn ask(&self, client: &Client, n: u64) -> Option<()> {
         let request = client.request(Method::POST, "/api/v1/actions/flows.ship/execute");
         let request = request.header("idempotency-key", format!("flow-{n}")).json(&json!({ "params": { "n": n } }));
         let Answer { status, headers, body } = answer_of(request).await?;
+        if self.is_turned_away(status) {
+            return None;
+        }
         assert!(status.is_success(), "request {n}: {status} {body}");
         let position = headers["ensue-position"].to_str().unwrap().to_owned();
         let earlier = self.flows().insert(n, (text(&body["id"]), position));
@@ -110,15 +168,17 @@ async fn answer_of(request: RequestBuilder) -> Option<Answer> {
     Some(Answer { status, headers, body: response.json().await.ok()? })
 }
 
-async fn ask(client: Client, known: Arc<Known>) {
-    while known.ask(&client, known.asked.fetch_add(1, Ordering::Relaxed)).await.is_some() {
+async fn ask(client: Client, known: Arc<Known>, stop: Arc<AtomicBool>) {
+    while !stop.load(Ordering::Relaxed) && known.ask(&client, known.asked.fetch_add(1, Ordering::Relaxed)).await.is_some() {
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 /// Answers open inquiries at random; answers to closed ones are rejected.
-async fn answer(client: Client, known: Arc<Known>, mut random: Random) {
-    while let Some(Answer { body: page, .. }) = answer_of(client.request(Method::GET, "/api/v1/inquiries?status=open&limit=20")).await {
+async fn answer(client: Client, known: Arc<Known>, stop: Arc<AtomicBool>, mut random: Random) {
+    while !stop.load(Ordering::Relaxed)
+        && let Some(Answer { body: page, .. }) = answer_of(client.request(Method::GET, "/api/v1/inquiries?status=open&limit=20")).await
+    {
         for open in page["items"].as_array().into_iter().flatten() {
             let (id, ship) = (text(&open["id"]), random.below(3) > 0);
             let request = client.request(Method::POST, &format!("/api/v1/inquiries/{id}/respond"));
@@ -129,6 +189,7 @@ async fn answer(client: Client, known: Arc<Known>, mut random: Random) {
             };
             match status {
                 StatusCode::CONFLICT | StatusCode::NOT_FOUND => {}
+                _ if known.is_turned_away(status) => return,
                 _ if status.is_success() => drop(known.answers().insert(id, ship)),
                 _ => panic!("an answer was answered with {status} {body}"),
             }
@@ -138,8 +199,8 @@ async fn answer(client: Client, known: Arc<Known>, mut random: Random) {
 }
 
 /// Cancels some of the workflows.
-async fn cancel(client: Client, known: Arc<Known>, mut random: Random) {
-    loop {
+async fn cancel(client: Client, known: Arc<Known>, stop: Arc<AtomicBool>, mut random: Random) {
+    while !stop.load(Ordering::Relaxed) {
         tokio::time::sleep(PAUSE * 2).await;
         let newest: Vec<(String, String)> = known.flows().values().rev().take(10).cloned().collect();
         let Some((id, position)) = newest.get(random.below(10) as usize).cloned() else { continue };

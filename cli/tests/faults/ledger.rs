@@ -20,6 +20,8 @@ use crate::support::{Client, Delivery};
 const SENDERS: usize = 4;
 /// How long a sender waits before it continues, if it does.
 const AGAIN_AFTER: Duration = Duration::from_millis(20);
+/// How long a sender that tries each node waits after a delivery.
+const NEXT_AFTER: Duration = Duration::from_millis(50);
 
 /// What is known outside of the node.
 pub(super) struct Ledger {
@@ -129,26 +131,35 @@ pub(super) enum Patience {
     /// It repeats the same delivery until it gets a connection; any answer other than an acknowledgement
     /// fails the test.
     Insists,
+    /// It repeats the same delivery at the next node until that is acknowledged, or the senders are to stop.
+    TriesEachNode,
 }
 
 impl Senders {
     /// Lets senders deliver until they are told to stop.
     pub(super) fn start(client: &Client, ledger: &Arc<Ledger>, patience: Patience) -> Self {
+        Self::start_to_each(std::slice::from_ref(client), ledger, patience)
+    }
+
+    /// Lets senders deliver to several nodes until they are told to stop.
+    pub(super) fn start_to_each(clients: &[Client], ledger: &Arc<Ledger>, patience: Patience) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let one = || {
-            let (client, ledger, stop) = (client.clone(), ledger.clone(), stop.clone());
+            let (clients, ledger, stop) = (clients.to_vec(), ledger.clone(), stop.clone());
             tokio::spawn(async move {
-                let mut outcomes = Vec::new();
+                let (mut outcomes, client) = (Vec::new(), &clients[0]);
                 while !stop.load(Ordering::Relaxed) {
                     let outcome = match patience {
-                        Patience::Insists => ledger.insist(&client).await,
-                        Patience::Ends | Patience::GoesOn => ledger.deliver_next(&client).await,
+                        Patience::Insists => ledger.insist(client).await,
+                        Patience::TriesEachNode => ledger.try_each(&clients, &stop).await,
+                        Patience::Ends | Patience::GoesOn => ledger.deliver_next(client).await,
                     };
                     let is_done = outcome == Outcome::Acknowledged;
                     outcomes.push(outcome);
                     match patience {
                         Patience::Ends if !is_done => break,
                         Patience::GoesOn => tokio::time::sleep(AGAIN_AFTER).await,
+                        Patience::TriesEachNode => tokio::time::sleep(NEXT_AFTER).await,
                         Patience::Ends | Patience::Insists => {}
                     }
                 }
@@ -186,5 +197,17 @@ impl Ledger {
             assert!(begin.elapsed() < crate::support::PATIENCE, "delivery {n} was never taken");
             tokio::time::sleep(AGAIN_AFTER).await;
         }
+    }
+    /// Delivers as a client does that knows several nodes, and tries the next one until one takes the delivery.
+    async fn try_each(&self, clients: &[Client], stop: &AtomicBool) -> Outcome {
+        let n = self.sent.fetch_add(1, Ordering::Relaxed);
+        for client in clients.iter().cycle() {
+            let outcome = self.deliver(client, n).await;
+            if outcome == Outcome::Acknowledged || stop.load(Ordering::Relaxed) {
+                return outcome;
+            }
+            tokio::time::sleep(AGAIN_AFTER).await;
+        }
+        unreachable!("there is a node")
     }
 }

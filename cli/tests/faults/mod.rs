@@ -15,6 +15,7 @@
 //! | the wall clock steps | `clock_steps.rs` |
 //! | the node is stopped under load | `restarts.rs` |
 //! | a second node opens the directory | `second_node.rs` |
+//! | nodes that share a database, or its server, are killed, stopped, frozen or cut off | `on_a_database.rs` |
 //! | a program multiplies without end | `fork_bomb.rs` |
 
 mod clock_steps;
@@ -26,6 +27,7 @@ mod flows;
 mod fork_bomb;
 mod kill;
 mod ledger;
+mod on_a_database;
 mod pause;
 mod restarts;
 mod second_node;

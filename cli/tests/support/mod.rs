@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -70,6 +70,7 @@ pub(crate) struct Place {
     within: Vec<String>,
     variables: Vec<(String, String)>,
     arguments: Vec<String>,
+    log: Vec<String>,
 }
 
 impl Place {
@@ -84,7 +85,8 @@ impl Place {
         std::fs::write(&secret, SECRET).unwrap();
         let variables = vec![("ENSUE_KEY_GITHUB_WEBHOOK_SECRET_FILE".to_owned(), secret.display().to_string())];
         let binary = env!("CARGO_BIN_EXE_ensue").into();
-        Self { folder, binary, listen: "127.0.0.1:0".to_owned(), within: Vec::new(), variables, arguments: Vec::new() }
+        let listen = "127.0.0.1:0".to_owned();
+        Self { folder, binary, listen, within: Vec::new(), variables, arguments: Vec::new(), log: Vec::new() }
     }
 
     /// Adds a variable to the environment of its nodes.
@@ -105,6 +107,13 @@ impl Place {
     #[must_use]
     pub(crate) fn with_arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+
+    /// Puts the log of its nodes into a database, sealed with a master key that places can share.
+    #[must_use]
+    pub(crate) fn with_log_in(mut self, address: &str, master_key: &Path) -> Self {
+        self.log = ["--database", address, "--master-key", &master_key.display().to_string()].map(str::to_owned).to_vec();
         self
     }
 
@@ -171,10 +180,33 @@ impl Place {
         self.try_start().unwrap_or_else(|said| panic!("the node ended before it was ready: {said}"))
     }
 
+    /// Lets `ensue log verify` check the log, on which no node of this place may run.
+    pub(crate) fn verify_log(&self) {
+        let verified = Printed::by(self.ensue(&["log", "verify", "--data", "data"]).args(&self.log));
+        assert_eq!(verified.code, Some(0), "{verified:?}");
+    }
+
     /// Starts a node and waits until it is ready, or returns its output if it ended.
     pub(crate) fn try_start(&self) -> Result<Node, String> {
+        let (process, listens) = self.run();
+        match listens.recv_timeout(PATIENCE) {
+            Ok((scheme, address)) => Ok(Node { process, scheme, address }),
+            Err(RecvTimeoutError::Disconnected) => Err(process.end().1),
+            Err(RecvTimeoutError::Timeout) => panic!("the node was neither ready in time nor did it end: {}", process.said.text()),
+        }
+    }
+
+    /// Starts a node on its fixed address, and does not wait for anything.
+    pub(crate) fn launch(&self) -> Node {
+        let (process, _) = self.run();
+        Node { process, scheme: "http".to_owned(), address: self.listen.parse().unwrap() }
+    }
+
+    /// Runs a node, which says where it listens once it is ready.
+    fn run(&self) -> (Process, Receiver<(String, SocketAddr)>) {
         let mut process = self
             .ensue(&["serve", "--listen", &self.listen, "--data", "data", "--packs", "packs"])
+            .args(&self.log)
             .args(&self.arguments)
             .env("ENSUE_ADMIN_TOKEN", ADMIN_TOKEN)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
@@ -196,12 +228,7 @@ impl Place {
                 }
             }
         });
-        let process = Process { child: process, said, hearing };
-        match listens.recv_timeout(PATIENCE) {
-            Ok((scheme, address)) => Ok(Node { process, scheme, address }),
-            Err(RecvTimeoutError::Disconnected) => Err(process.end().1),
-            Err(RecvTimeoutError::Timeout) => panic!("the node was neither ready in time nor did it end: {}", process.said.text()),
-        }
+        (Process { child: process, said, hearing }, listens)
     }
 }
 
@@ -327,6 +354,11 @@ impl Node {
         let (code, said) = self.end();
         assert_eq!(code, Some(0), "{said}");
         said
+    }
+
+    /// Returns true if it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.child.try_wait().unwrap().is_some()
     }
 
     /// Waits until it has ended, and returns its exit code and output.
