@@ -204,7 +204,10 @@ async fn cancel(client: Client, known: Arc<Known>, stop: Arc<AtomicBool>, mut ra
         tokio::time::sleep(PAUSE * 2).await;
         let newest: Vec<(String, String)> = known.flows().values().rev().take(10).cloned().collect();
         let Some((id, position)) = newest.get(random.below(10) as usize).cloned() else { continue };
-        known.cancels().insert(id.clone());
+        // A second cancel would end what undoes the workflow.
+        if !known.cancels().insert(id.clone()) {
+            continue;
+        }
         let request = client.request(Method::POST, &format!("/api/v1/executions/{id}/cancel"));
         // A node that has just started may still be reading the log of the previous one.
         let request = request.header("ensue-position", position).json(&json!({}));
