@@ -7,7 +7,7 @@
 //! During a rotation, the next key is in a file beside it, whose name ends in `.next`. Both open the vault. Once all
 //! values are sealed under the next key, its file replaces the other.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -224,9 +224,14 @@ impl MasterKey {
             _ => MasterKeyError::Unusable { path: path.to_owned(), source },
         };
         let (key, text) = generated().map_err(unusable)?;
-        let mut file = sync::create_private(path, Existing::Kept).map_err(unusable)?;
-        file.write_all(text.as_bytes()).and_then(|()| sync::sync_file(&file, path)).map_err(unusable)?;
-        sync::sync_folder(sync::parent(path)).map_err(unusable)?;
+        // Nobody may find a part of it: another node that shares the file may look at this moment.
+        let number = getrandom::u64().map_err(|error| unusable(io::Error::other(error.to_string())))?;
+        let beside = sync::parent(path).join(format!(".{number:016x}.new"));
+        let written = sync::create_private(&beside, Existing::Kept)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| sync::sync_file(&file, &beside)))
+            .and_then(|()| fs::hard_link(&beside, path));
+        let _ = fs::remove_file(&beside);
+        written.and_then(|()| sync::sync_folder(sync::parent(path))).map_err(unusable)?;
         Ok(key)
     }
 
@@ -273,8 +278,6 @@ fn parse(text: &str) -> Option<MasterKey> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -300,6 +303,26 @@ mod tests {
         let path = folder.path().join("master.key");
         MasterKey::create(&path).unwrap();
         assert!(matches!(MasterKey::create(&path), Err(MasterKeyError::Exists(_))));
+    }
+
+    #[test]
+    fn key_that_another_node_creates_at_the_same_moment_is_whole_or_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..50 {
+            let path = folder.path().join(format!("{round}.key"));
+            let looking = std::thread::spawn({
+                let path = path.clone();
+                move || loop {
+                    match MasterKey::load(&path) {
+                        Err(MasterKeyError::Missing(_)) => std::hint::spin_loop(),
+                        found => return found.unwrap().id(),
+                    }
+                }
+            });
+            let made = MasterKey::create(&path).unwrap();
+            assert_eq!(looking.join().unwrap(), made.id());
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 50, "nothing else is left");
     }
 
     #[test]
