@@ -224,14 +224,19 @@ impl MasterKey {
             _ => MasterKeyError::Unusable { path: path.to_owned(), source },
         };
         let (key, text) = generated().map_err(unusable)?;
-        // Nobody may find a part of it: another node that shares the file may look at this moment.
+        // Another node that shares the file may look at this moment. So the file gets its name only once it is whole.
         let number = getrandom::u64().map_err(|error| unusable(io::Error::other(error.to_string())))?;
-        let beside = sync::parent(path).join(format!(".{number:016x}.new"));
-        let written = sync::create_private(&beside, Existing::Kept)
-            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| sync::sync_file(&file, &beside)))
-            .and_then(|()| fs::hard_link(&beside, path));
-        let _ = fs::remove_file(&beside);
-        written.and_then(|()| sync::sync_folder(sync::parent(path))).map_err(unusable)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let beside = sync::parent(path).join(format!(".{name}.{number:016x}.new"));
+        let written = write_new(&beside, &text).and_then(|()| match fs::hard_link(&beside, path) {
+            // Some file systems cannot link. There, another node may find a part of the key, and must be started again.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported || error.kind() == io::ErrorKind::PermissionDenied => {
+                write_new(path, &text)
+            }
+            linked => linked,
+        });
+        let removed = fs::remove_file(&beside);
+        written.and(removed).and_then(|()| sync::sync_folder(sync::parent(path))).map_err(unusable)?;
         Ok(key)
     }
 
@@ -248,6 +253,13 @@ impl MasterKey {
         let key = Zeroizing::new(blake3::derive_key("ensue/seal/v1", &*self.bytes));
         blake3::keyed_hash(&key, text)
     }
+}
+
+/// Writes a new file that only its owner can use, to the disk.
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = sync::create_private(path, Existing::Kept)?;
+    file.write_all(text.as_bytes())?;
+    sync::sync_file(&file, path)
 }
 
 /// Returns a new random key and the content of its file.
