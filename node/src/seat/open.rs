@@ -67,13 +67,14 @@ pub fn open(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
 pub fn open_after(config: &Config, clock: &dyn Clock, standby: &Arc<Standby>) -> Result<Opened, StartError> {
     let data = Folder::open(&config.data)?;
     let backend = storage(config, &data, clock, standby)?;
-    let may_be_begun_elsewhere = backend.is_shared() && backend.log()?.is_none();
-    let opened = open_if(config, clock, (data, backend.clone()), compare_with_outside);
-    if opened.is_err() && may_be_begun_elsewhere && matches!(backend.log(), Ok(Some(_))) {
-        // Another node began the log at the same moment. This one waits for it.
-        return open_if(config, clock, (Folder::open(&config.data)?, backend), compare_with_outside);
+    let (is_empty, new) = (backend.log()?.is_none(), new_log(clock));
+    match open_if(config, (data, backend.clone()), new, compare_with_outside) {
+        // Another node began its log at the same moment. This one waits for it.
+        Err(_) if is_empty && matches!(backend.log(), Ok(Some(begun)) if begun != new) => {
+            open_if(config, (Folder::open(&config.data)?, backend), new, compare_with_outside)
+        }
+        opened => opened,
     }
-    opened
 }
 
 /// Opens the storage that the settings name: the data directory, or a database beside it.
@@ -94,28 +95,32 @@ pub(crate) fn storage(
 pub fn open_on(config: &Config, clock: &dyn Clock, storage: impl FnOnce(&Folder) -> Arc<dyn Backend>) -> Result<Opened, StartError> {
     let data = Folder::open(&config.data)?;
     let backend = storage(&data);
-    open_if(config, clock, (data, backend), compare_with_outside)
+    open_if(config, (data, backend), new_log(clock), compare_with_outside)
 }
 
 /// Opens a data directory without comparing it with the head that is stored outside it: a restored backup is older.
 pub fn open_restored(config: &Config, clock: &dyn Clock) -> Result<Opened, StartError> {
     let data = Folder::open(&config.data)?;
     let backend = storage(config, &data, clock, &Arc::new(Standby::brief()))?;
-    open_if(config, clock, (data, backend), |_, _, _| Ok(()))
+    open_if(config, (data, backend), new_log(clock), |_, _, _| Ok(()))
 }
 
+/// Returns the id of a log that has not begun.
+fn new_log(clock: &dyn Clock) -> LogId {
+    let moment = clock.moment();
+    LogId(Id::root(moment.time, moment.entropy))
+}
+
+/// Opens the log of a data directory, and begins it under the id `new` if it has none.
 fn open_if(
     config: &Config,
-    clock: &dyn Clock,
     (data, backend): (Folder, Arc<dyn Backend>),
+    new: LogId,
     is_expected: impl FnOnce(&dyn LogReader, Head, Option<Head>) -> Result<(), StartError>,
 ) -> Result<Opened, StartError> {
     let known = backend.log()?;
     let existing = if known.is_none() && !backend.has_secrets() { Data::New } else { Data::Existing };
-    let id = known.unwrap_or_else(|| {
-        let moment = clock.moment();
-        LogId(Id::root(moment.time, moment.entropy))
-    });
+    let id = known.unwrap_or(new);
     let folder = state_folder(config, id)?;
     let (file, masters) = master_keys(config.master_key.clone(), &folder, existing)?;
     // The vault is created after the log. An existing one is opened first, so that a wrong master key changes nothing.
