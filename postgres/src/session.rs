@@ -188,3 +188,15 @@ impl Session {
         Ok(&self.statements[sql])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_session_lets_the_server_compile_statements() {
+        for purpose in [Purpose::Write, Purpose::Beat, Purpose::Read] {
+            assert!(purpose.settings().contains("SET jit = off"), "{purpose:?}");
+        }
+    }
+}
