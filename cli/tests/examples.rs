@@ -134,7 +134,7 @@ async fn issues_example_labels_greets_and_closes_issues() {
     assert_eq!(ended(&client, "triage.greet").await["result"], json!({ "greeted": true }));
     until("two labels", || !github.printed("issue 7 has the labels bug, docs").is_empty()).await;
     let swept = client.run("triage.sweep", &json!({ "repository": "acme/mill" })).await;
-    assert_eq!(swept["result"], json!({ "marked": [1], "closed": [2], "left": 0 }), "{swept:#}");
+    assert_eq!(swept["result"], json!({ "marked": [1], "closed": [2], "failed": 0 }), "{swept:#}");
     // Its output is read by another thread, after its answer.
     until("an issue to be closed", || !github.printed("issue 2").is_empty()).await;
     assert_eq!(github.printed("issue 2"), ["issue 2 is closed"]);
