@@ -339,8 +339,10 @@ impl Report {
         let status = running.wait().context("cargo")?;
         self.lines.push(line(name, begin.elapsed()));
         if !status.success() {
-            eprintln!("\nverify: the failures of {name}, again:");
-            failures.lines().iter().for_each(|line| eprintln!("{line}"));
+            if !failures.lines().is_empty() {
+                eprintln!("\nverify: the failures of {name}, again:");
+                failures.lines().iter().for_each(|line| eprintln!("{line}"));
+            }
             self.print();
             bail!("{name} failed");
         }
