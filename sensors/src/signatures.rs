@@ -200,7 +200,7 @@ impl Signature<'_> {
             return Err(SignatureRefusal::Wrong { header: self.header.to_owned() });
         }
         match (time, self.time) {
-            // The body is read only now, because nobody else can have written it.
+            // The body is parsed only after its signature was verified.
             (None, Some((Place::Field(name), unit))) => {
                 let body = Document::parse(Bytes::copy_from_slice(delivered.body)).ok();
                 let time = body.as_ref().and_then(|body| body.root().get(name)).map_or("", Node::raw);

@@ -37,7 +37,7 @@ pub(super) struct Users {
 }
 
 impl Users {
-    /// Tells them to stop, and waits until they have.
+    /// Stops them, and waits until they have ended.
     pub(super) async fn stop(self) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {

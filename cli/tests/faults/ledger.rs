@@ -136,12 +136,12 @@ pub(super) enum Patience {
 }
 
 impl Senders {
-    /// Lets senders deliver until they are told to stop.
+    /// Lets senders deliver until they are stopped.
     pub(super) fn start(client: &Client, ledger: &Arc<Ledger>, patience: Patience) -> Self {
         Self::start_to_each(std::slice::from_ref(client), ledger, patience)
     }
 
-    /// Lets senders deliver to several nodes until they are told to stop.
+    /// Lets senders deliver to several nodes until they are stopped.
     pub(super) fn start_to_each(clients: &[Client], ledger: &Arc<Ledger>, patience: Patience) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let one = || {

@@ -529,7 +529,7 @@ fn delivery_that_is_composed_for_linear_has_the_time_in_its_body() {
 enum IdIn {
     Header(&'static str),
     Body(fn(&str) -> serde_json::Value),
-    /// In a header that is signed, under the names of Svix or not.
+    /// In a header that is signed, whose name begins with this text.
     Signed(&'static str),
     Nowhere,
 }
