@@ -67,7 +67,8 @@ fn rule_is_measured_with_its_log_in_a_database_that_is_dropped_afterwards() {
     if is_missing() {
         return;
     }
-    let (server, place) = (Server::shared(), Place::new());
+    // Databases are counted in the whole server, so that it is shared with no other test.
+    let (server, place) = (Server::start(), Place::new());
     let database = server.new_database();
     let address = server.address(&database);
     let document = measured(&place, &["rule", "--database", &address], "database.json");
@@ -86,7 +87,8 @@ fn several_logs_are_written_at_once_to_new_databases_and_to_files() {
     if is_missing() {
         return;
     }
-    let (server, place) = (Server::shared(), Place::new());
+    // Databases are counted in the whole server, so that it is shared with no other test.
+    let (server, place) = (Server::start(), Place::new());
     let database = server.new_database();
     let address = server.address(&database);
     let document = measured(&place, &["log", "--database", &address, "--logs", "2", "--records", "5000"], "logs.json");
