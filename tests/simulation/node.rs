@@ -104,6 +104,8 @@ pub(crate) struct Node {
     view_reader: Arc<dyn ViewReader>,
     views_at: watch::Receiver<ensue_engine::record::Position>,
     snapshots: SnapshotWriter,
+    /// The position of the views from which the next snapshot is saved.
+    next_snapshot: u64,
     catalogs: Arc<NodeCatalogs>,
     edge: Arc<Edge>,
     keys: Arc<NodeKeys>,
@@ -161,9 +163,14 @@ impl Node {
         self.views.step()
     }
 
-    /// Saves the last snapshot if it is not saved yet.
+    /// Saves the last snapshot if it is not saved yet. From some thousand records on, the pause to the next one grows
+    /// with the square of the log, so that a world with a long log does not spend most of its time on snapshots.
     pub(crate) fn save_snapshot(&mut self) {
-        self.snapshots.save_next();
+        let at = self.views_at();
+        if at >= self.next_snapshot {
+            self.next_snapshot = at + at * at / 5_000_000;
+            self.snapshots.save_next();
+        }
     }
 
     /// Does the work of every second.

@@ -393,6 +393,7 @@ impl Node {
             view_reader,
             views_at,
             snapshots,
+            next_snapshot: 0,
             catalogs,
             edge,
             keys,
