@@ -391,7 +391,8 @@ impl Front {
             if parts.method == Method::OPTIONS {
                 return hooks::consent(&self.api, &parts.headers, hook);
             }
-            return hooks::receive(&self.api, context, &parts, hook, body).instrument(span).await;
+            // The future is large, and that of a request is moved several times before it starts.
+            return Box::pin(hooks::receive(&self.api, context, &parts, hook, body)).instrument(span).await;
         }
         demand_known_headers(&parts.headers)?;
         if self.api.settings.page == PageServing::On
