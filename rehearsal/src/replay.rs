@@ -262,11 +262,12 @@ fn depends_on_locks(records: &[Record]) -> bool {
     })
 }
 
-/// Returns true if something failed because its pack was not permitted to run it.
+/// Returns true if something failed because its pack was not permitted to run it, also if only a notification did.
 fn is_forbidden(fact: &Fact) -> bool {
     let failure = match fact {
         Fact::ExecutionFailed(failed) => &failed.error,
         Fact::StepFailed(failed) => &failed.error,
+        Fact::InquiryNotificationFailed(failed) => &failed.error,
         _ => return false,
     };
     failure.kind == FailureKind::NotPermitted

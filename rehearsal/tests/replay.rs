@@ -36,7 +36,7 @@ use ensue_rehearsal::replay::{Collection, Definitions, Divergence, Recorded, Unr
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::random::{World, pieces, steps};
+use crate::support::random::{AccessStep, Step, World, pieces, steps};
 use crate::support::site::{received, report_changing, set_var};
 use crate::support::workflow::{awaits, does, expression};
 use crate::support::{Pieces, Site, cancel, fields, flow, permit_at, template};
@@ -317,6 +317,31 @@ fn execution_that_was_not_permitted_at_that_time_cannot_be_replayed() {
         succeed_all(&mut site);
         assert_eq!(replayed(&site, flow, Definitions::Recorded(&Made(&pieces))), outcome);
     }
+}
+
+/// Replays a workflow that asked a question, took this step, reminded people, and was canceled.
+fn replayed_after(step: &Step) -> Result<Vec<Divergence>, Unreplayable> {
+    let mut world = World::new();
+    for step in [&Step::Request(15), step, &Step::Wait(1), &Step::FireTimers] {
+        world.take(step);
+    }
+    let requested = |record: &Record| matches!(&record.fact, Fact::ExecutionRequested(fact) if fact.part_of.is_none()).then_some(record.id);
+    let flow = ExecutionId(world.site.records().iter().find_map(requested).unwrap());
+    assert!(world.site.records().iter().any(|record| matches!(record.fact, Fact::InquiryReminded(_))));
+    world.site.when(cancel(flow));
+    succeed_all(&mut world.site);
+    replayed(&world.site, flow, Definitions::Recorded(&Made(pieces())))
+}
+
+#[test]
+fn replay_is_identical_after_a_link_to_a_question_was_made() {
+    assert_eq!(replayed_after(&Step::Access(AccessStep::MintLink, 0)), Ok(vec![]));
+}
+
+#[test]
+fn execution_whose_notification_was_not_permitted_cannot_be_replayed() {
+    assert_eq!(replayed_after(&Step::Permit(Some(&[]))), Err(Unreplayable::NotPermitted));
+    assert_eq!(replayed_after(&Step::Permit(None)), Ok(vec![]));
 }
 
 #[test]

@@ -169,7 +169,9 @@ impl<'a> Replay<'a> {
                 let (outcome, result) = (fact.outcome.clone(), whole(&record.body)?);
                 Input::Ask(id, Ask::SettleExecution { execution: id, outcome, result })
             }
-            Fact::InquiryAnswered(_) => Input::Answer(id, Draft { body: whole(&record.body)?, ..draft_of(record) }),
+            Fact::InquiryAnswered(_) | Fact::InquiryDelegated(_) | Fact::LinkMinted(_) | Fact::LinkUsed(_) => {
+                Input::Answer(id, Draft { body: whole(&record.body)?, ..draft_of(record) })
+            }
             _ => return Ok(None),
         }))
     }
