@@ -79,7 +79,8 @@ fn compare<T>(oracle: &Oracle, source: &str, event: &Json, judge: impl FnOnce(&C
 fn hides_an_explained_error(oracle: &Oracle, case: &Case<'_>, event: &Json) -> bool {
     case.theirs.is_err()
         && pairs(case.source).into_iter().any(|(left, right)| {
-            let fails = |operand: &str| compare(oracle, operand, event, |case| case.theirs.is_err());
+            let has_error = |case: &Case<'_>| case.theirs.as_ref().is_err_and(|error| !error.starts_with(NOT_COMPILED));
+            let fails = |operand: &str| compare(oracle, operand, event, has_error);
             let is_known = |case: &Case<'_>| case.ours.is_ok() && case.theirs.is_err() && !case.explanations().is_empty();
             let known = |operand: &str| compare(oracle, operand, event, is_known);
             known(left) && fails(right) || known(right) && fails(left)
