@@ -319,29 +319,40 @@ fn execution_that_was_not_permitted_at_that_time_cannot_be_replayed() {
     }
 }
 
-/// Replays a workflow that asked a question, took this step, reminded people, and was canceled.
-fn replayed_after(step: &Step) -> Result<Vec<Divergence>, Unreplayable> {
+/// Runs a workflow that asks a question, takes these steps, reminds people of the question, and is canceled.
+/// Returns its records and its replay.
+fn reminded_after(steps: &[Step]) -> (Vec<Record>, Result<Vec<Divergence>, Unreplayable>) {
     let mut world = World::new();
-    for step in [&Step::Request(15), step, &Step::Wait(1), &Step::FireTimers] {
-        world.take(step);
-    }
+    world.take(&Step::Request(15));
+    steps.iter().for_each(|step| world.take(step));
+    world.take(&Step::Wait(1));
+    world.take(&Step::FireTimers);
     let requested = |record: &Record| matches!(&record.fact, Fact::ExecutionRequested(fact) if fact.part_of.is_none()).then_some(record.id);
     let flow = ExecutionId(world.site.records().iter().find_map(requested).unwrap());
     assert!(world.site.records().iter().any(|record| matches!(record.fact, Fact::InquiryReminded(_))));
     world.site.when(cancel(flow));
     succeed_all(&mut world.site);
-    replayed(&world.site, flow, Definitions::Recorded(&Made(pieces())))
+    (world.site.records().to_vec(), replayed(&world.site, flow, Definitions::Recorded(&Made(pieces()))))
 }
 
 #[test]
-fn replay_is_identical_after_a_link_to_a_question_was_made() {
-    assert_eq!(replayed_after(&Step::Access(AccessStep::MintLink, 0)), Ok(vec![]));
+fn replay_is_identical_after_an_inquiry_was_delegated_or_a_link_to_it_made_or_used() {
+    let is_made: fn(&Fact) -> bool = |fact| matches!(fact, Fact::LinkMinted(_));
+    let is_used: fn(&Fact) -> bool = |fact| matches!(fact, Fact::LinkUsed(_));
+    let is_delegated: fn(&Fact) -> bool = |fact| matches!(fact, Fact::InquiryDelegated(_));
+    for (step, is_it) in [(AccessStep::MintLink, is_made), (AccessStep::OpenLink, is_used), (AccessStep::Delegate, is_delegated)] {
+        // A question is delegated to another identity.
+        let steps = [Step::Access(AccessStep::AddIdentity, 0), Step::Access(step, 0)];
+        let (records, outcome) = reminded_after(&steps);
+        assert!(records.iter().any(|record| is_it(&record.fact)), "{step:?}");
+        assert_eq!(outcome, Ok(vec![]), "{step:?}");
+    }
 }
 
 #[test]
 fn execution_whose_notification_was_not_permitted_cannot_be_replayed() {
-    assert_eq!(replayed_after(&Step::Permit(Some(&[]))), Err(Unreplayable::NotPermitted));
-    assert_eq!(replayed_after(&Step::Permit(None)), Ok(vec![]));
+    assert_eq!(reminded_after(&[Step::Permit(Some(&[]))]).1, Err(Unreplayable::NotPermitted));
+    assert_eq!(reminded_after(&[Step::Permit(None)]).1, Ok(vec![]));
 }
 
 #[test]

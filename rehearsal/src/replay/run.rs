@@ -170,7 +170,7 @@ impl<'a> Replay<'a> {
                 Input::Ask(id, Ask::SettleExecution { execution: id, outcome, result })
             }
             Fact::InquiryAnswered(_) | Fact::InquiryDelegated(_) | Fact::LinkMinted(_) | Fact::LinkUsed(_) => {
-                Input::Answer(id, Draft { body: whole(&record.body)?, ..draft_of(record) })
+                Input::Inquiry(id, Draft { body: whole(&record.body)?, ..draft_of(record) })
             }
             _ => return Ok(None),
         }))
@@ -190,7 +190,7 @@ impl<'a> Replay<'a> {
             }
         }
         match input {
-            Input::Draft(draft) | Input::Start(_, draft) | Input::Lost(_, _, draft) | Input::Answer(_, draft) => {
+            Input::Draft(draft) | Input::Start(_, draft) | Input::Lost(_, _, draft) | Input::Inquiry(_, draft) => {
                 self.fold(&[record], vec![draft])
             }
             Input::Ask(_, ask) => self.ask(record, ask),
@@ -227,7 +227,7 @@ impl<'a> Replay<'a> {
                 executions.get(id).and_then(|one| one.phase.attempt()).is_some_and(|current| current.id == *attempt)
             }
             Input::Ask(id, _) => executions.get(id).is_some(),
-            Input::Answer(id, _) => engine.inquiries().of(id).is_some(),
+            Input::Inquiry(id, _) => engine.inquiries().of(id).is_some(),
         }
     }
 
@@ -397,8 +397,8 @@ pub(super) enum Input {
     Lost(ExecutionId, AttemptId, Draft),
     /// Somebody asked something of an execution.
     Ask(ExecutionId, Ask),
-    /// An answer to an inquiry.
-    Answer(ExecutionId, Draft),
+    /// Somebody answered or delegated the open inquiry of an execution, or made or used a link to it.
+    Inquiry(ExecutionId, Draft),
 }
 
 /// Returns true if a fact of a stream is the one that came. Within a turn there is one fact of each kind,
