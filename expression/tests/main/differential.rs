@@ -87,6 +87,14 @@ fn hides_an_explained_error(oracle: &Oracle, case: &Case<'_>, event: &Json) -> b
         })
 }
 
+/// Returns true if the two differ because `format` of the crate writes the seconds of a duration as a double, which
+/// loses digits of long ones: they agree once no literal has nanoseconds.
+fn rounds_a_formatted_duration(oracle: &Oracle, case: &Case<'_>, event: &Json) -> bool {
+    let shorter = case.source.replace(".999999999Z'", ".5Z'").replace("1ns'", "1ms'").replace("0.000000001s'", "0.5s'");
+    let both_have_values = case.ours.is_ok() && case.theirs.is_ok();
+    both_have_values && case.source.contains(".format(") && shorter != case.source && compare(oracle, &shorter, event, |case| case.agrees())
+}
+
 /// Returns the operands of each `&&` and `||` of a source, up to the parentheses around them.
 fn pairs(source: &str) -> Vec<(&str, &str)> {
     let operators = source.match_indices(" && ").chain(source.match_indices(" || "));
@@ -146,7 +154,11 @@ proptest! {
         let (source, event) = made(&choices);
         let unexplained = ORACLE.with(|oracle| {
             compare(oracle, &source, &event, |case| {
-                (!case.agrees() && case.explanations().is_empty() && !hides_an_explained_error(oracle, case, &event)).then(|| case.described())
+                let is_explained = case.agrees()
+                    || !case.explanations().is_empty()
+                    || hides_an_explained_error(oracle, case, &event)
+                    || rounds_a_formatted_duration(oracle, case, &event);
+                (!is_explained).then(|| case.described())
             })
         });
         prop_assert_eq!(unexplained, None, "over {}", event);
@@ -174,6 +186,22 @@ fn error_of_the_crate_may_hide_one_that_a_rule_explains() {
     assert!(is_hidden("string((event.n || (2 < 1)) && null in {} || false)"));
     assert!(!is_hidden("('a' in {} && (event.n || false))"), "the crate has a value for the left operand");
     assert!(!is_hidden("(null in {} && true)"), "the error is returned");
+}
+
+#[test]
+fn crate_rounds_a_formatted_duration() {
+    let oracle = Oracle::new();
+    let is_rounded = |source: &str| {
+        compare(&oracle, source, &event(), |case| {
+            assert!(!case.agrees() && case.explanations().is_empty(), "{}", case.described());
+            rounds_a_formatted_duration(&oracle, case, &event())
+        })
+    };
+    let span = "timestamp('2026-01-31T23:30:15.25Z') - timestamp('1969-12-31T23:59:59.999999999Z')";
+    assert!(is_rounded(&format!("'%s'.format([{span}])")));
+    assert!(is_rounded(&format!("size('%s'.format([{span}])) > 14")));
+    let other = "{'d': 1, 'c': 2, 'b': 3, 'a': 4, 'g': 5, 'f': 6, 'e': 7, 'i': 8}.map(k, k)";
+    assert!(!is_rounded(&format!("[{other}, ['%s'.format([{span}])]]")), "the order of the keys differs too");
 }
 
 #[test]
