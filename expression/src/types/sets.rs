@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{FieldType, Found, Holds, ListType, MapType, Occurrence, OptionalType, Others, Texts, ValueType};
+use super::{FieldType, Found, Holds, JSON, ListType, MapType, Occurrence, OptionalType, Origin, Others, Range, Texts, ValueType};
 use crate::functions::signature::{BOOL, NUMBER, STRING, TYPE};
 use crate::json::NodeKind;
 use crate::value::{Type, Value};
@@ -40,7 +40,12 @@ impl ValueType {
             _ => self.types,
         };
         let list = match either(Type::List) {
-            (true, true) => self.list.as_ref().zip(other.list.as_ref()).map(|(one, other)| Arc::new(one.or(other))),
+            (true, true) => match (&self.list, &other.list) {
+                (Some(one), Some(another)) => Some(Arc::new(one.or(another))),
+                (Some(one), None) => Some(Arc::new(one.or(&ListType::of_unknown(&other)))),
+                (None, Some(another)) => Some(Arc::new(another.or(&ListType::of_unknown(&self)))),
+                (None, None) => None,
+            },
             (false, true) => other.list.clone(),
             _ => self.list.clone(),
         };
@@ -49,6 +54,12 @@ impl ValueType {
             (false, true) => other.map.clone(),
             _ => self.map.clone(),
         };
+        // What is known of a map is lost if nothing is known of the other, except that it need not be JSON.
+        let lost = match (either(Type::Map), &self.map, &other.map) {
+            ((true, true), Some(known), None) | ((true, true), None, Some(known)) => Some(known),
+            _ => None,
+        };
+        let origin = if lost.is_none_or(|map| map.is_json()) { self.origin.max(other.origin) } else { Origin::Made };
         let optional = match either(Type::Optional) {
             (true, true) => self.optional.as_ref().zip(other.optional.as_ref()).map(|(one, other)| Arc::new(one.or(other))),
             (false, true) => other.optional.clone(),
@@ -63,7 +74,7 @@ impl ValueType {
             list,
             map,
             optional,
-            origin: self.origin.max(other.origin),
+            origin,
             depth: self.depth.max(other.depth),
         }
     }
@@ -119,6 +130,15 @@ impl ValueType {
             here = below?;
         }
         Some(here)
+    }
+
+    /// Returns true if JSON can hold each of its values.
+    fn is_json(&self) -> bool {
+        let is_within = |known: Option<bool>, kind: Type| known.unwrap_or(!self.kinds.has(kind) || self.origin == Origin::Json);
+        self.kinds.is_within(JSON)
+            && (!self.can_be(NUMBER) || self.numbers.or(&Range::json()) == Range::json())
+            && is_within(self.list_known().map(|list| list.element.is_json()), Type::List)
+            && is_within(self.map_known().map(MapType::is_json), Type::Map)
     }
 
     /// Returns true if a value is among them.
@@ -177,6 +197,11 @@ fn are_optionals_overlapping(one: &ValueType, other: &ValueType) -> bool {
 }
 
 impl ListType {
+    /// Returns the type of lists of such a type about whose elements nothing is known.
+    fn of_unknown(lists: &ValueType) -> Self {
+        Self { element: lists.below(), len: None, holds: Holds::Some }
+    }
+
     fn or(&self, other: &Self) -> Self {
         Self {
             element: self.element.clone().or(other.element.clone()),
@@ -193,6 +218,15 @@ impl OptionalType {
 }
 
 impl MapType {
+    /// Returns true if JSON can hold each of its values.
+    fn is_json(&self) -> bool {
+        let others = match self.others() {
+            Others::Are(value) => value.is_json(),
+            Others::None | Others::Undeclared => true,
+        };
+        others && self.fields().values().all(|field| field.value.is_json())
+    }
+
     fn admits(&self, value: &Value<'_>) -> bool {
         let fits = |name: &str, value: Option<Value<'_>>| match (self.fields().get(name), value) {
             (Some(FieldType { occurrence, .. }), None) => *occurrence != Occurrence::Always,

@@ -267,3 +267,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn list_or_map_of_json_or_of_other_values_may_hold_those_values() {
+    let document = json!({ "yes": true, "list": [], "map": {}, "n": 0 });
+    let knowledge = Knowledge::new().with("e", ValueType::json());
+    for source in [
+        "(e.yes ? [timestamp(0)] : e.list)[0]",
+        "(e.yes ? [1.0 / 0.0] : e.list)[0]",
+        "(e.yes ? [[duration('1s')]] : e.list)[0][0]",
+        "(e.yes ? {'a': timestamp(0)} : e.map).a",
+        "(e.yes ? {'a': [duration('1s')]} : e.map)['a'][0]",
+        "[e.map, {'a': b'x'}].map(m, m)[1].a",
+    ] {
+        let expression = Expression::compile(source, &knowledge.roots()).unwrap();
+        let inferred = expression.infer(&knowledge, Purpose::Value).value;
+        evaluated(&expression, &document, |value| {
+            let value = value.unwrap();
+            assert!(inferred.admits(&value), "`{source}` is {}, and was to be {inferred}", value.brief());
+        });
+    }
+    let json = Expression::compile("(e.yes ? [1, 'a'] : e.list)[0]", &knowledge.roots()).unwrap();
+    assert_eq!(json.infer(&knowledge, Purpose::Value).value.to_string(), ValueType::json().to_string());
+}
