@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -373,30 +374,47 @@ async fn core_http_takes_a_connection_that_the_caller_may_use() {
     nothing_leaked(&place, &node).await;
 }
 
-/// An authority, and a server's TLS with a certificate of it.
-fn authority() -> (String, Arc<ServerConfig>) {
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut params = CertificateParams::new([]).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let certificate =
-        CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-    let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()];
-    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
-    let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
-    // It speaks HTTP/1.1 only. A client that can choose HTTP/2 does not understand its answers.
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    (authority.pem(), Arc::new(config))
+/// A private certificate authority.
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut params = CertificateParams::new([]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// Returns its certificate.
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// Returns the TLS of a server with such a certificate.
+    fn certifies(&self, params: &CertificateParams) -> Arc<ServerConfig> {
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(certificate.pem().as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+        let mut config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+        // It speaks HTTP/1.1 only. A client that can choose HTTP/2 does not understand its answers.
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+}
+
+/// The certificate of a server on loopback.
+fn on_loopback() -> CertificateParams {
+    CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn server_of_a_private_authority_is_trusted_only_with_its_file() {
-    let (ca, tls) = authority();
-    let server = Server::start_with(("x-shop", "eu".to_owned()), Some(tls));
+    let authority = Authority::new();
+    let server = Server::start_with(("x-shop", "eu".to_owned()), Some(authority.certifies(&on_loopback())));
     let https = connection("orders", &server, "headers: { X-Shop: eu }").replace("http://", "https://");
     let place = place(&https);
-    std::fs::write(place.path().join("ca.pem"), ca).unwrap();
+    std::fs::write(place.path().join("ca.pem"), authority.pem()).unwrap();
     let node = place.start();
     let refused = run(&node.client(), "shop.get", json!({ "path": "items" })).await.unwrap_err();
     assert_eq!(refused.0, "network", "{refused:?}");
@@ -416,24 +434,92 @@ async fn server_of_a_private_authority_is_trusted_only_with_its_file() {
     assert_eq!(forbidden.status(), StatusCode::UNAUTHORIZED);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn sensor_polls_over_a_connection() {
-    let server = Server::start(("authorization", format!("Bearer {FIRST}")));
-    let place = place(&connection("orders", &server, "auth: { bearer: { key: shop.token } }"));
+/// Adds a sensor that polls over a connection.
+fn add_sensor(place: &Place, name: &str, connection: &str) {
     place.write_pack_file("shop/triggers/item.yaml", "description: There is an item.\npayload: { n: integer }\n");
     place.write_pack_file(
-        "shop/sensors/items.yaml",
-        "description: New items.\npoll:\n  every: 1s\n  http: { connection: orders, url: /items }\n  items: body.items\n  only_new: item.n\n  \
-         first: emit\nemits: [{ trigger: shop.item, payload: { n: '${{ item.n }}' } }]\n",
+        &format!("shop/sensors/{name}.yaml"),
+        &format!(
+            "description: New items.\npoll:\n  every: 1s\n  http: {{ connection: {connection}, url: /items }}\n  items: body.items\n  \
+             only_new: item.n\n  first: emit\nemits: [{{ trigger: shop.item, payload: {{ n: '${{{{ item.n }}}}' }} }}]\n"
+        ),
     );
+}
+
+/// Waits until a sensor fails for a reason, and returns the second in which it would be tried again.
+async fn fails_with(client: &Client, sensor: &str, kind: &str) -> String {
+    let is_so = |sensor: &Value| sensor["state"] == "failing" && sensor["error"]["kind"] == kind;
+    second(&client.until(&format!("/sensors/{sensor}"), is_so).await["retry_at"])
+}
+
+fn second(time: &Value) -> String {
+    time.as_str().unwrap()[.."2026-11-29T12:20:29".len()].to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sensor_over_a_connection_starts_at_once_when_its_key_is_set_or_rotated() {
+    sensor_follows_its_key("orders", "orders").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sensor_over_a_connection_that_a_setting_names_starts_at_once_when_its_key_is_set_or_rotated() {
+    sensor_follows_its_key("stock", "'${{ config.other }}'").await;
+}
+
+async fn sensor_follows_its_key(name: &str, written: &str) {
+    let server = Server::start(("authorization", format!("Bearer {FIRST}")));
+    let connections = connection(name, &server, "auth: { bearer: { key: shop.token } }");
+    let place = place(&format!("{connections}packs: {{ shop: {{ config: {{ other: {name} }} }} }}\n"));
+    add_sensor(&place, "items", written);
     let node = place.start();
     let client = node.client();
-    let failing = client.until("/sensors/shop.items", |sensor| sensor["state"] == "failing").await;
-    assert_eq!(failing["error"]["kind"], "key_missing", "{failing}");
+    fails_with(&client, "shop.items", "key_missing").await;
+    assert_eq!(server.heard(), 0);
+    set_key(&client, "shop.token", SECOND).await;
+    fails_with(&client, "shop.items", "auth").await;
+    // A sensor whose credentials are rejected waits at least 15 seconds.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(server.heard(), 1, "rejected credentials are not sent again and again");
     set_key(&client, "shop.token", FIRST).await;
-    assert_eq!(client.post("/sensors/shop.items/restart", &json!({})).await.status, StatusCode::OK);
-    client.until("/sensors/shop.items", |sensor| sensor["events_count"] == 2).await;
+    client.until("/sensors/shop.items", |sensor| sensor["state"] == "running" && sensor["events_count"] == 2).await;
+    server.expects("authorization", &format!("Bearer {SECOND}"));
+    let tried_again_at = fails_with(&client, "shop.items", "auth").await;
+    set_key(&client, "shop.token", SECOND).await;
+    let running = client.until("/sensors/shop.items", |sensor| sensor["state"] == "running").await;
+    assert!(second(&running["since"]) < tried_again_at, "it ran before {tried_again_at}: {running}");
+    assert_eq!(running["events_count"], 2, "its cursor is kept: {running}");
     nothing_leaked(&place, &node).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sensor_fails_with_tls_if_a_certificate_is_of_an_unknown_authority_for_another_name_or_expired() {
+    let authority = Authority::new();
+    let mut expired = on_loopback();
+    expired.not_after = rcgen::date_time_ymd(2026, 1, 1);
+    let another = CertificateParams::new(["shop.example.test".to_owned()]).unwrap();
+    let mut connections = String::new();
+    for (name, certificate, trust) in [
+        ("orders", on_loopback(), "ca: ca.pem, "),
+        ("unknown", on_loopback(), ""),
+        ("another", another, "ca: ca.pem, "),
+        ("expired", expired, "ca: ca.pem, "),
+    ] {
+        let server = Server::start_with(("x-shop", "eu".to_owned()), Some(authority.certifies(&certificate)));
+        connections += &connection(name, &server, &format!("{trust}headers: {{ X-Shop: eu }}")).replace("http://", "https://");
+    }
+    let place = place(&connections);
+    std::fs::write(place.path().join("ca.pem"), authority.pem()).unwrap();
+    let pack = "name: shop\nversion: 1.0.0\ndescription: Orders.\nconnections: [orders, unknown, another, expired]\n";
+    place.write_pack_file("shop/pack.yaml", &format!("{pack}config: {{ other: 'connection<http>?' }}\nkeys: []\n"));
+    for name in ["orders", "unknown", "another", "expired"] {
+        add_sensor(&place, name, name);
+    }
+    let node = place.start();
+    let client = node.client();
+    client.until("/sensors/shop.orders", |sensor| sensor["events_count"] == 2).await;
+    for name in ["unknown", "another", "expired"] {
+        fails_with(&client, &format!("shop.{name}"), "tls").await;
+    }
 }
 
 /// A server for mail on loopback, which begins TLS when it is asked to, and takes one login.
@@ -488,11 +574,11 @@ fn talk(stream: &mut impl Stream, hello: &str, begins_tls: impl Fn(&str) -> bool
 
 #[tokio::test(flavor = "multi_thread")]
 async fn test_of_a_mail_server_begins_tls_and_logs_in() {
-    let (ca, tls) = authority();
-    let address = mail_server(tls);
+    let authority = Authority::new();
+    let address = mail_server(authority.certifies(&on_loopback()));
     let smtp = format!("host: 127.0.0.1, port: {}, user: app, password: {{ key: shop.token }}, timeout: 10s", address.port());
     let place = place(&format!("  trusted: {{ smtp: {{ {smtp}, ca: ca.pem }} }}\n  strange: {{ smtp: {{ {smtp} }} }}\n"));
-    std::fs::write(place.path().join("ca.pem"), ca).unwrap();
+    std::fs::write(place.path().join("ca.pem"), authority.pem()).unwrap();
     let node = place.start();
     let client = node.client();
     set_key(&client, "shop.token", SECOND).await;

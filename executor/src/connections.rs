@@ -217,6 +217,12 @@ impl Connections {
         Self::new(BTreeMap::new(), EgressPolicy::default(), clock, Arc::new(NoHost))
     }
 
+    /// Returns the names of the connections that use a key.
+    pub fn with_key(&self, key: &KeyRef) -> Vec<ConnectionName> {
+        let with_it = self.all.values().filter(|connection| connection.settings.endpoint.keys().contains(&key));
+        with_it.map(|connection| connection.name.clone()).collect()
+    }
+
     /// Returns the connection of this kind that somebody asks for, if they may use it.
     pub(crate) fn found(&self, name: &str, kind: ConnectionKind, asker: &Asker<'_>) -> Result<Arc<Connection>, NotLent> {
         let unknown = || NotLent::Unknown(name.chars().take(80).collect());

@@ -42,6 +42,12 @@ impl Pack {
     pub fn may_read(&self, key: &KeyRef) -> bool {
         self.keys.contains(key) || allow_key(self.permissions.as_deref().unwrap_or_default(), key)
     }
+
+    /// Returns true if the pack lists a connection, or if one of its settings has the name as its value.
+    pub fn names_connection(&self, name: &ConnectionName) -> bool {
+        let is_set = |config: &Value| config.as_object().is_some_and(|config| config.values().any(|value| value == name.as_str()));
+        self.connections.contains(name) || is_set(&self.config)
+    }
 }
 
 /// Returns true if the permissions of a pack allow its actions to read a key of another pack. A pack without permissions

@@ -50,7 +50,8 @@ impl SensorWeb {
         let used = match &answered {
             Ok(answer) => StatusCode::from_u16(answer.status).map_or(Used::Well, Used::of_status),
             Err(error) => match error.kind {
-                SensorErrorKind::Connect => Used::Fault(kind_of_broken(&error.message), error.message.clone()),
+                SensorErrorKind::Connect => Used::Fault(ConnectionErrorKind::Connect, error.message.clone()),
+                SensorErrorKind::Tls => Used::Fault(ConnectionErrorKind::Tls, error.message.clone()),
                 SensorErrorKind::Auth => Used::Rejected(ConnectionErrorKind::Auth, error.message.clone()),
                 SensorErrorKind::EgressDenied => Used::Rejected(ConnectionErrorKind::EgressDenied, error.message.clone()),
                 SensorErrorKind::Timeout => Used::Fault(ConnectionErrorKind::Timeout, error.message.clone()),
@@ -116,8 +117,10 @@ impl SensorWeb {
                 };
                 SourceError::new(kind, format!("{} {error}", request.server()))
             })?;
-            let broken =
-                |error: &dyn std::fmt::Display| SourceError::new(SensorErrorKind::Connect, format!("{}: {error}", request.server()));
+            let broken = |error: &dyn std::fmt::Display| {
+                let why = error.to_string();
+                SourceError::new(sensor_kind(kind_of_broken(&why)), format!("{}: {why}", request.server()))
+            };
             let mut answer = way.send(request.to_send()).await.map_err(|error| broken(&error))?;
             if let Some(next) = request.redirected(answer.status, &answer.headers).map_err(source_error)? {
                 stays_below(&request, &next, lent).map_err(source_error)?;

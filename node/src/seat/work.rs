@@ -144,6 +144,7 @@ impl Working {
             keys: stores.keys.clone(),
             catalogs: stores.catalogs.clone(),
             web: Arc::new(SensorWeb::new(web, connections.clone())),
+            connections: connections.clone(),
             programs: sensor_programs,
             actions: Arc::new(actions),
             folders: Arc::new(folders(config, &hidden)),

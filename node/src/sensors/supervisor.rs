@@ -12,13 +12,13 @@ use ensue_api::Queue;
 use ensue_api::ports::{Declined, FindingEnd, SENSOR_LINES_MAX, SensorLine, SensorState, SensorStatus, SensorTest, TestedFrom, Testing};
 use ensue_connectors::world::Lines;
 use ensue_connectors::{Connect, Lag, SensorErrorKind, SourceError, World};
-use ensue_engine::catalog::Sensor;
+use ensue_engine::catalog::{Pack, Sensor};
 use ensue_engine::command::{Ask, Command, ObservedEvent, Refusal};
 use ensue_engine::effect::{Effect, RunSensor};
 use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::explain::panic_text;
 use ensue_engine::ids::SensorId;
-use ensue_engine::names::{KeyRef, SensorRef};
+use ensue_engine::names::{ConnectionName, KeyRef, SensorRef};
 use ensue_engine::ports::Submit;
 use ensue_engine::record::{Actor, Digest};
 use ensue_engine::sensors::cursor::{Cursor, StoredCursor};
@@ -56,6 +56,9 @@ const END_PATIENCE: Duration = Duration::from_secs(25);
 pub trait SensorWorlds: Send + Sync {
     /// Returns the world of a sensor, whose lines go to its own log. `seed` is drawn from the sensor's id.
     fn world(&self, sensor: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World;
+
+    /// Returns the names of the connections that use a key.
+    fn connections_with(&self, key: &KeyRef) -> Vec<ConnectionName>;
 }
 
 /// The parts of a supervisor.
@@ -160,10 +163,14 @@ impl SensorSupervisor {
         changed.into_iter().for_each(|run| self.run_afresh(run));
     }
 
-    /// Runs again the sensors whose packs may read these keys. Never blocks.
+    /// Runs again the sensors whose packs may read these keys, or may use a connection with one of them. Never blocks.
     pub fn note_keys(&self, keys: &[KeyRef]) {
         let catalog = self.shared.parts.catalogs.current();
-        let reads = |sensor: &SensorRef| catalog.packs().get(&sensor.pack()).is_some_and(|pack| keys.iter().any(|key| pack.may_read(key)));
+        let connections: Vec<ConnectionName> = keys.iter().flat_map(|key| self.shared.parts.worlds.connections_with(key)).collect();
+        let uses = |pack: &Pack| {
+            keys.iter().any(|key| pack.may_read(key)) || connections.iter().any(|connection| pack.names_connection(connection))
+        };
+        let reads = |sensor: &SensorRef| catalog.packs().get(&sensor.pack()).is_some_and(|pack| uses(pack));
         let affected: Vec<RunSensor> = {
             let tasks = self.shared.tasks();
             let running = tasks.values().filter(|task| !*task.stop.borrow() && reads(&task.wanted.sensor));

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use ensue_connectors::world::{self, Actions, Folders, Lines, Programs, Purpose, Web};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError, World};
-use ensue_engine::names::{KeyRef, PackName, SensorRef};
+use ensue_engine::names::{ConnectionName, KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
+use ensue_executor::connections::Connections;
 
 use super::supervisor::SensorWorlds;
 use crate::catalogs::NodeCatalogs;
@@ -24,6 +25,8 @@ pub(crate) struct NodeWorlds {
     pub(crate) catalogs: Arc<NodeCatalogs>,
     /// Sends requests.
     pub(crate) web: Arc<dyn Web>,
+    /// The connections, over which some requests go.
+    pub(crate) connections: Arc<Connections>,
     /// Runs programs.
     pub(crate) programs: Arc<dyn Programs>,
     /// Runs actions.
@@ -45,6 +48,10 @@ impl SensorWorlds for NodeWorlds {
             keys: Arc::new(SourceKeys { keys: self.keys.clone(), catalogs: self.catalogs.clone(), clock: self.clock.clone() }),
             lines,
         }
+    }
+
+    fn connections_with(&self, key: &KeyRef) -> Vec<ConnectionName> {
+        self.connections.with_key(key)
     }
 }
 

@@ -10,7 +10,7 @@ use ensue_connectors::world::{
 };
 use ensue_connectors::{Body, Connect, Guarantee, Lag, Message, Pending, Pulled, Room, SensorErrorKind, Source, SourceError, Token, World};
 use ensue_engine::catalog::Sensor;
-use ensue_engine::names::{KeyRef, PackName, SensorRef};
+use ensue_engine::names::{ConnectionName, KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 use ensue_executor::Clock as _;
@@ -220,6 +220,10 @@ impl SensorWorlds for PeerWorlds {
             folders: Arc::default(),
             lines,
         }
+    }
+
+    fn connections_with(&self, _: &KeyRef) -> Vec<ConnectionName> {
+        Vec::new()
     }
 }
 

@@ -18,7 +18,7 @@ use ensue_engine::command::{Ask, Command, Moment, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::fact::{ByNoun, Fact};
 use ensue_engine::ids::{Id, LogId};
-use ensue_engine::names::SensorRef;
+use ensue_engine::names::{ConnectionName, KeyRef, SensorRef};
 use ensue_engine::ports::{Committed, Log as _, ReadLimit, Reply, Submit, SubmitError};
 use ensue_engine::record::{Actor, Head, Position, Record};
 use ensue_engine::sensors::cursor::Cursor;
@@ -269,6 +269,10 @@ impl SensorWorlds for Worlds {
             lines,
         }
     }
+
+    fn connections_with(&self, _: &KeyRef) -> Vec<ConnectionName> {
+        Vec::new()
+    }
 }
 
 pub(super) struct Nowhere;
@@ -456,11 +460,13 @@ impl Site {
         let Outside::Machine(writable) = &self.setting.outside else { return Arc::new(Worlds(self.clock.clone())) };
         let system = Arc::new(SystemClock::new());
         let policy = EgressPolicy::allowing(vec!["127.0.0.1".parse().unwrap()]);
+        let connections = Arc::new(Connections::none(system.clone()));
         Arc::new(NodeWorlds {
             clock: self.clock.clone(),
             keys: keys.clone(),
             catalogs: catalogs.clone(),
-            web: Arc::new(SensorWeb::new(Arc::new(Destinations::new(policy, system.clone())), Arc::new(Connections::none(system)))),
+            web: Arc::new(SensorWeb::new(Arc::new(Destinations::new(policy, system)), connections.clone())),
+            connections,
             programs: programs_of_sensors(self.folder.path(), writable, catalogs),
             actions: Arc::new(Nowhere),
             folders: Arc::new(Folders { writable: writable.clone(), ..Folders::default() }),
