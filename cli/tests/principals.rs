@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
 
 const PACK: &str = "name: release\nversion: 1.0.0\ndescription: Ships.\n";
 
@@ -35,6 +35,7 @@ timeout: 5m
 run:
   shell:
     script: |
+      touch runs
       while [ ! -e \"$GO\" ]; do sleep 0.02; done
     env: { GO: \"${{ config.go }}\" }
 ";
@@ -147,6 +148,9 @@ async fn workflow_of_a_disabled_caller_starts_no_further_step() {
     let id = started["id"].as_str().unwrap().to_owned();
     let principal = started["principal"].as_str().unwrap().to_owned();
     assert!(principal.starts_with("identity/"), "{started:#}");
+    // If the node is killed before the program runs, nobody knows whether it began.
+    let runs = |attempts: std::fs::ReadDir| attempts.flatten().any(|attempt| attempt.path().join("runs").exists());
+    until("the program runs", || std::fs::read_dir(place.data().join("attempts")).is_ok_and(runs)).await;
     admin(&place, &node, &["identities", "disable", "ana"]);
     node.kill();
     let node = place.start();
