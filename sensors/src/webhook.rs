@@ -126,8 +126,12 @@ fn natural_key(verify: &Verify, request: &HookRequest, body: &Document) -> Optio
     if let Some(accepted) = verify.sns() {
         return Message::read(accepted, &request.body).ok().map(|message| message.id().to_owned());
     }
-    let found = match schemes::natural_key(verify.scheme()?) {
-        NaturalKey::Headers(names) => names.iter().find_map(|name| signatures::only(&request.headers, name).ok()).map(str::to_owned),
+    let scheme = verify.scheme()?;
+    let found = match schemes::natural_key(scheme) {
+        // Under two names, the id that is signed counts: nobody else can change it.
+        NaturalKey::Headers(names) => signatures::signed_id(scheme, &request.headers)
+            .or_else(|| names.iter().find_map(|name| signatures::only(&request.headers, name).ok()))
+            .map(str::to_owned),
         NaturalKey::Body(places) => places.iter().find_map(|place| {
             let found = place.iter().try_fold(body.root(), |node, name| node.get(name))?;
             found.as_str().map(|text| text.into_owned())
