@@ -1,10 +1,9 @@
-//! Sensors that watch files, in a real folder.
+//! Sensors that watch files, in a real folder. The clock is the test's own: nothing that a test waits for takes longer on a busy machine.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(clippy::needless_pass_by_value, reason = "values are written in place")]
 
-#[path = "../../tests/support/world_of_sources.rs"]
-mod world_of_sources;
+mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,64 +12,33 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_connectors::world::{
-    ActionAnswer, ActionOrder, Actions, Folders, Keys, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
-};
+use ensue_connectors::world::{Clock, Folders, Purpose};
 use ensue_connectors::{
-    Body, Connect, Connectors, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError, Token, World,
+    Body, Connect, Connectors, Lag, MESSAGE_BYTES_MAX, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError,
+    Token, World,
 };
 use ensue_engine::catalog::{
-    AfterFile, Decode, FileChange, FileContent, FileSource, FileStart, OnPoison, PoisonLimit, Reading, Sensor, Source,
+    AfterFile, Decode, FILES_MAX, FileChange, FileContent, FileSource, FileStart, OnPoison, PoisonLimit, Reading, Sensor, Source,
 };
-use ensue_engine::names::{KeyRef, PackName, SensorRef};
-use ensue_engine::ports::Secret;
+use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Roots, Template};
 use serde_json::{Value, json};
+use support::{Collected, RuntimeClock};
 use tempfile::TempDir;
-use world_of_sources::{Collected, MachineClock};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 const ROOM: Room = Room { messages: 500, bytes: 1 << 20 };
-const SOON: Duration = Duration::from_secs(20);
+const MINUTE: Duration = Duration::from_secs(60);
+/// How long a source waits until it looks again, if nothing is reported to it.
+const RESCAN: Duration = Duration::from_millis(200);
 
 struct Outside {
     folder: TempDir,
     lines: Arc<Collected>,
     folders: Folders,
-}
-
-/// File sensors reach nothing else.
-struct Nothing;
-
-impl Web for Nothing {
-    fn fetch(&self, _: WebRequest) -> Pending<'_, Result<WebAnswer, SourceError>> {
-        panic!("it sends no request")
-    }
-}
-
-impl Actions for Nothing {
-    fn run(&self, _: ActionOrder) -> Pending<'_, Result<ActionAnswer, SourceError>> {
-        panic!("it runs no action")
-    }
-}
-
-impl Programs for Nothing {
-    fn start(&self, _: ProgramOrder) -> Pending<'_, Result<Box<dyn Program>, SourceError>> {
-        panic!("it starts no program")
-    }
-}
-
-impl Keys for Nothing {
-    fn open(&self, _: &KeyRef, _: &SensorRef) -> Result<Secret, SourceError> {
-        panic!("it opens no key")
-    }
-
-    fn listed(&self, _: &PackName) -> Vec<KeyRef> {
-        Vec::new()
-    }
-
-    fn lists_connection(&self, _: &PackName, _: &str) -> bool {
-        false
-    }
+    clock: Arc<dyn Clock>,
+    purpose: Purpose,
 }
 
 impl Outside {
@@ -78,7 +46,7 @@ impl Outside {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("in")).unwrap();
         let folders = Folders { writable: vec![folder.path().to_owned()], ..Folders::default() };
-        Self { folder, lines: Arc::default(), folders }
+        Self { folder, lines: Arc::default(), folders, clock: support::world().clock, purpose: Purpose::Run }
     }
 
     fn path(&self, below: &str) -> PathBuf {
@@ -100,7 +68,7 @@ impl Outside {
             settle: Duration::ZERO,
             content: FileContent::Whole,
             start: FileStart::All,
-            rescan: Duration::from_millis(200),
+            rescan: RESCAN,
             after: AfterFile::Keep,
             reading: Reading { decode: Decode::Text, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter },
         }
@@ -108,15 +76,11 @@ impl Outside {
 
     async fn open(&self, source: FileSource, cursor: Option<&Document>) -> Result<Box<dyn Running>, SourceError> {
         let world = World {
-            purpose: Purpose::Run,
-            seed: 1,
-            clock: Arc::new(MachineClock),
-            web: Arc::new(Nothing),
-            programs: Arc::new(Nothing),
-            actions: Arc::new(Nothing),
-            keys: Arc::new(Nothing),
+            purpose: self.purpose,
+            clock: self.clock.clone(),
             folders: Arc::new(self.folders.clone()),
             lines: self.lines.clone(),
+            ..support::world()
         };
         let config = Arc::new(json!({ "folder": self.folder.path() }));
         let source = Source::File(Arc::new(source));
@@ -129,10 +93,33 @@ impl Outside {
     }
 }
 
-async fn messages(source: &mut Box<dyn Running>) -> Vec<Message> {
-    match tokio::time::timeout(SOON, source.next(ROOM)).await.expect("something comes soon").unwrap() {
+async fn messages_within(source: &mut Box<dyn Running>, room: Room) -> Vec<Message> {
+    match tokio::time::timeout(MINUTE, source.next(room)).await.expect("something comes within a minute").unwrap() {
         Pulled::Messages(messages) => messages,
         Pulled::Done => panic!("files are never done"),
+    }
+}
+
+async fn messages(source: &mut Box<dyn Running>) -> Vec<Message> {
+    messages_within(source, ROOM).await
+}
+
+fn tokens(messages: &[Message]) -> Vec<Token> {
+    messages.iter().map(|message| message.token).collect()
+}
+
+fn is_content(message: &Message) -> bool {
+    !matches!(message.body, Body::Progress)
+}
+
+/// Returns the next messages with something in them, unsettled. Settles what moves only the cursor before them.
+async fn unsettled(source: &mut Box<dyn Running>, room: Room) -> Vec<Message> {
+    loop {
+        let messages = messages_within(source, room).await;
+        if messages.iter().any(is_content) {
+            return messages;
+        }
+        source.settle(&tokens(&messages)).await.unwrap();
     }
 }
 
@@ -141,21 +128,20 @@ async fn settled(source: &mut Box<dyn Running>, count: usize) -> Vec<Message> {
     let mut all = Vec::new();
     while all.len() < count {
         let messages = messages(source).await;
-        let tokens: Vec<Token> = messages.iter().map(|message| message.token).collect();
-        source.settle(&tokens).await.unwrap();
-        all.extend(messages.into_iter().filter(|message| !matches!(message.body, Body::Progress)));
+        source.settle(&tokens(&messages)).await.unwrap();
+        all.extend(messages.into_iter().filter(is_content));
     }
     all
 }
 
-/// Settles whatever moves the cursor. Returns true if no message comes for a while.
+/// Settles whatever moves the cursor. Returns true if no message comes although the source looks again and again.
 async fn is_silent(source: &mut Box<dyn Running>) -> bool {
-    while let Ok(pulled) = tokio::time::timeout(Duration::from_millis(500), source.next(ROOM)).await {
+    while let Ok(pulled) = tokio::time::timeout(10 * RESCAN, source.next(ROOM)).await {
         let Ok(Pulled::Messages(messages)) = pulled else { return false };
-        if messages.iter().any(|message| !matches!(message.body, Body::Progress)) {
+        if messages.iter().any(is_content) {
             return false;
         }
-        source.settle(&messages.iter().map(|message| message.token).collect::<Vec<_>>()).await.unwrap();
+        source.settle(&tokens(&messages)).await.unwrap();
     }
     true
 }
@@ -179,7 +165,7 @@ fn cursor(source: &dyn Running) -> Document {
     source.cursor_at(Token(u64::MAX)).unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn new_and_changed_files_make_messages_with_their_content() {
     let outside = Outside::new();
     outside.write("in/a.txt", "one");
@@ -198,7 +184,7 @@ async fn new_and_changed_files_make_messages_with_their_content() {
     assert!(is_silent(&mut source).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn files_that_are_there_at_the_start_are_only_remembered_unless_wanted() {
     let outside = Outside::new();
     outside.write("in/old.txt", "old");
@@ -208,21 +194,19 @@ async fn files_that_are_there_at_the_start_are_only_remembered_unless_wanted() {
     assert_eq!(texts(&settled(&mut source, 1).await), ["new"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn file_is_read_only_once_it_stays_the_same() {
     let outside = Outside::new();
     let mut source = outside.opened(FileSource { settle: Duration::from_millis(1_500), ..outside.source("in/*.txt") }).await;
-    let writing = async {
-        for text in ["a", "ab", "abc", "abcd"] {
-            outside.write("in/a.txt", text);
-            tokio::time::sleep(Duration::from_millis(150)).await;
-        }
-    };
-    let (all, ()) = tokio::join!(settled(&mut source, 1), writing);
-    assert_eq!(texts(&all), ["abcd"]);
+    for text in ["a", "ab", "abc", "abcd"] {
+        outside.write("in/a.txt", text);
+        let early = tokio::time::timeout(Duration::from_millis(1_400), source.next(ROOM)).await;
+        assert!(early.is_err(), "{early:?}");
+    }
+    assert_eq!(texts(&settled(&mut source, 1).await), ["abcd"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn file_that_is_gone_is_reported_if_wanted() {
     let outside = Outside::new();
     outside.write("in/a.txt", "a");
@@ -238,7 +222,58 @@ async fn file_that_is_gone_is_reported_if_wanted() {
     assert!(is_silent(&mut source).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn each_file_that_is_gone_is_reported_once_even_if_the_run_ends_between_two() {
+    let outside = Outside::new();
+    let on = BTreeSet::from([FileChange::Removed]);
+    let watched = || FileSource { on: on.clone(), content: FileContent::Nothing, ..outside.source("in/*") };
+    for name in ["in/a.txt", "in/b.txt", "in/c.txt"] {
+        outside.write(name, "x");
+    }
+    let mut source = outside.opened(watched()).await;
+    assert!(is_silent(&mut source).await, "nobody asked for new files");
+    fs::remove_file(outside.path("in/a.txt")).unwrap();
+    fs::remove_file(outside.path("in/b.txt")).unwrap();
+    let both = unsettled(&mut source, ROOM).await;
+    let mut gone = texts(&both);
+    let first = gone.remove(0);
+    let after_one = source.cursor_at(both[0].token).unwrap();
+    drop(source);
+    let mut next = outside.open(watched(), Some(&after_one)).await.unwrap();
+    assert_eq!(texts(&settled(&mut next, 1).await), gone);
+    gone.push(first);
+    assert_eq!(gone.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(["a.txt removed".to_owned(), "b.txt removed".to_owned()]));
+    assert!(is_silent(&mut next).await);
+    outside.write("in/a.txt", "y");
+    assert!(is_silent(&mut next).await);
+    fs::remove_file(outside.path("in/a.txt")).unwrap();
+    assert_eq!(texts(&settled(&mut next, 1).await), ["a.txt removed"], "it was there again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_file_that_is_settled_and_still_the_same_is_deleted() {
+    let outside = Outside::new();
+    for name in ["in/a.txt", "in/b.txt", "in/c.txt"] {
+        outside.write(name, "x");
+    }
+    let mut source = outside.opened(FileSource { after: AfterFile::Delete, ..outside.source("in/*.txt") }).await;
+    let mut all = Vec::new();
+    while all.len() < 3 {
+        all.extend(messages(&mut source).await);
+    }
+    let is_there = || ["in/a.txt", "in/b.txt", "in/c.txt"].map(|name| outside.path(name).exists());
+    source.settle(&[all[0].token]).await.unwrap();
+    assert_eq!(is_there(), [false, true, true]);
+    outside.append("in/b.txt", "more");
+    source.settle(&tokens(&all)).await.unwrap();
+    assert_eq!(is_there(), [false, true, false]);
+    let said = outside.lines.0.lock().unwrap().clone();
+    assert!(matches!(said.as_slice(), [line] if line.contains("`b.txt` stays where it is")), "{said:?}");
+    assert_eq!(texts(&settled(&mut source, 1).await), ["xmore"]);
+    assert_eq!(is_there(), [false; 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn file_is_moved_or_deleted_after_its_messages_are_settled() {
     let outside = Outside::new();
     outside.write("in/a.txt", "a");
@@ -258,7 +293,7 @@ async fn file_is_moved_or_deleted_after_its_messages_are_settled() {
     assert!(!outside.path("in/b.txt").exists());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lines_of_a_file_are_messages_and_continue_within_it() {
     let outside = Outside::new();
     outside.write("in/a.csv", "1\n2\r\n\n3");
@@ -274,7 +309,84 @@ async fn lines_of_a_file_are_messages_and_continue_within_it() {
     assert!(is_silent(&mut second).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn file_of_lines_that_changed_between_two_runs_is_read_from_its_first_line() {
+    let lines = |outside: &Outside| FileSource { content: FileContent::Lines, ..outside.source("in/*.csv") };
+    for (rewritten, expected) in
+        [("5\n6\n7\n8\n9\n", vec!["5", "6", "7", "8", "9"]), ("1\n2\n3\n4\n5\n", vec!["1", "2", "3", "4", "5"]), ("", vec![])]
+    {
+        let outside = Outside::new();
+        outside.write("in/a.csv", "1\n2\n3\n4\n");
+        let mut source = outside.opened(lines(&outside)).await;
+        let two = messages_within(&mut source, Room { messages: 2, ..ROOM }).await;
+        assert_eq!(texts(&two), ["1", "2"]);
+        source.settle(&tokens(&two)).await.unwrap();
+        let after_two = source.cursor_at(Token(0)).unwrap();
+        drop(source);
+        outside.write("in/a.csv", rewritten);
+        let mut next = outside.open(lines(&outside), Some(&after_two)).await.unwrap();
+        assert_eq!(texts(&settled(&mut next, expected.len()).await), expected);
+        assert!(is_silent(&mut next).await);
+    }
+}
+
+/// Returns two files with lines, or with one line each, and a source of each kind that reads them, with what it makes of them.
+fn two_files_by_content(outside: &Outside) -> [(FileSource, Vec<&'static str>); 4] {
+    outside.write("in/a.log", "a1\na2\n");
+    outside.write("in/b.log", "b1\nb2\nb3\n");
+    let lines = || vec!["a1", "a2", "b1", "b2", "b3"];
+    [
+        (FileContent::Tail, lines()),
+        (FileContent::Lines, lines()),
+        (FileContent::Whole, vec!["a1\na2\n", "b1\nb2\nb3\n"]),
+        (FileContent::Nothing, vec!["a.log created", "b.log created"]),
+    ]
+    .map(|(content, expected)| (FileSource { content, ..outside.source("in/*.log") }, expected))
+}
+
+#[tokio::test(start_paused = true)]
+async fn cursor_after_each_message_of_two_files_has_everything_before_it_and_nothing_after_it() {
+    let outside = Outside::new();
+    for (wanted, expected) in two_files_by_content(&outside) {
+        let mut source = outside.opened(wanted.clone()).await;
+        let mut all = Vec::new();
+        while all.len() < expected.len() {
+            all.extend(messages(&mut source).await.into_iter().filter(is_content));
+        }
+        assert_eq!(texts(&all), expected);
+        for (index, message) in all.iter().enumerate() {
+            let after = source.cursor_at(message.token).unwrap();
+            let mut next = outside.open(wanted.clone(), Some(&after)).await.unwrap();
+            let rest = &expected[index + 1..];
+            assert_eq!(texts(&settled(&mut next, rest.len()).await), rest, "{:?}, after {index}", wanted.content);
+            assert!(is_silent(&mut next).await, "{:?}, after {index}", wanted.content);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_settled_moves_the_cursor_and_what_is_only_returned_does_not() {
+    let outside = Outside::new();
+    for (wanted, expected) in two_files_by_content(&outside) {
+        let mut source = outside.opened(wanted.clone()).await;
+        let mut all = Vec::new();
+        while all.iter().filter(|message| is_content(message)).count() < expected.len() {
+            all.extend(messages(&mut source).await);
+        }
+        for message in &all {
+            let cursor_at = |source: &dyn Running, token| source.cursor_at(token).unwrap().root().to_value();
+            let (before, after) = (cursor_at(&*source, Token(0)), cursor_at(&*source, message.token));
+            assert_eq!(before != after, is_content(message), "{:?}", wanted.content);
+            // A repeated report does no harm.
+            for _ in 0..2 {
+                source.settle(&[message.token]).await.unwrap();
+                assert_eq!(cursor_at(&*source, Token(0)), after, "{:?}", wanted.content);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn link_that_leads_out_of_the_folder_is_refused() {
     use std::os::unix::fs::symlink;
 
@@ -294,41 +406,53 @@ async fn link_that_leads_out_of_the_folder_is_refused() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn folder_with_a_hundred_thousand_files_is_refused_unless_few_of_them_match() {
     let outside = Outside::new();
+    // Names of ten files: a link is there sooner than a file.
     for number in 0..100_000 {
-        fs::File::create(outside.path(&format!("in/{number}.txt"))).unwrap();
+        let path = |number: usize| outside.path(&format!("in/{number:05}.txt"));
+        if number < 10 {
+            fs::File::create(path(number)).unwrap();
+        } else {
+            fs::hard_link(path(number % 10), path(number)).unwrap();
+        }
     }
-    outside.write("in/wanted.log", "wanted");
-    let error = match outside.open(outside.source("in/*.txt"), None).await {
-        Ok(mut source) => tokio::time::timeout(SOON, source.next(ROOM)).await.expect("it fails soon").err(),
-        Err(error) => Some(error),
+    let follow = |pattern: &str| FileSource { content: FileContent::Nothing, ..outside.source(pattern) };
+    let error_of = async |pattern: &str| {
+        let mut source = outside.open(follow(pattern), None).await.unwrap();
+        tokio::time::timeout(MINUTE, source.next(ROOM)).await.expect("it answers within a minute").err()
     };
-    let error = error.expect("it does not follow as many files");
+    let error = error_of("in/*.txt").await.expect("it does not follow as many files");
     assert_eq!(error.kind, SensorErrorKind::Limit);
     assert!(error.message.contains("10000 files"), "{}", error.message);
+    assert_eq!(FILES_MAX, 10_000, "as many names begin with the same digit");
+    assert_eq!(error_of("in/0*").await, None);
+    outside.write("in/0.log", "one too many");
+    assert_eq!(error_of("in/0*").await.unwrap().kind, SensorErrorKind::Limit);
     let mut source = outside.opened(outside.source("in/*.log")).await;
-    assert_eq!(texts(&settled(&mut source, 1).await), ["wanted"]);
+    assert_eq!(texts(&settled(&mut source, 1).await), ["one too many"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn file_that_is_written_all_the_time_makes_no_message_until_it_rests() {
+    let rest = Duration::from_millis(700);
     let outside = Outside::new();
-    let mut source = outside.opened(FileSource { settle: Duration::from_millis(700), ..outside.source("in/*.txt") }).await;
+    let mut source = outside.opened(FileSource { settle: rest, rescan: 10 * MINUTE, ..outside.source("in/*.txt") }).await;
     let mut whole = String::new();
     for number in 0..10 {
         outside.append("in/a.txt", &format!("{number}\n"));
         whole.push_str(&format!("{number}\n"));
         let early = tokio::time::timeout(Duration::from_millis(100), source.next(ROOM)).await;
-        assert!(
-            !matches!(early, Ok(Ok(Pulled::Messages(messages))) if messages.iter().any(|message| !matches!(message.body, Body::Progress)))
-        );
+        assert!(!matches!(early, Ok(Ok(Pulled::Messages(messages))) if messages.iter().any(is_content)));
     }
+    let begin = Instant::now();
     assert_eq!(texts(&settled(&mut source, 1).await), [whole]);
+    let since_the_last_line = begin.elapsed() + Duration::from_millis(100);
+    assert!((rest..rest + Duration::from_millis(100)).contains(&since_the_last_line), "{since_the_last_line:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn pipe_in_the_folder_is_skipped() {
     let outside = Outside::new();
     assert!(std::process::Command::new("mkfifo").arg(outside.path("in/pipe.txt")).status().unwrap().success());
@@ -338,7 +462,7 @@ async fn pipe_in_the_folder_is_skipped() {
     assert!(is_silent(&mut source).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn folder_that_is_not_allowed_is_not_read() {
     let mut outside = Outside::new();
     let folder = outside.folder.path().to_owned();
@@ -361,11 +485,30 @@ async fn folder_that_is_not_allowed_is_not_read() {
     assert_eq!(error.kind, SensorErrorKind::NotFound);
 }
 
+#[tokio::test(start_paused = true)]
+async fn hidden_file_or_folder_within_the_folder_is_never_read() {
+    let mut outside = Outside::new();
+    for name in ["in/shown", "in/hidden"] {
+        fs::create_dir(outside.path(name)).unwrap();
+    }
+    for name in ["in/key.txt", "in/keys.txt", "in/shown/a.txt", "in/hidden/a.txt"] {
+        outside.write(name, format!("{name}\n"));
+    }
+    outside.folders.hidden = vec![outside.path("in/key.txt"), outside.path("in/hidden")];
+    for content in [FileContent::Whole, FileContent::Lines, FileContent::Tail] {
+        let mut source = outside.opened(FileSource { content, ..outside.source("in/**") }).await;
+        let all = texts(&settled(&mut source, 2).await);
+        assert_eq!(all.iter().map(|text| text.trim()).collect::<Vec<_>>(), ["in/keys.txt", "in/shown/a.txt"]);
+        outside.append("in/key.txt", "more\n");
+        assert!(is_silent(&mut source).await);
+    }
+}
+
 fn tail(outside: &Outside) -> FileSource {
     FileSource { content: FileContent::Tail, ..outside.source("in/app.log") }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn appended_lines_are_messages_once_they_are_complete() {
     let outside = Outside::new();
     outside.append("in/app.log", "old\n");
@@ -389,7 +532,7 @@ fn rotate(outside: &Outside) {
     outside.append("in/app.log", "three\n");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rotated_file_is_read_to_its_end_before_the_new_one() {
     let outside = Outside::new();
     outside.append("in/app.log", "one\n");
@@ -400,7 +543,86 @@ async fn rotated_file_is_read_to_its_end_before_the_new_one() {
     assert!(is_silent(&mut source).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn half_a_line_of_a_rotated_file_comes_before_the_new_one() {
+    let outside = Outside::new();
+    outside.append("in/app.log", "one\ntw");
+    let mut source = outside.opened(tail(&outside)).await;
+    assert_eq!(texts(&settled(&mut source, 1).await), ["one"]);
+    fs::rename(outside.path("in/app.log"), outside.path("in/app.log.1")).unwrap();
+    outside.append("in/app.log", "three\n");
+    let both = unsettled(&mut source, ROOM).await;
+    assert_eq!(texts(&both), ["tw", "three"]);
+    for (message, rest) in both.iter().zip([&["three"][..], &[]]) {
+        let mut next = outside.open(tail(&outside), source.cursor_at(message.token).as_ref()).await.unwrap();
+        assert_eq!(texts(&settled(&mut next, rest.len()).await), rest);
+        assert!(is_silent(&mut next).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn renamed_file_without_a_successor_is_read_to_its_end_even_without_a_line_break() {
+    let outside = Outside::new();
+    let followed = || FileSource { content: FileContent::Tail, ..outside.source("in/*.log") };
+    for name in ["in/a.log", "in/b.log"] {
+        outside.append(name, "one\n");
+    }
+    let mut source = outside.opened(followed()).await;
+    assert_eq!(texts(&settled(&mut source, 2).await), ["one", "one"]);
+    outside.append("in/a.log", "two of a");
+    outside.append("in/b.log", "two of b");
+    assert!(is_silent(&mut source).await, "the ends of their lines are awaited");
+    let before = source.cursor_at(Token(0)).unwrap();
+    for name in ["in/a.log", "in/b.log"] {
+        fs::rename(outside.path(name), outside.path(&format!("{name}.1"))).unwrap();
+    }
+    let both = unsettled(&mut source, ROOM).await;
+    assert_eq!(texts(&both), ["two of a", "two of b"]);
+    let mut between = outside.open(followed(), source.cursor_at(both[0].token).as_ref()).await.unwrap();
+    assert_eq!(texts(&settled(&mut between, 1).await), ["two of b"], "the first one is read, wherever it is");
+    let mut again = outside.open(followed(), Some(&before)).await.unwrap();
+    assert_eq!(texts(&settled(&mut again, 2).await), ["two of a", "two of b"], "a run that begins after the renaming finds both");
+    source.settle(&tokens(&both)).await.unwrap();
+    for mut source in [source, between, again] {
+        assert!(is_silent(&mut source).await);
+    }
+    outside.append("in/a.log", "three\n");
+    let mut source = outside.opened(followed()).await;
+    assert_eq!(texts(&settled(&mut source, 1).await), ["three"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn deleted_file_is_forgotten_and_a_new_one_of_its_name_is_read_from_its_beginning() {
+    let outside = Outside::new();
+    outside.append("in/app.log", "one\ntwo\n");
+    let mut source = outside.opened(tail(&outside)).await;
+    settled(&mut source, 2).await;
+    fs::remove_file(outside.path("in/app.log")).unwrap();
+    assert!(is_silent(&mut source).await);
+    let after = cursor(&*source);
+    assert_eq!(after.root().to_value(), json!({ "tail": {} }));
+    outside.append("in/app.log", "ten\ntwelve\n");
+    assert_eq!(texts(&settled(&mut source, 2).await), ["ten", "twelve"]);
+    let mut next = outside.open(tail(&outside), Some(&after)).await.unwrap();
+    assert_eq!(texts(&settled(&mut next, 2).await), ["ten", "twelve"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_file_lets_another_one_have_its_turn() {
+    let outside = Outside::new();
+    let followed = FileSource { content: FileContent::Tail, ..outside.source("in/*.log") };
+    let line = "x".repeat(1_023) + "\n";
+    outside.append("in/a.log", &line.repeat(3_000));
+    outside.append("in/b.log", "short\n");
+    let mut source = outside.opened(followed).await;
+    let all = settled(&mut source, 3_001).await;
+    let at = all.iter().position(|message| about(message, "name") == "b.log").unwrap();
+    assert!((1_000..2_000).contains(&at), "{at}");
+    assert_eq!(about(&all[3_000], "bytes"), json!(3_000 * 1_024));
+    assert!(is_silent(&mut source).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn file_that_was_rotated_between_two_runs_is_read_to_its_end() {
     let outside = Outside::new();
     outside.append("in/app.log", "one\n");
@@ -414,7 +636,7 @@ async fn file_that_was_rotated_between_two_runs_is_read_to_its_end() {
     assert!(is_silent(&mut next).await);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn truncated_file_is_read_from_its_beginning() {
     let outside = Outside::new();
     outside.append("in/app.log", "one\ntwo\n");
@@ -431,7 +653,7 @@ async fn truncated_file_is_read_from_its_beginning() {
     assert_eq!(texts(&settled(&mut next, 2).await), ["new", "and many more lines than before"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn many_lines_come_in_order_and_within_the_room() {
     let outside = Outside::new();
     let text: String = (0..5_000).map(|number| format!("{number}\n")).collect();
@@ -447,7 +669,93 @@ async fn many_lines_come_in_order_and_within_the_room() {
     assert!(seen.iter().enumerate().all(|(number, text)| *text == number.to_string()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn file_has_a_message_of_all_its_bytes_up_to_the_limit_and_of_its_beginning_above_it() {
+    let outside = Outside::new();
+    outside.write("in/a.txt", vec![b'a'; MESSAGE_BYTES_MAX]);
+    outside.write("in/b.txt", vec![b'b'; MESSAGE_BYTES_MAX + 1]);
+    let mut source = outside.opened(outside.source("in/*.txt")).await;
+    let all = settled(&mut source, 2).await;
+    assert!(matches!(&all[0].body, Body::Bytes(bytes) if bytes.len() == MESSAGE_BYTES_MAX));
+    let most = MESSAGE_BYTES_MAX as u64 + 1;
+    assert!(matches!(&all[1].body, Body::Cut { head, whole } if head.len() == 64 << 10 && *whole == most), "{:?}", all[1].about);
+    assert!(is_silent(&mut source).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_for_the_end_remembers_each_file_and_a_test_shows_each() {
+    let mut outside = Outside::new();
+    for (wanted, expected) in two_files_by_content(&outside) {
+        let wanted = FileSource { start: FileStart::Now, ..wanted };
+        outside.purpose = Purpose::End;
+        let mut end = outside.opened(wanted.clone()).await;
+        let first = messages(&mut end).await.remove(0);
+        assert!(!is_content(&first));
+        let at_the_end = end.cursor_at(first.token).unwrap();
+        outside.purpose = Purpose::Test;
+        let mut shown = outside.opened(wanted.clone()).await;
+        assert_eq!(texts(&settled(&mut shown, expected.len()).await), expected);
+        outside.purpose = Purpose::Run;
+        let mut next = outside.open(wanted.clone(), Some(&at_the_end)).await.unwrap();
+        assert!(is_silent(&mut next).await, "{:?}", wanted.content);
+    }
+    assert_eq!(outside.lines.0.lock().unwrap().len(), 4, "each test says that a run would begin elsewhere");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lag_is_known_once_a_file_was_read() {
+    let outside = Outside::new();
+    for (wanted, _) in two_files_by_content(&outside).into_iter().filter(|(wanted, _)| wanted.content != FileContent::Nothing) {
+        let mut source = outside.opened(wanted).await;
+        assert_eq!(source.lag(), Lag::Unknown);
+        tokio::time::advance(MINUTE).await;
+        let read_at = outside.clock.now();
+        unsettled(&mut source, ROOM).await;
+        assert_eq!(source.lag(), Lag::NewestAt(read_at));
+    }
+}
+
+/// The time of the runtime, with what was waited for.
+struct CountedClock {
+    clock: Arc<dyn Clock>,
+    waits: watch::Sender<Vec<Duration>>,
+}
+
+impl Clock for CountedClock {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn sleep(&self, long: Duration) -> Pending<'_, ()> {
+        self.waits.send_modify(|waits| waits.push(long));
+        self.clock.sleep(long)
+    }
+}
+
+/// The only test whose time is not its own: the system reports when it does.
 #[tokio::test]
+async fn change_in_a_folder_below_is_found_by_what_the_system_reports() {
+    let mut outside = Outside::new();
+    let clock = Arc::new(CountedClock { clock: Arc::new(RuntimeClock::at(outside.clock.now())), waits: watch::Sender::default() });
+    outside.clock = clock.clone();
+    fs::create_dir(outside.path("in/below")).unwrap();
+    let rescan = Duration::from_secs(24 * 3_600);
+    for content in [FileContent::Whole, FileContent::Tail] {
+        let mut source = outside.opened(FileSource { content, rescan, ..outside.source("in/**") }).await;
+        clock.waits.send_replace(Vec::new());
+        let writing = async {
+            // The first wait ends by itself, for what changed before the source was open.
+            let mut waits = clock.waits.subscribe();
+            waits.wait_for(|waits| waits.iter().filter(|long| **long == rescan).count() >= 2).await.unwrap();
+            outside.append("in/below/a.txt", &format!("{content:?}\n"));
+        };
+        let (found, ()) = tokio::join!(settled(&mut source, 1), writing);
+        assert!(texts(&found)[0].starts_with(&format!("{content:?}")));
+        fs::remove_file(outside.path("in/below/a.txt")).unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn foreign_cursor_is_rejected() {
     let outside = Outside::new();
     let cursor = Document::from_value(&json!({ "polled": true }));

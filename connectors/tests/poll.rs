@@ -3,95 +3,63 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-#[path = "../../tests/support/world_of_sources.rs"]
-mod world_of_sources;
+mod support;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_connectors::world::{
-    self, ActionAnswer, ActionOrder, Actions, Clock as _, Folders, Keys, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer,
-    WebRequest,
+use ensue_connectors::world::{ActionAnswer, ActionOrder, Actions, Purpose, Web, WebAnswer, WebRequest};
+use ensue_connectors::{
+    Body, Connect, Connectors, Lag, MESSAGE_BYTES_MAX, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError,
+    Token, World,
 };
-use ensue_connectors::{Body, Connect, Connectors, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError, Token, World};
 use ensue_engine::catalog::{
-    Asked, Decode, FirstPoll, HttpBody, HttpRequest, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, Reading, Sensor, Source,
+    Asked, Decode, FirstPoll, HttpBody, HttpRequest, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, PolledAction, Reading,
+    Sensor, Source,
 };
-use ensue_engine::names::{KeyRef, PackName, SensorRef};
-use ensue_engine::ports::Secret;
+use ensue_engine::schedule::{Cron, Zone};
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Expression, Roots, Template};
 use serde_json::{Value, json};
-use world_of_sources::{Collected, MachineClock};
+use support::{Collected, RuntimeClock};
+use tokio::time::Instant;
 
 const ROOM: Room = Room { messages: 500, bytes: 1 << 20 };
 const MINUTE: Duration = Duration::from_secs(60);
+/// Ten seconds after polls by the minute are due.
+const BEGIN: Timestamp = Timestamp::from_micros(1_800_000_010_000_000);
 
 /// What a server answers to the `page` of a request, when it was asked so often before; `None` if it hangs.
 type Answers = Box<dyn Fn(&Value, u64) -> Option<WebAnswer> + Send + Sync>;
 
-/// A server, and how often it was asked.
+/// A server, and what it was asked.
 struct Server {
     answer: Answers,
-    asked: Mutex<u64>,
+    asked: Mutex<Vec<Request>>,
+}
+
+/// What a server was asked.
+#[derive(Clone)]
+struct Request {
+    at: Instant,
+    headers: Vec<(&'static str, String)>,
+    cursor: Value,
 }
 
 impl Web for Server {
     fn fetch(&self, order: WebRequest) -> Pending<'_, Result<WebAnswer, SourceError>> {
         let mut asked = self.asked.lock().unwrap();
-        *asked += 1;
-        match (self.answer)(&order.values["page"], *asked) {
+        asked.push(Request { at: Instant::now(), headers: order.headers, cursor: order.values["cursor"].clone() });
+        match (self.answer)(&order.values["page"], asked.len() as u64) {
             Some(answer) => Box::pin(std::future::ready(Ok(answer))),
             // As the executor's client does it.
             None => Box::pin(async move {
-                tokio::time::sleep(order.timeout).await;
-                Err(SourceError::new(SensorErrorKind::Timeout, "the server did not answer in time"))
+                let error = |_| SourceError::new(SensorErrorKind::Timeout, "the server did not answer in time");
+                tokio::time::timeout(order.timeout, std::future::pending()).await.map_err(error)
             }),
         }
-    }
-}
-
-/// The machine's clock, of which the time passes only while everything waits.
-struct PausedClock(Timestamp, tokio::time::Instant);
-
-impl world::Clock for PausedClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0.micros() + i64::try_from(self.1.elapsed().as_micros()).unwrap())
-    }
-
-    fn sleep(&self, long: Duration) -> Pending<'_, ()> {
-        Box::pin(tokio::time::sleep(long))
-    }
-}
-
-/// Polls reach nothing else.
-struct Nothing;
-
-impl Actions for Nothing {
-    fn run(&self, _: ActionOrder) -> Pending<'_, Result<ActionAnswer, SourceError>> {
-        panic!("it runs no action")
-    }
-}
-
-impl Programs for Nothing {
-    fn start(&self, _: ProgramOrder) -> Pending<'_, Result<Box<dyn Program>, SourceError>> {
-        panic!("it starts no program")
-    }
-}
-
-impl Keys for Nothing {
-    fn open(&self, _: &KeyRef, _: &SensorRef) -> Result<Secret, SourceError> {
-        panic!("it opens no key")
-    }
-
-    fn listed(&self, _: &PackName) -> Vec<KeyRef> {
-        Vec::new()
-    }
-
-    fn lists_connection(&self, _: &PackName, _: &str) -> bool {
-        false
     }
 }
 
@@ -145,41 +113,32 @@ impl Polling {
         cursor: Option<Document>,
         answer: impl Fn(&Value, u64) -> Option<WebAnswer> + Send + Sync + 'static,
     ) -> Self {
-        let server = Arc::new(Server { answer: Box::new(answer), asked: Mutex::new(0) });
+        Self::begin_for(Purpose::Run, poll, cursor, answer).await
+    }
+
+    async fn begin_for(
+        purpose: Purpose,
+        poll: PollSource,
+        cursor: Option<Document>,
+        answer: impl Fn(&Value, u64) -> Option<WebAnswer> + Send + Sync + 'static,
+    ) -> Self {
+        let server = Arc::new(Server { answer: Box::new(answer), asked: Mutex::default() });
         let lines = Arc::new(Collected::default());
-        let world = World {
-            purpose: Purpose::Run,
-            seed: 1,
-            clock: Arc::new(PausedClock(MachineClock.now(), tokio::time::Instant::now())),
-            web: server.clone(),
-            programs: Arc::new(Nothing),
-            actions: Arc::new(Nothing),
-            keys: Arc::new(Nothing),
-            folders: Arc::new(Folders::default()),
-            lines: lines.clone(),
-        };
-        let source = Source::Poll(Arc::new(poll));
-        let sensor = Sensor {
-            name: "dev.poll".parse().unwrap(),
-            description: String::new(),
-            source,
-            emits: Vec::new(),
-            config: Arc::new(json!({})),
-        };
-        let source = Connectors.open(Arc::new(sensor), Arc::new(world), cursor).await.unwrap();
-        Self { source, server, lines }
+        let world =
+            World { purpose, clock: Arc::new(RuntimeClock::at(BEGIN)), web: server.clone(), lines: lines.clone(), ..support::world() };
+        Self { source: opened(poll, world, cursor).await, server, lines }
     }
 
     /// Returns the numbers of the next messages, and settles them; or how the run ends.
     async fn next(&mut self) -> Result<Vec<u64>, SourceError> {
-        let Pulled::Messages(messages) = self.source.next(ROOM).await? else { panic!("a poll is never done") };
-        let tokens: Vec<Token> = messages.iter().map(|message| message.token).collect();
-        self.source.settle(&tokens).await.unwrap();
-        let number = |body: &Body| {
-            if let Body::Json(item) = body { item.root().get("n").unwrap().to_document().bytes().clone() } else { Bytes::new() }
-        };
-        let numbers = messages.iter().filter(|message| !matches!(message.body, Body::Progress));
-        Ok(numbers.map(|message| std::str::from_utf8(&number(&message.body)).unwrap().parse().unwrap()).collect())
+        let messages = pulled(self.source.next(ROOM).await?);
+        self.source.settle(&tokens(&messages)).await.unwrap();
+        Ok(numbers(&messages))
+    }
+
+    /// Returns the next messages within a room, unsettled.
+    async fn unsettled(&mut self, room: Room) -> Vec<Message> {
+        pulled(self.source.next(room).await.unwrap())
     }
 
     async fn fails(&mut self) -> SourceError {
@@ -190,9 +149,43 @@ impl Polling {
         }
     }
 
-    fn asked(&self) -> u64 {
-        *self.server.asked.lock().unwrap()
+    fn asked(&self) -> usize {
+        self.server.asked.lock().unwrap().len()
     }
+
+    fn requests(&self) -> Vec<Request> {
+        self.server.asked.lock().unwrap().clone()
+    }
+}
+
+async fn opened(poll: PollSource, world: World, cursor: Option<Document>) -> Box<dyn Running> {
+    let sensor = Sensor {
+        name: "dev.poll".parse().unwrap(),
+        description: String::new(),
+        source: Source::Poll(Arc::new(poll)),
+        emits: Vec::new(),
+        config: Arc::new(json!({})),
+    };
+    Connectors.open(Arc::new(sensor), Arc::new(world), cursor).await.unwrap()
+}
+
+fn pulled(pulled: Pulled) -> Vec<Message> {
+    let Pulled::Messages(messages) = pulled else { panic!("a poll is never done") };
+    messages
+}
+
+fn tokens(messages: &[Message]) -> Vec<Token> {
+    messages.iter().map(|message| message.token).collect()
+}
+
+/// Returns the number in each item.
+fn numbers(messages: &[Message]) -> Vec<u64> {
+    let number = |message: &Message| match &message.body {
+        Body::Json(item) => Some(item.root().get("n").unwrap().as_i64().unwrap().unsigned_abs()),
+        Body::Progress => None,
+        other => panic!("{other:?}"),
+    };
+    messages.iter().filter_map(number).collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,6 +207,8 @@ async fn answer_that_is_not_of_its_type_makes_no_message() {
         (says(200, r#"{"error": "none"}"#), SensorErrorKind::Emits),
         (says(302, ""), SensorErrorKind::Protocol),
         (says(500, r#"{"items": []}"#), SensorErrorKind::Connect),
+        // Only with a time to come back does it ask to be left alone.
+        (says(503, ""), SensorErrorKind::Connect),
     ] {
         let said = answer.clone();
         let mut polling = Polling::begin(poll(), None, move |_, _| Some(answer.clone())).await;
@@ -263,7 +258,7 @@ async fn value_that_goes_back_is_asked_for_as_the_author_wrote_it() {
     let answer = |_: &Value, asked: u64| Some(items(if asked == 1 { [9] } else { [4] }));
     let mut polling = Polling::begin(PollSource { cursor: cursor(), ..poll() }, None, answer).await;
     assert_eq!(polling.next().await.unwrap(), [9]);
-    let Pulled::Messages(messages) = polling.source.next(ROOM).await.unwrap() else { panic!("a poll is never done") };
+    let messages = polling.unsettled(ROOM).await;
     let place = polling.source.cursor_at(messages.last().unwrap().token).unwrap();
     let text = String::from_utf8(place.bytes().to_vec()).unwrap();
     assert!(text.contains('9') && !text.contains('4'), "{text}");
@@ -272,7 +267,7 @@ async fn value_that_goes_back_is_asked_for_as_the_author_wrote_it() {
 #[tokio::test(start_paused = true)]
 async fn server_that_keeps_limiting_its_rate_fails_the_sensor_after_the_fifth_time() {
     let answer = |_: &Value, _: u64| Some(WebAnswer { retry_after: Some(Duration::from_secs(100)), ..says(429, "") });
-    let begin = tokio::time::Instant::now();
+    let begin = Instant::now();
     let mut polling = Polling::begin(poll(), None, answer).await;
     let error = polling.fails().await;
     assert_eq!((error.kind, error.retry_after, polling.asked()), (SensorErrorKind::Limit, Some(Duration::from_secs(100)), 5));
@@ -285,8 +280,350 @@ async fn server_that_asks_for_a_year_of_rest_is_asked_again_after_an_hour() {
     let year = Duration::from_secs(365 * 24 * 3_600);
     let answer =
         move |_: &Value, asked: u64| Some(if asked == 1 { WebAnswer { retry_after: Some(year), ..says(503, "") } } else { items([1]) });
-    let begin = tokio::time::Instant::now();
+    let begin = Instant::now();
     let mut polling = Polling::begin(poll(), None, answer).await;
     assert_eq!(polling.next().await.unwrap(), [1]);
     assert!(begin.elapsed() <= Duration::from_secs(3_600) + MINUTE, "{:?}", begin.elapsed());
+}
+
+/// Answers with each of these in turn, and with the last one from then on.
+fn in_turn(answers: Vec<WebAnswer>) -> impl Fn(&Value, u64) -> Option<WebAnswer> + Send + Sync + 'static {
+    move |_, asked| Some(answers[usize::try_from(asked - 1).unwrap().min(answers.len() - 1)].clone())
+}
+
+fn throttled(seconds: u64) -> WebAnswer {
+    WebAnswer { retry_after: Some(Duration::from_secs(seconds)), ..says(429, "") }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_other_answer_ends_a_row_of_requests_to_be_left_alone() {
+    for other in [says(304, ""), items([]), items([1])] {
+        let said = other.clone();
+        let mut answers = vec![throttled(1); 4];
+        answers.push(other);
+        answers.extend(vec![throttled(1); 4]);
+        answers.push(items([2]));
+        answers.extend(vec![throttled(1); 5]);
+        let mut polling = Polling::begin(poll(), None, in_turn(answers)).await;
+        let mut all = Vec::new();
+        while !all.contains(&2) {
+            all.extend(polling.next().await.unwrap());
+        }
+        let error = polling.fails().await;
+        assert_eq!((error.kind, polling.asked()), (SensorErrorKind::Limit, 15), "{said:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn period_holds_after_a_short_rest_and_a_long_rest_holds_after_the_period() {
+    // Polls are due ten seconds before, and fifty seconds after the beginning.
+    for (rest, again_after) in [(Some(1), 50), (Some(49), 50), (Some(51), 51), (Some(130), 130), (None, 60)] {
+        let answer = WebAnswer { retry_after: rest.map(Duration::from_secs), ..says(429, "") };
+        let mut polling = Polling::begin(poll(), None, in_turn(vec![answer, items([1])])).await;
+        polling.next().await.unwrap();
+        let requests = polling.requests();
+        assert_eq!((requests[1].at - requests[0].at).as_secs(), again_after, "a rest of {rest:?} seconds");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_is_asked_once_in_each_period() {
+    let mut polling = Polling::begin(poll(), None, |_, asked| Some(items([asked]))).await;
+    for number in 1..=4 {
+        assert_eq!(polling.next().await.unwrap(), [number]);
+    }
+    let seconds: Vec<u64> = polling.requests().iter().map(|request| (request.at - polling.requests()[0].at).as_secs()).collect();
+    assert_eq!(seconds, [0, 50, 110, 170]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn server_compares_with_what_it_said_before_only_while_the_cursor_stays() {
+    let cursor = Some(PollCursor { start: expression("0"), next: expression("items.size() > 0 ? items[0].n : cursor") });
+    let marked = |answer: WebAnswer, etag: &str| {
+        let mut answer = answer;
+        answer.headers.extend([("etag".to_owned(), etag.to_owned()), ("last-modified".to_owned(), format!("at {etag}"))]);
+        answer
+    };
+    let answers = vec![
+        marked(items([5]), "a"),
+        marked(items([5]), "b"),
+        says(304, ""),
+        marked(items([6]), "c"),
+        marked(items([]), "d"),
+        items([]),
+        items([9]),
+    ];
+    let mut polling = Polling::begin(PollSource { cursor, ..poll() }, None, in_turn(answers)).await;
+    let mut all = Vec::new();
+    while !all.contains(&9) {
+        all.extend(polling.next().await.unwrap());
+    }
+    let requests = polling.requests();
+    let asked: Vec<_> = requests.iter().map(|request| (request.cursor.as_u64().unwrap(), request.headers.clone())).collect();
+    let compared = |etag: &str| vec![("if-none-match", etag.to_owned()), ("if-modified-since", format!("at {etag}"))];
+    assert_eq!(
+        asked,
+        [
+            (0, vec![]),
+            // The answer `a` was for another cursor.
+            (5, vec![]),
+            (5, compared("b")),
+            (5, compared("b")),
+            (6, vec![]),
+            (6, compared("d")),
+            // The last answer had nothing to compare with.
+            (6, vec![]),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_asked_for_without_a_comparison_and_known_by_their_items() {
+    let next_page = Some(expression("page == null ? 2 : null"));
+    let answer = |_: &Value, asked: u64| {
+        let mut answer = items([asked]);
+        answer.headers.insert("etag".to_owned(), "a".to_owned());
+        Some(answer)
+    };
+    let mut polling = Polling::begin(PollSource { next_page, ..poll() }, None, answer).await;
+    let both = polling.unsettled(ROOM).await;
+    assert_eq!(numbers(&both), [1, 2]);
+    let places: Vec<_> = both.iter().map(|message| (message.about["index"].clone(), message.about["page"].clone())).collect();
+    assert_eq!(places, [(json!(0), Value::Null), (json!(1), json!(2))]);
+    polling.source.settle(&tokens(&both)).await.unwrap();
+    assert_eq!(polling.next().await.unwrap(), [3, 4]);
+    assert!(polling.requests().iter().all(|request| request.headers.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn next_poll_returns_the_same_items_again_without_ids_and_none_with_them() {
+    for at_once in [true, false] {
+        let mut polling = Polling::begin(poll(), None, |_, _| Some(items([1, 2]))).await;
+        for _ in 0..3 {
+            let both = polling.unsettled(ROOM).await;
+            assert_eq!(numbers(&both), [1, 2]);
+            if at_once {
+                polling.source.settle(&tokens(&both)).await.unwrap();
+            } else {
+                polling.source.settle(&[both[0].token]).await.unwrap();
+                polling.source.settle(&[both[1].token]).await.unwrap();
+            }
+        }
+        // The cursor that is in the log leads to the same as the one that is kept.
+        let after = polling.source.cursor_at(Token(0));
+        let mut next = Polling::begin(poll(), after, |_, _| Some(items([1, 2]))).await;
+        assert_eq!(next.next().await.unwrap(), [1, 2]);
+    }
+    let only_new = || PollSource { only_new: Some(expression("item.n")), ..poll() };
+    let mut polling = Polling::begin(only_new(), None, |_, asked| Some(items([1, 2, asked + 9]))).await;
+    for expected in [&[1, 2, 10][..], &[11], &[12]] {
+        assert_eq!(polling.next().await.unwrap(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn interrupted_poll_continues_with_as_many_equal_items_as_are_left() {
+    for only_new in [None, Some("item.n + item.m")] {
+        let source = || PollSource { only_new: only_new.map(expression), ..poll() };
+        // Without ids, equal items count one by one. With ids, each of these is another one.
+        let all = [(7, 0), (7, 1), (7, 2), (8, 5), (7, 3)];
+        let answer = move |_: &Value, _: u64| {
+            let item = |(n, m): (u64, u64)| json!({ "n": n, "m": if only_new.is_some() { m } else { 0 } });
+            Some(says(200, &json!({ "items": all.map(item) }).to_string()))
+        };
+        for count in 0..=all.len() {
+            let mut polling = Polling::begin(source(), None, answer).await;
+            let mut before = Vec::new();
+            while before.len() < count {
+                let one = polling.unsettled(Room { messages: 1, ..ROOM }).await;
+                assert_eq!(one.len(), 1);
+                polling.source.settle(&tokens(&one)).await.unwrap();
+                before.extend(numbers(&one));
+            }
+            let mut next = Polling::begin(source(), polling.source.cursor_at(Token(0)).filter(|_| count > 0), answer).await;
+            let rest: Vec<u64> = match (count == all.len(), only_new) {
+                (false, _) => next.next().await.unwrap(),
+                // The poll is complete, so that this is the next one.
+                (true, None) => continue,
+                (true, Some(_)) => Vec::new(),
+            };
+            before.extend(rest);
+            before.sort_unstable();
+            assert_eq!(before, [7, 7, 7, 7, 8], "{only_new:?}, after {count}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cursor_in_the_middle_of_a_poll_has_what_was_returned_until_there() {
+    let cursor = || Some(PollCursor { start: expression("0"), next: expression("items[1].n") });
+    let source = || PollSource { cursor: cursor(), ..poll() };
+    let answer = |_: &Value, _: u64| Some(items([4, 5]));
+    let mut polling = Polling::begin(source(), None, answer).await;
+    let both = polling.unsettled(ROOM).await;
+    let [middle, end] = [0, 1].map(|index: usize| polling.source.cursor_at(both[index].token));
+    assert_eq!(polling.source.cursor_at(Token(0)).unwrap().root().to_value(), json!({ "polled": false }));
+    for (place, cursor, expected) in [(middle, 0, &[5][..]), (end, 5, &[4, 5])] {
+        let mut next = Polling::begin(source(), place, answer).await;
+        assert_eq!(next.next().await.unwrap(), expected);
+        assert_eq!(next.requests()[0].cursor, json!(cursor));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn look_for_the_end_remembers_each_item_and_a_test_shows_each() {
+    let source = |first| PollSource { only_new: Some(expression("item.n")), first, ..poll() };
+    let answer = |_: &Value, asked: u64| Some(items(1..asked + 2));
+    for first in [FirstPoll::Emit, FirstPoll::Skip] {
+        let mut end = Polling::begin_for(Purpose::End, source(first), None, answer).await;
+        let moved = end.unsettled(ROOM).await;
+        assert!(matches!(moved[0].body, Body::Progress) && moved.len() == 1);
+        let mut next = Polling::begin(source(first), end.source.cursor_at(moved[0].token), answer).await;
+        assert_eq!(next.next().await.unwrap(), [3], "the items 1 and 2 are remembered");
+        let mut shown = Polling::begin_for(Purpose::Test, source(first), None, answer).await;
+        assert_eq!(shown.next().await.unwrap(), [1, 2]);
+        assert_eq!(shown.lines.0.lock().unwrap().len(), usize::from(first == FirstPoll::Skip));
+        let mut run = Polling::begin(source(first), None, answer).await;
+        let expected = if first == FirstPoll::Skip { vec![] } else { vec![1, 2] };
+        assert_eq!((run.next().await.unwrap(), run.next().await.unwrap()), (expected, vec![3]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_without_items_is_one_item_up_to_the_limit_and_has_only_its_beginning_above_it() {
+    let answer = |bytes: usize| says(200, &format!("\"{}\"", "x".repeat(bytes - 2)));
+    let answers = vec![answer(MESSAGE_BYTES_MAX), answer(MESSAGE_BYTES_MAX + 1)];
+    let mut polling = Polling::begin(PollSource { items: None, ..poll() }, None, in_turn(answers)).await;
+    let first = polling.unsettled(ROOM).await;
+    assert!(matches!(&*first, [Message { body: Body::Json(item), .. }] if item.bytes().len() == MESSAGE_BYTES_MAX));
+    polling.source.settle(&tokens(&first)).await.unwrap();
+    let second = polling.unsettled(ROOM).await;
+    let [Message { body: Body::Cut { head, whole }, .. }] = &*second else { panic!("{} messages", second.len()) };
+    assert_eq!((head.len(), *whole), (64 << 10, MESSAGE_BYTES_MAX as u64 + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn lag_is_that_of_the_newest_poll_with_an_item() {
+    let mut polling = Polling::begin(poll(), None, in_turn(vec![items([]), items([1]), items([])])).await;
+    assert_eq!(polling.next().await.unwrap(), [0; 0]);
+    assert_eq!(polling.source.lag(), Lag::Unknown);
+    assert_eq!(polling.next().await.unwrap(), [1]);
+    let read_at = Lag::NewestAt(BEGIN.plus_millis(50_001));
+    assert_eq!(polling.source.lag(), read_at);
+    tokio::time::timeout(10 * MINUTE, polling.source.next(ROOM)).await.expect_err("nothing comes");
+    assert_eq!((polling.source.lag(), polling.asked() > 5), (read_at, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn poll_that_is_left_while_it_is_under_way_continues() {
+    // The first page comes at once, the second one never, the whole poll is asked for once.
+    let next_page = Some(expression("page == null ? 2 : null"));
+    let answer = |page: &Value, _: u64| page.is_null().then(|| items([1]));
+    let mut polling = Polling::begin(PollSource { next_page, ..poll() }, None, answer).await;
+    for _ in 0..5 {
+        tokio::time::timeout(Duration::from_secs(10), polling.source.next(ROOM)).await.expect_err("nothing comes");
+    }
+    assert_eq!(polling.asked(), 2);
+    assert_eq!(polling.fails().await.kind, SensorErrorKind::Timeout);
+    assert_eq!(polling.requests()[0].at.elapsed(), MINUTE);
+}
+
+/// An action that returns these in turn, with the cursors that it was given.
+struct Action {
+    answers: Mutex<Vec<ActionAnswer>>,
+    cursors: Mutex<Vec<Value>>,
+}
+
+impl Actions for Action {
+    fn run(&self, order: ActionOrder) -> Pending<'_, Result<ActionAnswer, SourceError>> {
+        self.cursors.lock().unwrap().push(order.values["cursor"].clone());
+        Box::pin(std::future::ready(Ok(self.answers.lock().unwrap().remove(0))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn action_moves_the_cursor_even_without_an_item_and_may_ask_to_be_left_alone() {
+    let result = |items: Value, next: u64| ActionAnswer::Result(Document::from_value(&json!({ "items": items, "next": next })));
+    let answers = vec![
+        result(json!([{ "n": 1 }, { "n": 2 }]), 5),
+        ActionAnswer::Throttled { retry_after: Duration::from_secs(200) },
+        result(json!([]), 6),
+        result(json!([{ "n": 3 }]), 7),
+    ];
+    let action = Arc::new(Action { answers: Mutex::new(answers), cursors: Mutex::default() });
+    let expression = |source: &str| Expression::compile(source, &Roots::new(["config", "cursor", "items", "result", "page"])).unwrap();
+    let with = Template::compile(&json!({}), &Roots::new(["config", "cursor", "page"])).unwrap();
+    let source = PollSource {
+        asked: Asked::Action(PolledAction { action: "dev.list".parse().unwrap(), with }),
+        items: Some(expression("result.items")),
+        cursor: Some(PollCursor { start: expression("0"), next: expression("result.next") }),
+        ..poll()
+    };
+    let world = World { clock: Arc::new(RuntimeClock::at(BEGIN)), actions: action.clone(), ..support::world() };
+    let begin = Instant::now();
+    let mut source = opened(source, world, None).await;
+    let mut all = Vec::new();
+    for (expected, cursor) in [(&[1, 2][..], 5), (&[], 6), (&[3], 7)] {
+        let messages = pulled(source.next(ROOM).await.unwrap());
+        assert_eq!(numbers(&messages), expected);
+        source.settle(&tokens(&messages)).await.unwrap();
+        assert_eq!(source.cursor_at(Token(0)).unwrap().root().get("value").unwrap().as_i64(), Some(cursor));
+        all.extend(messages);
+    }
+    assert_eq!(*action.cursors.lock().unwrap(), [json!(0), json!(5), json!(5), json!(6)]);
+    let indexes: Vec<_> = all.iter().filter_map(|message| message.about.get("index").and_then(Value::as_u64)).collect();
+    assert_eq!(indexes, [0, 1, 0]);
+    // Fifty seconds until the next poll, and then the rest that was asked for, which ends within a period.
+    assert_eq!(begin.elapsed().as_secs(), 50 + 200 + 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn page_that_names_no_other_one_is_the_last() {
+    for last in [json!({}), json!({ "next": null }), json!({ "next": "" })] {
+        let next_page = Some(expression("body.next"));
+        let last_page = last.clone();
+        let answer = move |page: &Value, asked: u64| {
+            let mut body = if page.is_null() { json!({ "next": "second" }) } else { last_page.clone() };
+            body["items"] = json!([{ "n": asked }]);
+            Some(says(200, &body.to_string()))
+        };
+        let mut polling = Polling::begin(PollSource { next_page, ..poll() }, None, answer).await;
+        assert_eq!(polling.next().await.unwrap(), [1, 2], "{last}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn item_on_two_pages_is_one_item_only_if_items_have_ids() {
+    for (only_new, expected) in [(None, &[1, 2, 2, 3, 3][..]), (Some("item.n"), &[1, 2, 3])] {
+        let next_page = Some(expression("page == null ? 2 : null"));
+        let answer = |page: &Value, _: u64| Some(items(if page.is_null() { [1, 2].iter() } else { [2, 3, 3].iter() }.copied()));
+        let mut polling = Polling::begin(PollSource { next_page, only_new: only_new.map(expression), ..poll() }, None, answer).await;
+        assert_eq!(polling.next().await.unwrap(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn run_by_a_cron_expression_waits_until_it_is_due_and_a_test_asks_at_once() {
+    let cron = || PollTimes::Cron(Box::new(Cron::parse("*/10 * * * *", Zone::UTC).unwrap()));
+    for (purpose, first) in [(Purpose::Run, 590), (Purpose::Test, 0), (Purpose::End, 0)] {
+        let begin = Instant::now();
+        let source = PollSource { times: cron(), ..poll() };
+        let mut polling = Polling::begin_for(purpose, source, None, |_, asked| Some(items([asked]))).await;
+        polling.next().await.unwrap();
+        polling.next().await.unwrap();
+        let seconds: Vec<u64> = polling.requests().iter().map(|request| (request.at - begin).as_secs()).collect();
+        assert_eq!(seconds, if first == 0 { [0, 590] } else { [590, 1_190] }, "{purpose:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn poll_ends_with_its_source() {
+    let mut polling = Polling::begin(poll(), None, |_, _| None).await;
+    tokio::time::timeout(Duration::from_secs(15), polling.source.next(ROOM)).await.expect_err("nothing comes");
+    let Polling { source, server, .. } = polling;
+    assert!(Arc::strong_count(&server) > 1);
+    source.close().await;
+    // What waits for the server ends in its own turn.
+    tokio::task::yield_now().await;
+    assert_eq!(Arc::strong_count(&server), 1, "nobody waits for the server");
 }

@@ -120,3 +120,52 @@ pub enum Lag {
     /// The newest message that was read is of this time.
     NewestAt(Timestamp),
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn message(body: Body) -> Message {
+        let Value::Object(about) = json!({ "file": { "name": "a.txt" }, "index": 2 }) else { panic!("an object") };
+        let time = Some(Timestamp::from_micros(1_800_000_000_000_001));
+        Message { token: Token(7), body, about, key: Some("k-1".to_owned()), time }
+    }
+
+    #[test]
+    fn message_is_read_again_as_it_was_kept() {
+        let json = Document::from_value(&json!({ "n": 1 }));
+        for (body, bytes) in [
+            (Body::Json(json.clone()), json.bytes().clone()),
+            (Body::Bytes(Bytes::from_static(b"\xff")), Bytes::from_static(b"\xff")),
+            (Body::Nothing, Bytes::new()),
+        ] {
+            let message = message(body);
+            let again = Message::again(message.kept().unwrap(), bytes).unwrap();
+            assert_eq!(format!("{again:?}"), format!("{:?}", Message { token: Token(1), ..message }));
+        }
+        assert!(Message::again(message(Body::Json(json)).kept().unwrap(), Bytes::from_static(b"{")).is_err());
+    }
+
+    #[test]
+    fn message_that_is_not_whole_is_not_kept() {
+        for body in [Body::Cut { head: Bytes::from_static(b"a"), whole: 1 << 30 }, Body::Progress] {
+            assert_eq!(message(body).kept(), None);
+        }
+    }
+
+    #[test]
+    fn what_is_known_and_the_key_of_a_kept_message_share_a_limit() {
+        let with = |key: usize, text: usize| {
+            let about = Map::from_iter([("text".to_owned(), Value::from("x".repeat(text)))]);
+            let beside = "{\"text\":\"\"}".len();
+            let message = Message { about, key: Some("k".repeat(key)), ..message(Body::Nothing) };
+            (message.kept().is_some(), key + text + beside)
+        };
+        for (key, text) in [(8_000, 181), (181, 8_000), (0, 8_181)] {
+            assert_eq!(with(key, text), (true, KEPT_BYTES_MAX));
+            assert!(!with(key + 1, text).0 && !with(key, text + 1).0);
+        }
+    }
+}

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use ensue_engine::catalog::{SnsVerify, SnsVersion1};
 use ensue_engine::time::Timestamp;
 use ensue_sensors::SignatureRefusal;
 use ensue_sensors::sns::{Certificate, Kind, Message};
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use serde_json::{Value, json};
 
 #[path = "../../tests/support/sns.rs"]
@@ -63,6 +66,27 @@ fn altered_old_or_foreign_message_does_not_count() {
     }
     let other = json!({ "TopicArn": "arn:aws:sns:eu-west-1:999999999999:theirs" });
     assert!(matches!(read(&hook(), &signer.message(AMAZON, AT, &other)), Err(SignatureRefusal::NotVouched { .. })));
+}
+
+#[test]
+fn certificate_counts_from_its_first_second_to_its_last() {
+    let signer = Signer::new();
+    let key = STANDARD.decode(include_str!("../../login/tests/keys/rsa.txt").replace('\n', "")).unwrap();
+    let pair = KeyPair::from_pkcs8_der_and_sign_algo(&key.as_slice().into(), &PKCS_RSA_SHA256).unwrap();
+    let mut params = CertificateParams::new(["sns.amazonaws.com".to_owned()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2026, 11, 26);
+    params.not_after = rcgen::date_time_ymd(2026, 11, 27);
+    let certificate = Certificate::read(params.self_signed(&pair).unwrap().pem().as_bytes()).unwrap();
+    for (at, counts) in [
+        ("2026-11-25T23:59:59.999Z", false),
+        ("2026-11-26T00:00:00.000Z", true),
+        ("2026-11-27T00:00:00.999Z", true),
+        ("2026-11-27T00:00:01.000Z", false),
+    ] {
+        let checked = read(&hook(), &signer.message(AMAZON, at, &json!({}))).unwrap().check(&certificate, at.parse().unwrap());
+        assert_eq!(checked.is_ok(), counts, "{at}: {checked:?}");
+        assert!(counts || matches!(checked, Err(SignatureRefusal::NotVouched { .. })), "{at}: {checked:?}");
+    }
 }
 
 #[test]

@@ -90,6 +90,17 @@ fn file_over_the_limit_is_too_large() {
 }
 
 #[test]
+fn forms_have_at_most_so_many_fields_and_parts() {
+    for (count, fits) in [(FIELDS_MAX, true), (FIELDS_MAX + 1, false)] {
+        let form = read(&[BodyForm::Form], "application/x-www-form-urlencoded", "a=1&".repeat(count));
+        assert_eq!(form.is_ok_and(|read| read["a"].as_array().unwrap().len() == count), fits, "{count} fields");
+        let part = "--XX\nContent-Disposition: form-data; name=\"a\"\n\n1\n";
+        let parts = multipart(&(part.repeat(count) + "--XX--"));
+        assert_eq!(parts.is_ok_and(|read| read["a"].as_array().unwrap().len() == count), fits, "{count} parts");
+    }
+}
+
+#[test]
 fn incomplete_or_malformed_multipart_body_is_rejected() {
     for bad in [
         "",
@@ -148,6 +159,79 @@ fn compressed_bomb_is_too_large() {
         let request = request(&[("content-type", "application/json"), ("content-encoding", encoding)], body);
         let refusal = document(&hook(&[BodyForm::Json]), &request).unwrap_err();
         assert_eq!((refusal.slug(), refusal.fault()), ("body-too-large", Fault::TooLarge), "{encoding}");
+    }
+}
+
+/// Reads a JSON text that is sent with a compression, where the hook has this limit of its own.
+fn decompressed(encoding: &str, body: Vec<u8>, own_max: Option<usize>) -> Result<Document, HookRefusal> {
+    let hook = Webhook { body_bytes_max: own_max.map(|bytes| u32::try_from(bytes).unwrap()), ..hook(&[BodyForm::Json]) };
+    document(&hook, &request(&[("content-type", "application/json"), ("content-encoding", encoding)], body))
+}
+
+/// Returns a JSON text of this length, which takes next to nothing when it is compressed.
+fn blank(bytes: usize) -> String {
+    format!("\"{}\"", " ".repeat(bytes - 2))
+}
+
+#[test]
+fn decompressed_body_is_within_the_hook_s_own_limit() {
+    let text = blank(1_500);
+    for (encoding, body) in [("gzip", gzip(text.as_bytes())), ("zstd", zstd::encode_all(text.as_bytes(), 3).unwrap())] {
+        assert!(body.len() < 100, "it is small as it is sent");
+        for own_max in [None, Some(1_500), Some(2 * UNPACKED_BYTES_MAX)] {
+            assert_eq!(decompressed(encoding, body.clone(), own_max).unwrap().bytes(), &text, "{encoding}, {own_max:?}");
+        }
+        let refusal = decompressed(encoding, body, Some(1_499)).unwrap_err();
+        assert!(matches!(refusal, HookRefusal::TooLarge { bytes_max: 1_499 }), "{encoding}: {refusal}");
+    }
+}
+
+#[test]
+fn decompressed_body_may_be_a_hundred_times_as_large_as_it_is_sent_however_much_the_hook_takes() {
+    let mut is_refused = [false; 2];
+    for bytes in (1_000..8_000).step_by(9) {
+        let body = gzip(blank(bytes).as_bytes());
+        let times_max = body.len() * UNPACKED_TIMES_MAX;
+        match decompressed("gzip", body, Some(1 << 20)) {
+            Ok(document) => assert!(document.bytes().len() <= times_max, "{bytes}"),
+            Err(HookRefusal::TooLarge { bytes_max }) => assert!(bytes_max == times_max && bytes > times_max, "{bytes}"),
+            Err(other) => panic!("{bytes}: {other}"),
+        }
+        is_refused[usize::from(bytes > times_max)] = true;
+    }
+    assert_eq!(is_refused, [true; 2], "some fit, and some do not");
+}
+
+#[test]
+fn decompressed_body_is_within_the_limit_of_all_hooks() {
+    // Digits that repeat too late to be compressed away.
+    let mut state: u32 = 1;
+    let mut digit = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from_digit(state >> 29, 10).unwrap()
+    };
+    let digits: String = (0..UNPACKED_BYTES_MAX - 2).map(|_| digit()).collect();
+    for own_max in [None, Some(2 * UNPACKED_BYTES_MAX)] {
+        let fits = zstd::encode_all(format!("\"{digits}\"").as_bytes(), 1).unwrap();
+        assert_eq!(decompressed("zstd", fits, own_max).unwrap().bytes().len(), UNPACKED_BYTES_MAX);
+        let over = zstd::encode_all(format!("\"{digits}0\"").as_bytes(), 1).unwrap();
+        let refusal = decompressed("zstd", over, own_max).unwrap_err();
+        assert!(matches!(refusal, HookRefusal::TooLarge { bytes_max: UNPACKED_BYTES_MAX }), "{refusal}");
+    }
+}
+
+#[test]
+fn zstd_may_look_back_eight_mebibytes_and_no_further() {
+    for (window_log, fits) in [(ZSTD_WINDOW_LOG_MAX, true), (ZSTD_WINDOW_LOG_MAX + 1, false)] {
+        let mut writer = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        writer.window_log(window_log).unwrap();
+        // Without an end in sight, the window is as large as it may become.
+        writer.write_all(b"[1,").unwrap();
+        writer.flush().unwrap();
+        writer.write_all(b"2]").unwrap();
+        let read = decompressed("zstd", writer.finish().unwrap(), None);
+        assert_eq!(read.is_ok(), fits, "{window_log}: {read:?}");
+        assert!(fits || matches!(read, Err(HookRefusal::Unreadable { .. })), "{read:?}");
     }
 }
 

@@ -168,6 +168,21 @@ fn published_example_of_standard_webhooks_passes_under_both_header_names() {
 }
 
 #[test]
+fn names_of_standard_webhooks_count_where_those_of_svix_are_there_too() {
+    let named = |prefix: &str, headers: Vec<(String, String)>| -> Vec<_> {
+        headers.into_iter().map(|(name, value)| (name.replace("webhook-", prefix), value)).collect()
+    };
+    let right = signed(&Scheme::Standard);
+    let wrong = [header("webhook-id", "d-2"), header("webhook-timestamp", "1"), header("webhook-signature", "v1,AAAA")].to_vec();
+    let both = [named("svix-", wrong.clone()), right.clone()].concat();
+    assert_eq!((checked(&Scheme::Standard, &both, BODY), signed_id(&Scheme::Standard, &both)), (Ok(()), Some("d-1")));
+    assert_eq!(header_of(&Scheme::Standard, &both), "webhook-signature");
+    assert!(checked(&Scheme::Standard, &[named("svix-", right.clone()), wrong].concat(), BODY).is_err());
+    let svix = named("svix-", right);
+    assert_eq!((checked(&Scheme::Standard, &svix, BODY), header_of(&Scheme::Standard, &svix).as_str()), (Ok(()), "svix-signature"));
+}
+
+#[test]
 fn valid_proof_passes_with_every_scheme() {
     for scheme in signing().iter().chain(&tokens()) {
         assert_eq!(checked(scheme, &signed(scheme), BODY), Ok(()), "{scheme:?}");

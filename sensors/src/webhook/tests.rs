@@ -370,6 +370,25 @@ fn expressions_of_one_delivery_share_a_budget() {
 }
 
 #[test]
+fn conditions_of_replies_and_of_events_share_the_budget_of_a_delivery() {
+    let request = delivery(&format!(r#"{{"list":[{}0]}}"#, "0,".repeat(9_999)));
+    let costly = "!body.list.all(x, x == 0)";
+    let outcome = |replies: usize, events: usize| {
+        let reply = early(costly, ReplyProof::Demanded, &json!("never"));
+        let emits = vec![Emit { when: Some(expression(costly)), ..emit("github.push") }; events];
+        let sensor = Sensor { emits, ..replying(Verify::None, vec![reply; replies]) };
+        receive(&sensor, &request, HookKeys::default())
+    };
+    let most = (1..100).take_while(|count| outcome(0, *count).is_ok()).last().unwrap();
+    assert!(outcome(most, 0).unwrap().is_empty());
+    for (replies, events) in [(1, most), (most, 1), (most + 1, 0), (0, most + 1)] {
+        let refusal = outcome(replies, events).unwrap_err();
+        assert!(matches!(refusal, HookRefusal::TooManySteps { .. }), "{replies} replies, {events} events: {refusal}");
+    }
+    assert!(outcome(most / 2, most - most / 2).is_ok());
+}
+
+#[test]
 fn form_is_the_payload_as_json() {
     let hook = Webhook { accepts: vec![BodyForm::Form], ..Webhook::of(Verify::None, Repeats::Drop) };
     let sensor = Sensor { source: Source::Webhook(Arc::new(hook)), ..open(vec![emit("shop.order")]) };
@@ -474,6 +493,23 @@ fn handshakes_of_slack_and_zoom_are_answered_to_a_proven_sender() {
     let reply: serde_json::Value = serde_json::from_slice(&reply_to(&zoom, &signed(&zoom, asked)).unwrap().body).unwrap();
     let expected = hex::encode(ring::hmac::sign(&ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key().reveal()), b"qgg8vlvZRS6UYooatFL8Aw"));
     assert_eq!(reply, json!({ "plainToken": "qgg8vlvZRS6UYooatFL8Aw", "encryptedToken": expected }));
+}
+
+#[test]
+fn handshake_repeats_a_question_up_to_a_kibibyte() {
+    let asked = |scheme: Scheme, bytes: usize| {
+        let question = "q".repeat(bytes);
+        let body = match scheme {
+            Scheme::Slack => json!({ "type": "url_verification", "challenge": question }),
+            _ => json!({ "event": "endpoint.url_validation", "payload": { "plainToken": question } }),
+        };
+        let sensor = replying(proof_by(scheme), Vec::new());
+        received(&sensor, &signed(&sensor, delivery(&body.to_string())), current(&key())).unwrap()
+    };
+    for scheme in [Scheme::Slack, Scheme::Zoom] {
+        assert!(matches!(asked(scheme.clone(), 1_024), Received::Reply(_)), "{scheme:?}");
+        assert!(matches!(asked(scheme.clone(), 1_025), Received::Events { .. }), "{scheme:?}");
+    }
 }
 
 #[test]
@@ -658,6 +694,195 @@ fn repeat_has_the_key_of_the_first_delivery_wherever_its_sender_gives_one() {
     }
 }
 
+#[test]
+fn of_two_ids_of_a_delivery_the_better_one_is_its_key_in_either_order() {
+    let key_of =
+        |scheme: &Scheme, request: &HookRequest, key: &Secret| receive(&hook_of(scheme), request, current(key)).unwrap()[0].dedupe.clone();
+    for headers in
+        [[("idempotency-key", "k-1"), ("x-gitlab-event-uuid", "u-1")], [("x-gitlab-event-uuid", "u-1"), ("idempotency-key", "k-1")]]
+    {
+        let (mut request, key) = sent_by(&Scheme::Gitlab, IdIn::Nowhere, None, NOW);
+        request.headers.extend(headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(key_of(&Scheme::Gitlab, &request, &key).as_deref(), Some("k-1/0"), "{headers:?}");
+    }
+    for body in [|id: &str| json!({ "event_id": id, "trigger_id": "t-1" }), |id: &str| json!({ "trigger_id": "t-1", "event_id": id })] {
+        let (request, key) = sent_by(&Scheme::Slack, IdIn::Body(body), Some("e-1"), NOW);
+        assert_eq!(key_of(&Scheme::Slack, &request, &key).as_deref(), Some("e-1/0"));
+    }
+    // Anybody can add the other header to a delivery that they have seen.
+    for (signed, other) in [("webhook-", "svix-id"), ("svix-", "webhook-id")] {
+        for at in [0, 4] {
+            let (mut request, key) = sent_by(&Scheme::Standard, IdIn::Signed(signed), Some("signed"), NOW);
+            request.headers.insert(at, (other.to_owned(), "unsigned".to_owned()));
+            assert_eq!(key_of(&Scheme::Standard, &request, &key).as_deref(), Some("signed/0"), "{signed}");
+        }
+    }
+}
+
+#[test]
+fn id_of_a_delivery_is_its_key_up_to_the_limit_of_keys() {
+    for (scheme, _, id_in) in each_scheme().into_iter().filter(|(scheme, ..)| scheme.has_natural_key()) {
+        let key_of = |id: &str| {
+            let (request, key) = sent_by(&scheme, id_in, Some(id), NOW);
+            receive(&hook_of(&scheme), &request, current(&key)).unwrap()[0].dedupe.clone()
+        };
+        let longest = "x".repeat(DEDUPE_BYTES_MAX);
+        assert_eq!(key_of(&longest), Some(format!("{longest}/0")), "{scheme:?}");
+        assert_eq!(key_of(&format!("{longest}x")), None, "{scheme:?}");
+        assert_eq!(key_of(""), None, "{scheme:?}");
+    }
+}
+
+#[test]
+fn events_of_one_delivery_have_keys_of_their_own() {
+    let emits = vec![Emit { dedupe: EmitKey::Natural, ..emit("github.push") }; 2];
+    let (request, key) = sent_by(&Scheme::Github, IdIn::Header("x-github-delivery"), Some("d-1"), NOW);
+    let made = receive(&Sensor { emits, ..hook_of(&Scheme::Github) }, &request, current(&key)).unwrap();
+    assert_eq!(made.iter().map(|event| event.dedupe.as_deref().unwrap()).collect::<Vec<_>>(), ["d-1/0", "d-1/1"]);
+}
+
+/// Returns another key for the hook of a scheme, in the form that the scheme wants.
+fn unrelated_key(scheme: &Scheme, number: u8) -> Secret {
+    let written = match scheme {
+        Scheme::Standard => format!("whsec_{}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, [number; 24])),
+        Scheme::Discord => hex::encode(Ed25519KeyPair::from_seed_unchecked(&[number; 32]).unwrap().public_key()),
+        _ => format!("another value of the key: {number}"),
+    };
+    Secret::new(written.into_bytes())
+}
+
+#[test]
+fn value_before_a_rotation_counts_for_each_scheme() {
+    for (scheme, _, id_in) in each_scheme() {
+        let (request, before) = sent_by(&scheme, id_in, Some("d-1"), NOW);
+        let (new, never) = (unrelated_key(&scheme, 1), unrelated_key(&scheme, 2));
+        let receive_with = |current, previous| receive(&hook_of(&scheme), &request, HookKeys { current: Some(current), previous });
+        assert!(receive_with(&new, Some(&before)).is_ok(), "{scheme:?}");
+        assert!(receive_with(&before, Some(&new)).is_ok(), "{scheme:?}: a sender may have the new value already");
+        for previous in [None, Some(&never)] {
+            let refusal = receive_with(&new, previous).unwrap_err();
+            let is_refused = matches!(refusal, HookRefusal::Unproven(SignatureRefusal::Wrong { .. } | SignatureRefusal::WrongToken { .. }));
+            assert!(is_refused, "{scheme:?}: {refusal}");
+        }
+    }
+}
+
+/// Returns a hook whose sender signs these parts.
+fn signing(signed: &[SignedPart]) -> Sensor {
+    let scheme = Scheme::Hmac(Arc::new(HmacVerify {
+        header: "x-shop-proof".into(),
+        algorithm: HmacAlgorithm::Sha256,
+        encoding: SignatureEncoding::Hex,
+        prefix: String::new(),
+        parse: SignatureList::One,
+        signed: signed.to_vec(),
+        timestamp: None,
+        id: signed.contains(&SignedPart::Id).then(|| "x-shop-id".into()),
+        tolerance_seconds: TOLERANCE_SECONDS,
+    }));
+    replying(proof_by(scheme), Vec::new())
+}
+
+#[test]
+fn deliveries_that_differ_in_one_signed_part_are_no_repeats_of_each_other() {
+    use SignedPart::{Body, Id, Method, Path, Url};
+    let delivered = |id: &str, url: &str, method: HookMethod, body: &str| HookRequest {
+        method,
+        url: url.to_owned(),
+        ..request(&[("content-type", "application/json"), ("x-shop-id", id)], body)
+    };
+    let one = delivered("d-1", "https://a.test/b?c=1", HookMethod::Post, "{}");
+    let others = [
+        (Method, delivered("d-1", "https://a.test/b?c=1", HookMethod::Put, "{}")),
+        (Url, delivered("d-1", "https://a.test/b?c=2", HookMethod::Post, "{}")),
+        (Path, delivered("d-1", "https://a.test/d?c=1", HookMethod::Post, "{}")),
+        (Id, delivered("d-2", "https://a.test/b?c=1", HookMethod::Post, "{}")),
+    ];
+    for parts in [vec![Method, Body], vec![Url, Body], vec![Path, Body], vec![Id, Body], vec![Method, Url, Id, Body]] {
+        let sensor = signing(&parts);
+        let content = |request: &HookRequest| signed_content(&sensor, request).unwrap();
+        assert_eq!(
+            content(&one),
+            content(&HookRequest { headers: [one.headers.clone(), vec![("x-other".into(), "1".into())]].concat(), ..one.clone() })
+        );
+        assert_ne!(content(&one), content(&HookRequest { body: Bytes::from_static(b"[]"), ..one.clone() }), "{parts:?}");
+        for (part, other) in &others {
+            // The path is part of the URL.
+            let is_signed = parts.contains(part) || (*part == Path && parts.contains(&Url)) || (*part == Url && parts.contains(&Path));
+            assert_eq!(content(&one) != content(other), is_signed, "{part:?} among {parts:?}");
+        }
+    }
+    assert_eq!(signed_content(&signing(&[Body]), &one), None, "the body says it all");
+    // A text that moves from one part into the next one makes another delivery.
+    let sensor = signing(&[Url, Id, Body]);
+    let moved =
+        [delivered("d-1", "https://a.test/b", HookMethod::Post, "{}"), delivered("-1", "https://a.test/bd", HookMethod::Post, "{}")];
+    assert_ne!(signed_content(&sensor, &moved[0]), signed_content(&sensor, &moved[1]));
+}
+
+#[test]
+fn query_is_kept_wherever_the_sensor_reads_it() {
+    let reads = || expression("query.page");
+    let emitting = |second: Emit| open(vec![emit("github.event"), second]);
+    let decoding = Webhook { decode: Some(reads()), ..Webhook::of(Verify::None, Repeats::Drop) };
+    let sensors = [
+        emitting(Emit { when: Some(reads()), ..emit("github.push") }),
+        emitting(Emit { dedupe: EmitKey::By(reads()), ..emit("github.push") }),
+        emitting(Emit { payload: Some(template(&json!({ "page": "${{ query.page }}" }))), ..emit("github.push") }),
+        Sensor { source: Source::Webhook(Arc::new(decoding)), ..open(vec![emit("github.push")]) },
+    ];
+    for sensor in &sensors {
+        assert_eq!(kept(sensor, &delivery(OPENED)).unwrap().query, [("from".to_owned(), "ci".to_owned())]);
+    }
+    assert!(kept(&open(vec![emit("github.push")]), &delivery(OPENED)).unwrap().query.is_empty());
+}
+
+#[test]
+fn proof_is_not_kept_whatever_its_header_is() {
+    for (scheme, _, id_in) in each_scheme() {
+        let (mut request, _) = sent_by(&scheme, id_in, Some("d-1"), NOW);
+        let proof = signatures::header_of(&scheme, &request.headers);
+        request.headers.push(("x-other".into(), "1".into()));
+        let names: Vec<String> = kept(&hook_of(&scheme), &request).unwrap().headers.into_iter().map(|(name, _)| name).collect();
+        assert!(!names.contains(&proof) && names.contains(&"x-other".to_owned()), "{scheme:?}: {names:?}");
+    }
+    let by_another_name = signing(&[SignedPart::Body]);
+    let request = signed(&by_another_name, request(&[("content-type", "application/json"), ("content-encoding", "gzip")], "{}"));
+    let names: Vec<String> = shown(&by_another_name, &request).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["content-type", "content-encoding"], "without the proof, but with what the body needs");
+}
+
+#[test]
+fn headers_and_query_are_kept_up_to_their_limit() {
+    let sensor = open(vec![emit("github.push")]);
+    let kept_with = |bytes: usize| kept(&sensor, &request(&[("content-type", "application/json"), ("x-long", &"x".repeat(bytes))], OPENED));
+    let beside = serde_json::to_vec(&kept_with(0).unwrap()).unwrap().len();
+    let most = kept_with(KEPT_BYTES_MAX - beside).unwrap();
+    assert_eq!(serde_json::to_vec(&most).unwrap().len(), KEPT_BYTES_MAX);
+    assert!(kept_with(KEPT_BYTES_MAX - beside + 1).is_none());
+}
+
+#[test]
+fn delivery_whose_query_may_hold_a_secret_is_not_kept_by_a_sensor_that_reads_the_query() {
+    let reading = |source: &str| open(vec![emit("github.event"), Emit { when: Some(expression(source)), ..emit("github.push") }]);
+    let asked = |pairs: &[(&str, &str)]| HookRequest {
+        query: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        ..delivery(OPENED)
+    };
+    let (reads, ignores) = (reading(r#""page" in query"#), reading("true"));
+    for name in ["token", "Token", "TOKEN", "access_token", "X-Api-Key", "apiKey", "Secret", "sessionId", "Authorization", "PassWord"] {
+        for pairs in [[(name, "x"), ("page", "1")], [("page", "1"), (name, "x")]] {
+            let request = asked(&pairs);
+            assert!(kept(&reads, &request).is_none(), "{pairs:?}");
+            assert!(kept(&ignores, &request).unwrap().query.is_empty(), "{pairs:?}");
+            assert_eq!(shown_query(&request), [("page".to_owned(), "1".to_owned())], "{pairs:?}");
+        }
+    }
+    let harmless = asked(&[("page", "1"), ("sort", "up")]);
+    assert_eq!(kept(&reads, &harmless).unwrap().query, harmless.query);
+    assert_eq!(shown_query(&harmless), harmless.query);
+}
+
 fn waiting_reply() -> WaitingReply {
     let text = |body: &serde_json::Value| Reply { status: None, headers: Vec::new(), body: Some(late_template(body)) };
     WaitingReply {
@@ -705,4 +930,29 @@ fn header_of_a_reply_with_a_line_break_is_rejected() {
     let sent = reply_to(&sensor, &delivery(r#"{"text":"fine"}"#)).unwrap();
     assert_eq!((sent.status, sent.headers), (201, vec![("x-answer".to_owned(), "fine".to_owned())]));
     assert_eq!(reply_to(&sensor, &delivery(r#"{"text":"a\r\nb: c"}"#)).unwrap_err().slug(), "sensor-erred");
+}
+
+#[test]
+fn reply_is_within_the_limits_of_its_headers_and_its_body() {
+    use ensue_engine::catalog::{REPLY_BYTES_MAX, UNPROVEN_REPLY_BYTES_MAX};
+    let sensor = |proof, header: Option<&str>, body: Option<&str>| {
+        let headers = header.map(|source| ("x-answer".to_owned(), template(&json!(source)))).into_iter().collect();
+        let reply = Reply { status: None, headers, body: body.map(|source| template(&json!(source))) };
+        replying(Verify::None, vec![EarlyReply { when: None, proof, reply }])
+    };
+    let in_header = sensor(ReplyProof::Demanded, Some("${{ body.text }}"), None);
+    let in_body = sensor(ReplyProof::Demanded, None, Some("${{ body.text }}"));
+    let unproven = sensor(ReplyProof::NotDemanded, None, Some("${{ query.text }}"));
+    for (sensor, most, stage) in
+        [(in_header, 1_024, Stage::Content), (in_body, REPLY_BYTES_MAX, Stage::Content), (unproven, UNPROVEN_REPLY_BYTES_MAX, Stage::Proof)]
+    {
+        let reply = |bytes: usize| {
+            let text = "x".repeat(bytes);
+            let request = delivery(&json!({ "text": text }).to_string());
+            reply_to(&sensor, &HookRequest { query: vec![("text".into(), text)], ..request })
+        };
+        assert_eq!(reply(most).unwrap().status, 200, "{most}");
+        let refusal = reply(most + 1).unwrap_err();
+        assert_eq!((refusal.slug(), refusal.stage()), ("sensor-erred", stage), "{most}: {refusal}");
+    }
 }
