@@ -7,7 +7,8 @@ use ensue_engine::access::keys::state::{KeyVersions, PreviousVersion};
 use ensue_engine::access::keys::{MasterKeyId, OVERLAP_MILLIS_MAX, WARNED_BEFORE_MILLIS};
 use ensue_engine::access::limit::Target;
 use ensue_engine::access::permission::Permission;
-use ensue_engine::access::rights::Reach;
+use ensue_engine::access::rights::{Reach, Rights};
+use ensue_engine::access::scope::Scope;
 use ensue_engine::access::sessions::SESSIONS_OF_IDENTITY_MAX;
 use ensue_engine::access::state::Standing;
 use ensue_engine::access::state::held::{Held, NotHeld};
@@ -418,6 +419,46 @@ fn rotated_token_stays_valid_for_the_overlap_and_keeps_what_it_allows() {
 }
 
 #[test]
+fn rotated_token_ends_with_the_overlap_or_at_its_own_end_before_that() {
+    const MINUTE: u64 = 60_000;
+    let (old, new) = (TokenId(Id::root(NOON, 2)), TokenId(Id::root(NOON, 3)));
+    for (lasts, overlap, ends) in [
+        (Some(MINUTE), 60 * MINUTE, MINUTE),
+        (Some(60 * MINUTE), MINUTE, MINUTE),
+        (Some(MINUTE), MINUTE, MINUTE),
+        (None, MINUTE, MINUTE),
+        (Some(60 * MINUTE), 0, 0),
+    ] {
+        let expires_at = lasts.map(|lasts| NOON.plus_millis(lasts));
+        let token = NewToken { expires_at, ..NewToken::with_roles(old, "ci", vec!["author".into()]) };
+        let rotated = RotatedToken { name: "ci".into(), successor: new, until: NOON.plus_millis(overlap) };
+        let spec = Spec::default().given([
+            add(1, "root", &["admin"]),
+            asked_by(Actor::Operator, Ask::AddToken(token)),
+            asked_by(Actor::Operator, Ask::RotateToken(rotated)),
+        ]);
+        let access = spec.engine().access();
+        let end = NOON.plus_millis(ends);
+        assert_eq!(access.token(&old).unwrap().expires_at, Some(end), "{lasts:?}, {overlap}");
+        assert_eq!(access.held(&old, end), Err(NotHeld::Expired), "{lasts:?}, {overlap}");
+        let before = access.held(&old, end.minus_millis(1)).unwrap();
+        assert_eq!((before.expires_at, before.valid_until), (Some(end), Some(end)), "{lasts:?}, {overlap}");
+        assert_eq!(access.token(&new).unwrap().expires_at, expires_at, "the lifetime begins again");
+    }
+}
+
+#[test]
+fn token_that_was_rotated_twice_keeps_the_end_of_its_own_overlap() {
+    let rotate = |successor: u128, overlap: u64| {
+        let rotated = RotatedToken { name: "root".into(), successor: TokenId(Id::root(NOON, successor)), until: NOON.plus_millis(overlap) };
+        asked_by(Actor::Operator, Ask::RotateToken(rotated))
+    };
+    let spec = Spec::default().given([add(1, "root", &["admin"]), rotate(2, 60_000), rotate(3, 3_600_000)]);
+    let ends = [1, 2, 3].map(|number| spec.engine().access().token(&TokenId(Id::root(NOON, number))).unwrap().expires_at);
+    assert_eq!(ends, [Some(NOON.plus_millis(60_000)), Some(NOON.plus_millis(3_600_000)), None]);
+}
+
+#[test]
 fn token_is_replaced_only_by_its_holder_or_by_somebody_who_may_do_what_it_may() {
     let permissions = ["tokens:write", "events:write"].map(|name| Permission::named(name).unwrap()).to_vec();
     let scoped = |number: u128, name: &str, scope: &str| NewToken {
@@ -538,6 +579,36 @@ fn somebody_can_always_change_access() {
 }
 
 #[test]
+fn administrator_who_stays_has_a_whole_grant_and_a_token_without_an_end_or_a_bound() {
+    let ana = Subject::Identity(identity(1));
+    let lasting = grant(1, &ana, "admin", None);
+    let remove = || asked_by(Actor::Operator, Ask::RemoveGrant(lasting.id));
+    let last = Refusal::LastAdmin(lasting.id.to_string());
+    let mut spec = team().given([granted(lasting.clone()), revoke("root")]);
+    let tomorrow = Some(NOON.plus_millis(DAY_MILLIS));
+    let of_nobody = Subject::Group("nobody".parse().unwrap());
+    for other in [
+        NewGrant { until: tomorrow, ..grant(2, &ana, "admin", None) },
+        NewGrant { until: tomorrow, ..grant(3, &Subject::Everyone, "admin", None) },
+        NewGrant { until: tomorrow, ..grant(4, &Subject::Group("release".parse().unwrap()), "admin", None) },
+        grant(5, &ana, "admin", Some("pack=release")),
+        grant(6, &ana, "operator", None),
+        grant(7, &of_nobody, "admin", None),
+    ] {
+        spec.when(granted(other.clone())).then(&["grant.added"]);
+        spec.when(remove()).then_refused(&last);
+    }
+    let scopes = Some(vec!["events:read".parse().unwrap()]);
+    let token = |number: u128, name: &str| NewToken::with_roles(TokenId(Id::root(NOON, number)), name, vec!["admin".into()]);
+    for other in [NewToken { scopes, ..token(20, "bounded") }, NewToken { expires_at: tomorrow, ..token(21, "ending") }] {
+        spec.when(asked_by(Actor::Operator, Ask::AddToken(other))).then(&["token.added", "token.limited"]);
+        spec.when(remove()).then_refused(&last);
+    }
+    spec.when(granted(grant(9, &ana, "admin", None))).then(&["grant.added"]);
+    spec.when(remove()).then(&["grant.removed"]);
+}
+
+#[test]
 fn role_in_use_or_built_in_cannot_be_removed() {
     let role: RoleName = "restarter".parse().unwrap();
     let set = Ask::SetRole { name: role.clone(), permissions: vec![Permission::ExecutionsRerun] };
@@ -580,6 +651,52 @@ fn approver_reaches_what_it_is_asked_or_the_inquiries_inside_its_limit() {
     assert_eq!(rights.reach(Permission::InquiriesCancel), None);
 }
 
+#[test]
+fn bounded_right_to_answer_does_not_reach_all_that_its_holder_is_asked() {
+    let scopes = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Scope>>();
+    let mut asked = Rights::default();
+    asked.add_what_is_asked();
+    let reach =
+        |rights: &Rights| (rights.reach_what_is_asked(Permission::InquiriesRead), rights.reach_what_is_asked(Permission::InquiriesAnswer));
+    assert_eq!(reach(&asked), (true, true));
+    assert_eq!(reach(&Rights::default()), (false, false));
+    for (texts, expected) in [
+        (&["inquiries:read", "inquiries:answer"][..], (true, true)),
+        (&["inquiries:read"], (true, false)),
+        (&["inquiries:read on pack=x", "inquiries:answer"], (false, true)),
+        (&["inquiries:read on pack=x", "inquiries:answer on pack=x"], (false, false)),
+        (&["inquiries:read on pack=x", "inquiries:read"], (true, false)),
+        (&[], (false, false)),
+    ] {
+        assert_eq!(reach(&asked.clone().within(&scopes(texts))), expected, "{texts:?}");
+    }
+    // Each of two bounds must allow it.
+    let (whole, limited) = (scopes(&["inquiries:read"]), scopes(&["inquiries:read on pack=x"]));
+    for (one, other, expected) in [(&whole, &whole, true), (&whole, &limited, false), (&limited, &whole, false)] {
+        assert_eq!(asked.clone().within(one).within(other).reach_what_is_asked(Permission::InquiriesRead), expected);
+    }
+    // A grant inside a limit adds to what its holder is asked, and takes nothing away.
+    let mut also = asked.clone();
+    also.add(Permission::InquiriesRead, Some(&"pack=y".parse().unwrap()));
+    assert!(also.reach_what_is_asked(Permission::InquiriesRead));
+}
+
+#[test]
+fn token_with_a_limited_scope_does_not_reach_all_that_its_holder_is_asked() {
+    let spec = |scope: &str| {
+        let token = NewToken {
+            scopes: Some(vec![scope.parse().unwrap()]),
+            ..NewToken::with_roles(TokenId(Id::root(NOON, 3)), "bounded", vec!["managers".into()])
+        };
+        team().given([asked_by(Actor::Operator, Ask::AddToken(token))])
+    };
+    let whole = held(&spec("inquiries:read"), 3).unwrap().rights;
+    assert!(whole.reach_what_is_asked(Permission::InquiriesRead));
+    let limited = held(&spec("inquiries:read on pack=x"), 3).unwrap().rights;
+    assert!(!limited.reach_what_is_asked(Permission::InquiriesRead));
+    assert!(!limited.include(Permission::InquiriesRead, &Target::of_action("x.ship")), "its holder does not reach the pack");
+}
+
 fn session(number: u128) -> SessionId {
     SessionId(Id::root(NOON, 3_000 + number))
 }
@@ -612,6 +729,39 @@ fn session_has_the_rights_of_its_token_until_either_ends() {
 }
 
 #[test]
+fn rights_in_a_session_are_certain_until_the_first_of_its_ends() {
+    let until = NOON.plus_millis(3_600_000);
+    let ends = |spec: &Spec| held_in(spec, 1).map(|held| (held.expires_at, held.valid_until)).unwrap();
+    let opened = |given: &[Command], credential, identity| {
+        let mut spec = team().given(given.to_vec());
+        spec.when(open(1, credential, identity)).then(&["session.opened"]);
+        spec
+    };
+    let ana = Some(identity(1));
+    for spec in [opened(&[], Some(2), None), opened(&[], None, ana), opened(&[], Some(1), None)] {
+        assert_eq!(ends(&spec), (Some(until), Some(until)), "neither the token nor the identity has an end");
+    }
+    let ending = |millis: u64| {
+        let token = NewToken {
+            expires_at: Some(NOON.plus_millis(millis)),
+            ..NewToken::with_roles(TokenId(Id::root(NOON, 5)), "ending", vec!["viewer".into()])
+        };
+        asked_by(Actor::Operator, Ask::AddToken(token))
+    };
+    let sooner = Some(NOON.plus_millis(3_599_999));
+    assert_eq!(ends(&opened(&[ending(3_599_999)], Some(5), None)), (sooner, sooner));
+    assert_eq!(ends(&opened(&[ending(3_600_001)], Some(5), None)), (Some(until), Some(until)));
+    let granting = |millis: u64| {
+        let end = Some(NOON.plus_millis(millis));
+        granted(NewGrant { until: end, ..grant(1, &Subject::Identity(identity(1)), "viewer", None) })
+    };
+    for (credential, identity) in [(Some(2), None), (None, ana)] {
+        assert_eq!(ends(&opened(&[granting(3_599_999)], credential, identity)), (Some(until), sooner));
+        assert_eq!(ends(&opened(&[granting(3_600_001)], credential, identity)), (Some(until), Some(until)));
+    }
+}
+
+#[test]
 fn sessions_end_with_their_identity() {
     let stands = |standing| asked_by(Actor::Operator, Ask::SetIdentityStanding { id: identity(1), standing });
     let mut spec = team();
@@ -638,6 +788,27 @@ fn session_over_the_limit_of_an_identity_ends_the_one_that_was_named() {
     spec.when(open(201, Some(2), None)).then(&["session.ended", "session.opened"]);
     assert_eq!(held_in(&spec, 0), Err(NotHeld::Unknown), "the oldest, if none is named");
     assert!(held_in(&spec, 100).is_ok(), "the session of another holder stays");
+}
+
+#[test]
+fn session_ends_only_for_one_of_its_own_holder_over_the_limit() {
+    let in_place_of = |number: u128, credential, of: u128| {
+        let Command { ask: Ask::OpenSession(new), .. } = open(number, credential, None) else { panic!() };
+        asked_by(Actor::Operator, Ask::OpenSession(NewSession { in_place_of: Some(session(of)), ..new }))
+    };
+    let mut spec = team();
+    spec.when(open(100, Some(1), None)).then(&["session.opened"]);
+    for number in 0..SESSIONS_OF_IDENTITY_MAX as u128 {
+        spec.when(in_place_of(number, Some(2), 0)).then(&["session.opened"]);
+    }
+    // One of somebody else, and one that does not exist.
+    for (number, named, ended) in [(200, 100, 0), (201, 999, 1)] {
+        spec.when(in_place_of(number, Some(2), named)).then(&["session.ended", "session.opened"]);
+        assert_eq!(held_in(&spec, ended), Err(NotHeld::Unknown), "the oldest of its own");
+    }
+    assert!(held_in(&spec, 100).is_ok() && held_in(&spec, 2).is_ok());
+    spec.when(in_place_of(202, Some(1), 2)).then(&["session.opened"]);
+    assert!(held_in(&spec, 2).is_ok() && held_in(&spec, 100).is_ok(), "the other holder is not over the limit");
 }
 
 #[test]

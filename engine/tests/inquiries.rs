@@ -603,6 +603,54 @@ fn link_is_for_a_person_who_may_answer_and_only_while_the_inquiry_is_open() {
 }
 
 #[test]
+fn nobody_who_is_excluded_gets_a_link() {
+    let link = |more: &Value, name: &str| {
+        let (mut site, execution) = asking(more);
+        let id = inquiry(&site, execution);
+        add_person(&mut site, "approver");
+        (site.when(asked_by(Actor::Operator, link_to(id, name))).result().clone().map(drop), id)
+    };
+    let itself = person().to_string();
+    for (more, name) in [
+        (json!({ "exclude": ["bo"] }), "bo"),
+        (json!({ "exclude": ["cy", "bo"] }), "bo"),
+        (json!({ "exclude": [itself] }), "bo"),
+        (json!({ "assignees": ["role:approver"], "exclude": ["bo"] }), "bo"),
+        (json!({ "assignees": [itself], "exclude": ["bo"] }), "bo"),
+        // The token `ana` requested it.
+        (json!({ "assignees": ["ana", "bo"], "exclude": ["requester"] }), "ana"),
+    ] {
+        let (refused, inquiry) = link(&more, name);
+        assert_eq!(refused, Err(Refusal::MayNotAnswer { inquiry, name: name.to_owned() }), "{more}");
+    }
+    for (more, name) in [
+        (json!({ "exclude": ["cy"] }), "bo"),
+        (json!({ "assignees": ["role:approver"], "exclude": ["cy", "b"] }), "bo"),
+        (json!({ "assignees": ["ana", "bo"], "exclude": ["requester"] }), "bo"),
+    ] {
+        assert_eq!(link(&more, name).0, Ok(()), "{more}");
+    }
+}
+
+#[test]
+fn person_who_answered_gets_no_further_link() {
+    let (mut site, execution) = asking(&json!({ "quorum": 2 }));
+    let id = inquiry(&site, execution);
+    add_person(&mut site, "approver");
+    answers(&mut site, execution, "cy managers", &json!({ "ship": true })).then(&["inquiry.answered"]);
+    site.when(asked_by(Actor::Operator, link_to(id, "bo"))).then(&["link.minted"]);
+    let at = site.now();
+    let by = person().to_string();
+    answers(&mut site, execution, &format!("{by} managers"), &json!({ "ship": true }));
+    site.when(asked_by(Actor::Operator, link_to(id, "bo"))).then_refused(&Refusal::InquiryClosed(id));
+    let (mut site, execution) = asking(&json!({ "quorum": 2 }));
+    let id = inquiry(&site, execution);
+    add_person(&mut site, "approver");
+    answers(&mut site, execution, &format!("{by} managers"), &json!({ "ship": true })).then(&["inquiry.answered"]);
+    site.when(asked_by(Actor::Operator, link_to(id, "bo"))).then_refused(&Refusal::AnsweredBefore { inquiry: id, at });
+}
+
+#[test]
 fn link_of_another_needs_the_right_to_answer() {
     let (mut site, execution) = asking(&json!({}));
     let id = inquiry(&site, execution);

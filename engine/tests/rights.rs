@@ -366,6 +366,53 @@ fn sensor_creates_events_of_other_packs_only_if_its_pack_may() {
 }
 
 #[test]
+fn pack_whose_name_begins_that_of_another_is_not_the_other() {
+    let pack = "demo";
+    for other in ["demos", "demo_two", "dem"] {
+        let own = |name: &str| format!("{pack}.{name}");
+        let far = |name: &str| format!("{other}.{name}");
+        let pieces = Pieces::default()
+            .trigger(&own("pushed"))
+            .trigger(&far("pushed"))
+            .action(&own("work"))
+            .action(&far("work"))
+            .workflow(&own("flow"), [does("far", &far("work"))])
+            .rule(&own("runs"), &own("pushed"), "", &far("work"))
+            .timer(&own("clock"), &far("pushed"), every(60_000), Some(&json!({})))
+            .timer(&own("watch"), &own("pushed"), every(3_600_000), Some(&json!({})));
+        let mut site = Site::with(&pieces);
+        site.set(crate::support::workers(20));
+        let delivered = |site: &mut Site, trigger: &str| {
+            let event = site.event(trigger, &json!({}));
+            let sensor = own("hook").parse().unwrap();
+            site.when(asked_by(Actor::Sensor(sensor), Ask::ReceiveEvents(vec![event]))).result().clone().map(drop)
+        };
+        let of_itself = [format!("events:write on pack={pack}"), format!("actions:execute on pack={pack}")];
+        for permissions in [&[][..], &of_itself.each_ref().map(String::as_str)] {
+            permit(&mut site, pack, Some(permissions)).then(&["pack.permissions_set"]);
+            let timed = site.after(60_000);
+            assert!(
+                timed.kinds().contains(&"delivery.refused") && !timed.kinds().contains(&"event.received"),
+                "{other}: {:?}",
+                timed.kinds()
+            );
+            assert!(matches!(delivered(&mut site, &far("pushed")), Err(Refusal::EmitNotPermitted(_))), "{other}");
+            let work = site.run(&own("work"));
+            assert!(site.emit(work, &far("pushed"), &json!({})).kinds().contains(&"attempt.failed"), "{other}");
+            let ruled = outcomes(&site.receive(&own("pushed"), &json!({})));
+            assert!(ruled[0].contains("not_permitted"), "{other}: {ruled:?}");
+            let stepped = refused_step(&site.ask(&own("flow")));
+            assert_eq!(stepped.map(|(kind, _)| kind), Some(FailureKind::NotPermitted), "{other}");
+        }
+        let timed = site.after(3_600_000);
+        assert!(timed.kinds().contains(&"event.received"), "{other}: its own trigger");
+        assert_eq!(delivered(&mut site, &own("pushed")), Ok(()));
+        let work = site.run(&own("work"));
+        assert!(site.emit(work, &own("pushed"), &json!({})).kinds().contains(&"event.received"), "{other}");
+    }
+}
+
+#[test]
 fn permissions_that_stay_the_same_are_recorded_once() {
     let mut site = site();
     let revision = site.engine().catalog_revision();

@@ -355,9 +355,7 @@ fn rewound_sensor_continues_from_the_given_cursor() {
 
 #[test]
 fn outage_of_a_hundred_failures_has_seven_records_and_one_event() {
-    let pieces = pieces().process(FEED, "demo.item", "./feed").trigger("core.sensor_failed").trigger("core.sensor_recovered");
-    let pieces = pieces.rule("demo.down", "core.sensor_failed", "", "demo.say").rule("demo.up", "core.sensor_recovered", "", "demo.say");
-    let mut site = Site::with(&pieces);
+    let mut site = site_with_rules_about_outages();
     start(&mut site).then(&["sensor.started"]);
     start(&mut site).then(&[]);
     let (mut recorded, mut events) = (0, Vec::new());
@@ -381,6 +379,65 @@ fn outage_of_a_hundred_failures_has_seven_records_and_one_event() {
     assert_eq!(failures, 64, "the back-off of a flapping sensor continues");
     site.when(restart()).then(&["sensor.restarted"]);
     assert_eq!(feed(&site).1.phase.failures(), 0);
+}
+
+/// A sensor, with rules about its outages.
+fn site_with_rules_about_outages() -> Site {
+    let pieces = pieces().process(FEED, "demo.item", "./feed").trigger("core.sensor_failed").trigger("core.sensor_recovered");
+    let pieces = pieces.rule("demo.down", "core.sensor_failed", "", "demo.say").rule("demo.up", "core.sensor_recovered", "", "demo.say");
+    Site::with(&pieces)
+}
+
+/// Lets the current run fail up to a number of times in a row, a second apart. Returns the announced outages.
+fn fail_up_to(site: &mut Site, failures: u32) -> Vec<Value> {
+    let mut announced = Vec::new();
+    for failures in 1..=failures {
+        site.later(1_000);
+        announced.extend(payloads(&fail(site, failures), InternalTrigger::SensorFailed));
+    }
+    announced
+}
+
+#[test]
+fn outage_is_announced_once_however_often_its_sensor_is_run_again() {
+    let mut site = site_with_rules_about_outages();
+    start(&mut site);
+    let since = site.now().plus_millis(1_000);
+    assert_eq!(fail_up_to(&mut site, FAILURES_ANNOUNCED).len(), 1);
+    for again in [restart(), rewind(Some("7")), set(SensorMode::Enabled)] {
+        if matches!(again.ask, Ask::SetSensorMode { .. }) {
+            site.when(set(SensorMode::Disabled)).then(&["sensor.mode_set"]);
+        }
+        site.when(again);
+        assert_eq!(fail_up_to(&mut site, 2 * FAILURES_ANNOUNCED), [Value::Null; 0], "the outage is the same");
+    }
+    site.restart();
+    site.when(note_start());
+    assert_eq!(fail_up_to(&mut site, 2 * FAILURES_ANNOUNCED), [Value::Null; 0]);
+    let recovered = payloads(&start(&mut site), InternalTrigger::SensorRecovered);
+    assert_eq!(recovered.len(), 1);
+    assert_eq!(recovered[0]["since"], json!(since), "it began with the first failure");
+    // The next outage is another one.
+    let since = site.now().plus_millis(1_000);
+    let announced = fail_up_to(&mut site, 2 * FAILURES_ANNOUNCED);
+    assert_eq!(
+        announced.iter().map(|one| (&one["failures"], &one["since"])).collect::<Vec<_>>(),
+        [(&json!(FAILURES_ANNOUNCED), &json!(since))]
+    );
+}
+
+#[test]
+fn outage_that_was_not_announced_is_announced_after_a_restart_by_hand() {
+    let mut site = site_with_rules_about_outages();
+    start(&mut site);
+    let since = site.now().plus_millis(1_000);
+    assert_eq!(fail_up_to(&mut site, FAILURES_ANNOUNCED - 1), [Value::Null; 0]);
+    site.when(restart()).then(&["sensor.restarted"]);
+    let announced = fail_up_to(&mut site, FAILURES_ANNOUNCED);
+    assert_eq!(announced.iter().map(|one| &one["since"]).collect::<Vec<_>>(), [&json!(since)]);
+    assert_eq!(payloads(&start(&mut site), InternalTrigger::SensorRecovered).len(), 1);
+    fail_up_to(&mut site, FAILURES_ANNOUNCED - 1);
+    assert_eq!(payloads(&start(&mut site), InternalTrigger::SensorRecovered), [Value::Null; 0], "nobody knew of that outage");
 }
 
 /// The payloads of the events of one of the engine's own triggers.

@@ -339,6 +339,52 @@ mod some_of_several {
         assert_eq!(succeeds(&mut site, flow, "first"), ["first succeeded", "flow succeeded"]);
     }
 
+    /// Lets a turn of a step succeed.
+    #[track_caller]
+    fn turn_succeeds(site: &mut Site, flow: ExecutionId, name: &str, number: u32) -> Vec<String> {
+        let turn = ExecutionId(Id::derived(site.engine().log(), step(site, flow, name).0, Role::Iteration(number)));
+        reported(&site.succeed(turn))
+    }
+
+    #[test]
+    fn rest_begins_no_further_turn_although_its_turn_ended_well() {
+        let again = || times(3).until("result.done == false");
+        let steps = [
+            does("a", "demo.say"),
+            does("again", "demo.say").repeat(again()),
+            does("waits", "demo.say").repeat(again().every(Duration::from_secs(60))),
+            does("other", "demo.say").repeat(times(2)),
+            does("first", "demo.say").needs_any(1, ["a", "again", "waits"], Rest::IsCancelled),
+        ];
+        let mut site = site(steps);
+        let (flow, _) = begin(&mut site, &json!({}));
+        assert_eq!(succeeds(&mut site, flow, "a"), ["a succeeded", "first follows a", "first asked"]);
+        for name in ["again", "waits"] {
+            let ended = turn_succeeds(&mut site, flow, name, 1);
+            assert_eq!(ended, [format!("{name}[0] succeeded"), format!("{name} ended: 1 turns were made before it was cancelled")]);
+        }
+        // A step that nobody chose between continues.
+        assert_eq!(turn_succeeds(&mut site, flow, "other", 1), ["other[0] succeeded", "other[1] asked"]);
+        assert_eq!(turn_succeeds(&mut site, flow, "other", 2), ["other[1] succeeded", "other ended"]);
+        assert_eq!(succeeds(&mut site, flow, "first"), ["first succeeded", "flow succeeded"], "the rest does not fail it");
+    }
+
+    #[test]
+    fn rest_whose_last_turn_ended_well_succeeded() {
+        let steps = [
+            does("a", "demo.say"),
+            does("again", "demo.say").repeat(times(2)),
+            does("enough", "demo.say").repeat(times(9).until("result.done")),
+            does("first", "demo.say").needs_any(1, ["a", "again", "enough"], Rest::IsCancelled),
+        ];
+        let mut site = site(steps);
+        let (flow, _) = begin(&mut site, &json!({}));
+        assert_eq!(turn_succeeds(&mut site, flow, "again", 1), ["again[0] succeeded", "again[1] asked"]);
+        succeeds(&mut site, flow, "a");
+        assert_eq!(turn_succeeds(&mut site, flow, "again", 2), ["again[1] succeeded", "again ended"]);
+        assert_eq!(turn_succeeds(&mut site, flow, "enough", 1), ["enough[0] succeeded", "enough ended"]);
+    }
+
     #[test]
     fn step_is_skipped_as_soon_as_enough_cannot_succeed() {
         let mut site = three(Rest::GoesOn);

@@ -201,6 +201,24 @@ mod tests {
     fn key_signs_for_thirty_days_and_verifies_an_hour_longer() {
         let day = 24 * 3600 * 1000;
         let at = |millis| (key(1).signs(NOON.plus_millis(millis)), key(1).is_over(NOON.plus_millis(millis)));
-        assert_eq!([at(0), at(30 * day), at(30 * day + 3_600_000)], [(true, false), (false, false), (false, true)]);
+        assert_eq!([at(0), at(30 * day - 1), at(30 * day)], [(true, false), (true, false), (false, false)]);
+        let minute = 60_000;
+        for minutes in [9, 10, 59] {
+            assert_eq!(at(30 * day + minutes * minute), (false, false), "{minutes} minutes after it last signed");
+        }
+        assert_eq!([at(30 * day + 60 * minute - 1), at(30 * day + 60 * minute)], [(false, false), (false, true)]);
+    }
+
+    #[test]
+    fn last_token_of_a_key_counts_to_its_end() {
+        let (key, session) = (key(1), Uuid::from_u128(7));
+        let last = NOON.plus_millis(30 * 24 * 3600 * 1000 - 1_000);
+        let claims = AccessClaims { issuer: "https://ensue.example.test", audience: AUDIENCE, subject: "ana", session, at: last };
+        let token = String::from_utf8(key.sign(&claims).reveal().to_vec()).unwrap();
+        let at = |millis| {
+            let now = last.plus_millis(millis);
+            session_of(&token, AUDIENCE, |id| (id == key.id() && !key.is_over(now)).then_some(&key), now)
+        };
+        assert_eq!((at(0), at(540_000), at(599_999), at(600_000)), (Ok(session), Ok(session), Ok(session), Err(AccessFault::Expired)));
     }
 }

@@ -60,4 +60,16 @@ mod tests {
         assert!(take(1, 200, 101), "the one that expires first was forgotten");
         assert_eq!(used.0.len(), REMEMBERED_MAX);
     }
+
+    #[test]
+    fn token_is_used_up_for_its_own_issuer_and_id_alone() {
+        let mut used = Used::default();
+        let (corp, other) = ("corp".parse().unwrap(), "other".parse().unwrap());
+        let names = [(&corp, "1"), (&other, "1"), (&corp, "2")];
+        for (issuer, id) in names {
+            assert_eq!(used.take(issuer, id, at(100), at(0)), Ok(()), "{id}");
+        }
+        used.give_back(&corp, "1");
+        assert_eq!(names.map(|(issuer, id)| used.take(issuer, id, at(100), at(0)).is_ok()), [true, false, false]);
+    }
 }

@@ -434,3 +434,49 @@ impl Access for TokenTable {
         self.known().by_name.get(name).copied()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use ensue_engine::command::{Ask, Command, NewSession, NewToken};
+    use ensue_engine::ids::Id;
+    use ensue_engine::ports::SealedKind;
+    use ensue_engine::record::Actor;
+    use ensue_store::master_key::MasterKey;
+    use ensue_store::memory::MemoryVault;
+    use ensue_test_support::NOON;
+    use ensue_test_support::spec::Spec;
+
+    use super::*;
+    use crate::clock::hand::HandClock;
+    use crate::session_table::Live;
+
+    #[test]
+    fn session_that_is_in_use_ends_at_its_end() {
+        let (token, session) = (TokenId(Id::root(NOON, 1)), SessionId(Id::root(NOON, 2)));
+        let until = NOON.plus_millis(3_600_000);
+        let asked = |ask| Command { actor: Actor::Operator, trace: None, ask };
+        let (way, credential) = ("token".to_owned(), Some(token));
+        let opened = NewSession { id: session, identity: None, way, credential, only: None, link: None, until, in_place_of: None };
+        let spec = Spec::default()
+            .given([asked(Ask::AddToken(NewToken::with_roles(token, "ana", vec!["viewer".to_owned()]))), asked(Ask::OpenSession(opened))]);
+        let used = || AtomicI64::new(NOON.micros());
+        let live = Live { sha256: None, used_at: used(), stored_at: used(), agent: String::new(), address: String::new() };
+        let vault = MemoryVault::new(spec.engine().log(), MasterKey::from_bytes([7; 32]));
+        vault.put_all(SealedKind::Session, &[(session.to_string(), live.stored())]).unwrap();
+        let clock = Arc::new(HandClock(used()));
+        let table = TokenTable::open_vault(Arc::new(vault), spec.engine(), clock.clone()).unwrap();
+        let used_at = |time: Timestamp| {
+            clock.0.store(time.micros(), Ordering::Relaxed);
+            let holder = table.session(session)?;
+            table.note_use(&holder.by);
+            Ok(holder.until)
+        };
+        // Each use but the first finds the rights at hand.
+        for time in [NOON, NOON.plus_millis(1), until.minus_millis(1)] {
+            assert_eq!(used_at(time), Ok(Some(until)), "{time}");
+        }
+        assert_eq!(used_at(until), Err(NotAdmitted::NoSession));
+    }
+}

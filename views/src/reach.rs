@@ -120,6 +120,8 @@ fn parts(place: &str) -> Option<(&str, Labels)> {
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::ids::Id;
+    use ensue_engine::time::Timestamp;
     use proptest::prelude::*;
 
     use super::*;
@@ -133,6 +135,37 @@ mod tests {
     fn row_without_a_scope_is_reached_only_without_limits() {
         assert!(RowReach::Everything.covers(None));
         assert!(!RowReach::Within(within(&[&["pack=*"]]).into()).covers(None));
+    }
+
+    #[test]
+    fn row_of_two_reaches_is_within_the_limits_of_both() {
+        let reach = |limit: &str| RowReach::Within(within(&[&[limit]]).into());
+        let (pack, site) = (reach("pack=release"), reach("label:site=eu"));
+        let covers = |reach: &RowReach, place: &str| {
+            reach.covers(Some(&RowScope { place: place.to_owned(), root_action: Some("release.ship".to_owned()) }))
+        };
+        for both in [pack.and(&site), site.and(&pack)] {
+            assert!(covers(&both, "release\nsite=eu"));
+            assert!(!covers(&both, "release") && !covers(&both, "garden\nsite=eu") && !covers(&both, "garden"));
+        }
+        for one in [pack.and(&RowReach::Everything), RowReach::Everything.and(&pack), pack.and(&pack)] {
+            assert_eq!(one, pack);
+        }
+        for none in [pack.and(&RowReach::nothing()), RowReach::nothing().and(&pack)] {
+            assert!(!covers(&none, "release\nsite=eu"));
+        }
+    }
+
+    #[test]
+    fn two_reaches_have_in_common_only_where_rows_belong() {
+        let asked = Within { asked: vec!["ana".to_owned()], ..within(&[&["pack=release"]]) };
+        let execution = ExecutionId(Id::root(Timestamp::from_micros(0), 1));
+        let itself = Within { itself: Some(execution), ..within(&[&["pack=garden"]]) };
+        let (asked, itself) = (RowReach::Within(asked.into()), RowReach::Within(itself.into()));
+        for both in [asked.and(&itself), itself.and(&asked)] {
+            let RowReach::Within(both) = both else { panic!("both are limited") };
+            assert_eq!((both.all_of.len(), both.asked.len(), both.itself), (2, 0, None));
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use ensue_engine::catalog::Control;
 use ensue_engine::fact::Fact;
-use ensue_engine::ids::EnforcementId;
+use ensue_engine::ids::{EnforcementId, ExecutionId, Id, RuleId};
+use ensue_engine::names::RuleRef;
 use ensue_engine::record::{Actor, StreamId};
 use ensue_engine::rules::facts::Outcome;
 use ensue_engine::rules::flow::facts::{EnforcementHeldOn, EnforcementReleased, EnforcementSuperseded, Release, SupersededBecause};
@@ -10,7 +11,8 @@ use ensue_test_support::NOON;
 use ensue_test_support::story::Story;
 use ensue_views::enforcements::{OutcomeName, ReleasedName};
 use ensue_views::rules::Matches;
-use ensue_views::{Enforcement, RuleActivity};
+use ensue_views::view::Life;
+use ensue_views::{Enforcement, RuleActivity, View as _};
 
 use crate::{fold, only};
 
@@ -36,6 +38,51 @@ fn held_enforcement_stays_held_until_its_outcome() {
     let shown: Enforcement = only(story.records());
     assert_eq!((shown.outcome, shown.became.unwrap().outcome), (OutcomeName::Held, ReleasedName::Rejected));
     assert_eq!(shown.error.as_deref(), Some("no gate"));
+}
+
+#[test]
+fn enforcement_is_alive_while_it_is_held() {
+    let (rule, rule_id) = (|| -> RuleRef { "garden.greet".parse().unwrap() }, RuleId(Id::root(NOON, 8)));
+    let execution = ExecutionId(Id::root(NOON, 7));
+    let released = |outcome| -> Fact { EnforcementReleased { rule: rule(), rule_id, outcome }.into() };
+    let ends = [
+        released(Release::Executed { execution }),
+        released(Release::Skipped { reason: "three run".into() }),
+        EnforcementSuperseded { rule: rule(), rule_id, why: SupersededBecause::Newer, by: None }.into(),
+    ];
+    for end in ends {
+        let mut story = Story::new();
+        let id = held(&mut story);
+        let life = |story: &Story| only::<Enforcement>(story.records()).life();
+        assert_eq!(life(&story), Life::Alive);
+        tell(&mut story, id, EnforcementHeldOn { rule: rule(), rule_id, by: Control::Missing, until: NOON });
+        assert_eq!(life(&story), Life::Alive);
+        tell(&mut story, id, end);
+        assert_eq!(life(&story), Life::Settled);
+    }
+    for outcome in [Outcome::Shadowed, Outcome::Throttled, Outcome::Executed { execution }] {
+        let mut story = Story::new();
+        let event = story.event("garden.knocked", "{}");
+        story.enforced(&"garden.greet".parse().unwrap(), event, outcome);
+        assert_eq!(only::<Enforcement>(story.records()).life(), Life::Settled);
+    }
+}
+
+#[test]
+fn enforcement_names_its_execution_whether_it_was_held_or_not() {
+    let execution = ExecutionId(Id::root(NOON, 7));
+    let mut story = Story::new();
+    let event = story.event("garden.knocked", "{}");
+    let greet = || -> RuleRef { "garden.greet".parse().unwrap() };
+    let at_once = story.enforced(&greet(), event, Outcome::Executed { execution });
+    let repeat = story.event("garden.knocked", "{}");
+    let repeated = story.enforced(&greet(), repeat, Outcome::Deduplicated { of: at_once });
+    let later = held(&mut story);
+    let rule_id = story.rule_id(&greet());
+    tell(&mut story, later, EnforcementReleased { rule: greet(), rule_id, outcome: Release::Executed { execution } });
+    let rows = fold::<Enforcement>(story.records());
+    let shown = |id: EnforcementId| (rows[&id.to_string()].execution, rows[&id.to_string()].repeats);
+    assert_eq!([at_once, repeated, later].map(shown), [(Some(execution), None), (None, Some(at_once)), (Some(execution), None)]);
 }
 
 #[test]

@@ -8,6 +8,8 @@ use ensue_engine::executions::facts::{
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, ExecutionId};
 use ensue_engine::record::{Actor, Body, StreamId};
+use ensue_engine::time::Timestamp;
+use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_test_support::story::Story;
 use ensue_views::executions::{ATTEMPTS_MAX, AttemptStatus, SettledAs, Status};
 use ensue_views::{Artifact, Column, Execution, View as _, ViewName};
@@ -270,6 +272,78 @@ fn record_of_an_unrequested_execution_makes_no_row() {
     let (story, _, _) = running();
     let started = story.records().last().cloned().unwrap();
     assert!(fold::<Execution>(&[started]).is_empty());
+}
+
+fn set(story: &mut Story, execution: ExecutionId, kind: TimerKind) -> Timestamp {
+    let due = story.now().plus_millis(60_000);
+    tell(story, execution, TimerSet { kind, number: 1, due, schedule: None }, None);
+    due
+}
+
+fn fire(story: &mut Story, execution: ExecutionId, kind: TimerKind) {
+    let due = story.now();
+    tell(story, execution, TimerFired { kind, number: 1, due, schedule: None }, None);
+}
+
+#[test]
+fn execution_is_delayed_until_the_timer_of_its_retry_or_start_fires() {
+    for kind in [TimerKind::Retry, TimerKind::Start, TimerKind::Turn] {
+        let (mut story, execution) = requested();
+        let due = set(&mut story, execution, kind);
+        let delayed = now(&story);
+        assert_eq!((delayed.status, delayed.waits_until, delayed.queued_at), (Status::Delayed, Some(due), None), "{kind:?}");
+        fire(&mut story, execution, kind);
+        let queued = now(&story);
+        assert_eq!((queued.status, queued.waits_until), (Status::Queued, None), "{kind:?}");
+        assert_eq!(queued.queued_at, story.records().last().map(|record| record.time), "{kind:?}");
+    }
+}
+
+#[test]
+fn execution_that_sleeps_or_asks_shows_until_when_and_keeps_its_status() {
+    for kind in [TimerKind::Sleep, TimerKind::Expiry] {
+        let (mut story, execution, _) = running();
+        let due = set(&mut story, execution, kind);
+        assert_eq!((now(&story).status, now(&story).waits_until), (Status::Running, Some(due)), "{kind:?}");
+        // These do not limit how long it waits.
+        for other in [TimerKind::Reminder, TimerKind::Escalation] {
+            set(&mut story, execution, other);
+            fire(&mut story, execution, other);
+        }
+        assert_eq!((now(&story).status, now(&story).waits_until), (Status::Running, Some(due)), "{kind:?}");
+        fire(&mut story, execution, kind);
+        assert_eq!((now(&story).status, now(&story).waits_until), (Status::Running, None), "{kind:?}");
+    }
+}
+
+#[test]
+fn execution_is_cancelling_once_its_total_time_is_over() {
+    let (mut story, execution, _) = running();
+    let due = set(&mut story, execution, TimerKind::Timeout);
+    let shown = now(&story);
+    assert_eq!((shown.status, shown.times_out_at, shown.waits_until), (Status::Running, Some(due), None));
+    set(&mut story, execution, TimerKind::Expiry);
+    fire(&mut story, execution, TimerKind::Expiry);
+    assert_eq!((now(&story).status, now(&story).times_out_at), (Status::Running, Some(due)), "the other timer changes nothing");
+    fire(&mut story, execution, TimerKind::Timeout);
+    assert_eq!((now(&story).status, now(&story).times_out_at), (Status::Cancelling, None));
+    // It need not be running.
+    let (mut story, execution) = requested();
+    set(&mut story, execution, TimerKind::Timeout);
+    tell(&mut story, execution, ExecutionPaused {}, None);
+    fire(&mut story, execution, TimerKind::Timeout);
+    assert_eq!((now(&story).status, now(&story).paused_at), (Status::Cancelling, None));
+}
+
+#[test]
+fn ended_execution_waits_for_nothing() {
+    let (mut story, execution, attempt) = running();
+    for kind in [TimerKind::Timeout, TimerKind::Sleep] {
+        set(&mut story, execution, kind);
+    }
+    story.succeeded(execution, attempt);
+    let ended = now(&story);
+    assert_eq!((ended.waits_until, ended.times_out_at, ended.awaits_lock, ended.queued_at), (None, None, None, None));
 }
 
 #[test]

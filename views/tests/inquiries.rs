@@ -2,12 +2,15 @@
 
 use ensue_engine::catalog::OnFailure;
 use ensue_engine::executions::facts::{ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind};
-use ensue_engine::ids::ExecutionId;
-use ensue_engine::inquiries::facts::{InquiryWithdrawn, Verdict};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{ExecutionId, Id, IdentityId, InquiryId};
+use ensue_engine::inquiries::facts::{InquiryAnswered, InquiryDelegated, InquiryEscalated, InquiryReminded, InquiryWithdrawn, Verdict};
 use ensue_engine::record::{Actor, StreamId};
+use ensue_engine::timers::facts::{TimerFired, TimerKind};
 use ensue_engine::workflows::facts::{PartOf, PartRole};
+use ensue_test_support::NOON;
 use ensue_test_support::story::Story;
-use ensue_views::inquiries::{COLUMNS, InquiryStatus, assignees_of};
+use ensue_views::inquiries::{COLUMNS, InquiryStatus, assignees_of, deputy};
 use ensue_views::view::Term;
 use ensue_views::{Column, Execution, Inquiry, View as _};
 
@@ -110,6 +113,103 @@ fn cancel_of_an_execution_without_an_inquiry_makes_no_row() {
     let execution = story.executed("garden.drain", event, "garden.open");
     story.cancelled(execution);
     assert!(fold::<Inquiry>(story.records()).is_empty());
+}
+
+fn tell(story: &mut Story, execution: ExecutionId, fact: impl Into<Fact>) {
+    story.tell(StreamId::Execution(execution), None, Actor::Engine, None, fact.into(), None);
+}
+
+fn identity(number: u128) -> IdentityId {
+    IdentityId(Id::root(NOON, number))
+}
+
+#[test]
+fn newest_deputy_of_each_assignee_is_asked() {
+    let (mut story, execution) = asking(None);
+    let inquiry = only::<Inquiry>(story.records()).id;
+    let delegates = |by, to| InquiryDelegated { inquiry, by: identity(by), to: identity(to) };
+    for (by, to) in [(1, 7), (2, 8), (1, 9)] {
+        tell(&mut story, execution, delegates(by, to));
+    }
+    let asked: Inquiry = only(story.records());
+    let shown: Vec<_> = asked.delegations.iter().map(|delegation| (delegation.by, delegation.to)).collect();
+    assert_eq!(shown, [(identity(2), identity(8)), (identity(1), identity(9))]);
+    let everybody = ["role:keepers".to_owned(), "ana".to_owned(), deputy(identity(8)), deputy(identity(9))];
+    assert_eq!(asked.asked(), everybody);
+    let at = COLUMNS.iter().position(|column| *column == Column::Assignee).unwrap();
+    let found_by = |name: String| asked.columns()[at].as_ref().unwrap().is_found_by(&Term::Text(name));
+    assert!(everybody.into_iter().all(found_by) && !found_by(deputy(identity(7))), "the first deputy is asked no more");
+    assert!(!asked.asks(&deputy(identity(8)), &[]), "a deputy is no assignee");
+}
+
+#[test]
+fn answer_of_a_deputy_counts_for_both() {
+    let (mut story, execution) = asking(None);
+    let inquiry = only::<Inquiry>(story.records()).id;
+    let answered = |by: u128, on_behalf_of| InquiryAnswered {
+        inquiry,
+        by: identity(by).to_string(),
+        verdict: Verdict::Counts,
+        digest: None,
+        on_behalf_of,
+    };
+    tell(&mut story, execution, answered(7, Some(identity(1))));
+    let first = story.records().last().unwrap().time;
+    tell(&mut story, execution, answered(2, None));
+    let second = story.records().last().unwrap().time;
+    let asked: Inquiry = only(story.records());
+    let times = [7, 1, 2, 8].map(|number| asked.answered_at(&identity(number).to_string()));
+    assert_eq!(times, [Some(first), Some(first), Some(second), None]);
+    assert_eq!(asked.decision(), None);
+}
+
+#[test]
+fn escalation_asks_others_as_well_and_nobody_twice() {
+    let (mut story, execution) = asking(None);
+    let inquiry = only::<Inquiry>(story.records()).id;
+    for (number, to) in [(1, ["role:leads", "ana"]), (2, ["zoe", "role:leads"])] {
+        let to = to.iter().map(|name| name.parse().unwrap()).collect();
+        tell(&mut story, execution, InquiryEscalated { inquiry, number, to });
+    }
+    let asked: Inquiry = only(story.records());
+    assert_eq!((asked.assignees, asked.escalations), (["role:keepers", "ana", "role:leads", "zoe"].map(str::to_owned).to_vec(), 2));
+}
+
+#[test]
+fn open_inquiry_is_overdue_after_a_day_a_reminder_or_an_escalation() {
+    const DAY_MILLIS: u64 = 24 * 3_600_000;
+    type Act = fn(&mut Story, ExecutionId, InquiryId);
+    let overdue = |act: Act, millis: u64| {
+        let (mut story, execution) = asking(None);
+        let inquiry = only::<Inquiry>(story.records()).id;
+        act(&mut story, execution, inquiry);
+        let asked: Inquiry = only(story.records());
+        asked.is_overdue(asked.opened_at.plus_millis(millis))
+    };
+    let nothing: Act = |_, _, _| {};
+    assert_eq!([0, DAY_MILLIS, DAY_MILLIS + 1].map(|millis| overdue(nothing, millis)), [false, false, true]);
+    assert!(overdue(|story, execution, inquiry| tell(story, execution, InquiryReminded { inquiry, number: 1 }), 1));
+    let escalates: Act = |story, execution, inquiry| {
+        tell(story, execution, InquiryEscalated { inquiry, number: 1, to: vec!["zoe".parse().unwrap()] });
+    };
+    assert!(overdue(escalates, 1));
+    let ended: Act = |story, execution, inquiry| {
+        tell(story, execution, InquiryReminded { inquiry, number: 1 });
+        story.cancelled(execution);
+    };
+    assert!(!overdue(ended, 2 * DAY_MILLIS), "it has ended");
+}
+
+#[test]
+fn inquiry_that_expired_after_a_cancel_is_cancelled_and_keeps_its_end() {
+    let (mut story, execution) = asking(None);
+    let fact = TimerFired { kind: TimerKind::Expiry, number: 1, due: story.now(), schedule: None };
+    tell(&mut story, execution, fact);
+    let at = story.records().last().map(|record| record.time);
+    assert_eq!(only::<Inquiry>(story.records()).status, InquiryStatus::Expired);
+    story.cancelled(execution);
+    let ended: Inquiry = only(story.records());
+    assert_eq!((ended.status, ended.ended_at), (InquiryStatus::Cancelled, at));
 }
 
 #[test]

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a story that cannot be set up is a failed test")]
 
 mod bounds;
+mod changed;
+mod counts;
 mod dead_letters;
 mod enforcements;
 mod executions;
@@ -11,9 +13,12 @@ mod inquiries;
 mod life;
 mod locks;
 mod projector;
+mod reach;
 mod retention;
 mod rules;
 mod schedules;
+mod series;
+mod shelf;
 mod small;
 mod workflows;
 

@@ -1,19 +1,25 @@
-//! Tests what retention derives from a log: the elapsed time, and the ended executions that are not part of a
-//! workflow.
+//! Tests what retention derives from a log, and what it removes: the elapsed time, the ended executions that are not part
+//! of a workflow, and everything that goes with them.
 
 use std::time::Duration;
 
-use ensue_engine::executions::facts::{ExecutionCancelled, ExecutionFailed, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind};
+use ensue_engine::dead_letters::facts::DeadLetterDismissed;
+use ensue_engine::executions::facts::{
+    ExecutionCancelled, ExecutionFailed, ExecutionRequested, ExecutionSucceeded, ExecutionTimedOut, Failure, FailureKind, Pace,
+};
 use ensue_engine::fact::Fact;
-use ensue_engine::health::facts::{ClockStepped, NodeStarted};
+use ensue_engine::health::facts::{ClockStepped, NodeStarted, ReactionParked};
 use ensue_engine::ids::{ExecutionId, Id};
-use ensue_engine::record::{Actor, StreamId};
+use ensue_engine::record::{Actor, Position, StreamId};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::{PartOf, PartRole};
 use ensue_test_support::NOON;
+use ensue_test_support::single::requested;
 use ensue_test_support::story::Story;
-use ensue_views::ViewRetention;
-use ensue_views::retention::{Elapsed, Ended};
+use ensue_views::retention::{ENDED_AT_ONCE, Elapsed, Ended, RetainedViews as _, Round, Walk};
+use ensue_views::{ViewName, ViewRetention};
+
+use crate::shelf::Shelf;
 
 fn execution(number: u128) -> ExecutionId {
     ExecutionId(Id::root(NOON, number))
@@ -106,5 +112,181 @@ fn clock_corrected_while_no_node_ran_does_not_count_as_elapsed_time() {
     let mut elapsed = Elapsed::default();
     elapsed.fold(story.records());
     let passed = elapsed.micros() - from.micros();
-    assert!((0..3_000_000).contains(&passed), "{passed}");
+    assert!((1_000_000..3_000_000).contains(&passed), "{passed}");
+}
+
+/// Returns the time that passed, by the fold, while no node ran and the clock moved by this much, after a step of the
+/// clock by another amount.
+fn passed_without_a_node(stepped: i64, moved: i64) -> i64 {
+    let mut story = Story::new();
+    story.event("garden.rained", "{}");
+    let from = story.now();
+    story.go_on_at(Timestamp::from_micros(from.micros() + stepped));
+    let step = ClockStepped { from, to: story.now() };
+    story.tell(StreamId::Log(story.log()), None, Actor::Engine, None, step.into(), None);
+    let mut elapsed = Elapsed::default();
+    elapsed.fold(story.records());
+    let (before, last) = (elapsed.micros(), story.records().last().unwrap().time);
+    story.go_on_at(Timestamp::from_micros(last.micros() + moved));
+    story.tell(StreamId::Log(story.log()), None, Actor::Engine, None, NodeStarted { release: "0.1.0".to_owned() }.into(), None);
+    elapsed.fold(std::slice::from_ref(story.records().last().unwrap()));
+    elapsed.micros() - before
+}
+
+#[test]
+fn only_a_clock_that_was_set_back_may_have_been_corrected_without_a_node() {
+    const DAY_MICROS: i64 = 86_400_000_000;
+    for (stepped, moved, passed) in [
+        (0, DAY_MICROS, DAY_MICROS),
+        (DAY_MICROS, 2 * DAY_MICROS, 2 * DAY_MICROS),
+        // Up to where the clock would be, nothing passed; whatever goes beyond that did.
+        (-2 * DAY_MICROS, DAY_MICROS, 0),
+        (-2 * DAY_MICROS, 2 * DAY_MICROS, 0),
+        (-2 * DAY_MICROS, 2 * DAY_MICROS + 1, 1),
+        (-2 * DAY_MICROS, 5 * DAY_MICROS, 3 * DAY_MICROS),
+        // It was set back once more, which is no step forward.
+        (-2 * DAY_MICROS, -DAY_MICROS, -DAY_MICROS),
+    ] {
+        assert_eq!(passed_without_a_node(stepped, moved), passed, "stepped by {stepped}, moved by {moved}");
+    }
+}
+
+/// Removes what ended long ago from the views of a story.
+fn after_retention(story: &Story) -> Shelf {
+    let mut shelf = Shelf::of(story.records());
+    let (mut walk, retention) = (Walk::default(), ViewRetention { executions: Some(Duration::from_secs(60)) });
+    while walk.round(&mut shelf, retention, Duration::from_secs(3_600)).unwrap() == Round::More {}
+    shelf
+}
+
+fn left(shelf: &Shelf, view: ViewName) -> Vec<String> {
+    shelf.rows(view).into_keys().collect()
+}
+
+/// An execution of a rule that has failed, so that it is a dead letter.
+fn failed(story: &mut Story) -> ExecutionId {
+    let event = story.event("garden.rained", "{}");
+    let execution = story.executed("garden.drain", event, "garden.open_gate");
+    let attempt = story.started(execution);
+    story.failed(execution, attempt, Failure::new(FailureKind::ExitCode, "it stuck"));
+    execution
+}
+
+fn on_log(story: &mut Story, fact: impl Into<Fact>) {
+    story.tell(StreamId::Log(story.log()), None, Actor::Token("ana".into()), None, fact.into(), None);
+}
+
+#[test]
+fn execution_whose_dead_letter_is_open_stays_until_it_is_dismissed() {
+    let mut story = Story::new();
+    let (open, dismissed) = (failed(&mut story), failed(&mut story));
+    on_log(&mut story, DeadLetterDismissed { of: dismissed.0 });
+    let shelf = after_retention(&story);
+    assert_eq!(left(&shelf, ViewName::Executions), [open.to_string()]);
+    assert_eq!(left(&shelf, ViewName::DeadLetters), [open.to_string()]);
+    assert_eq!(left(&shelf, ViewName::Enforcements).len(), 1, "that of the one that stays");
+    assert_eq!((shelf.removed().executions, shelf.removed().rows), (1, 3));
+    on_log(&mut story, DeadLetterDismissed { of: open.0 });
+    assert_eq!(left(&after_retention(&story), ViewName::Executions), [""; 0]);
+}
+
+#[test]
+fn execution_that_was_run_again_stays_as_long_as_its_rerun() {
+    let mut story = Story::new();
+    let original = failed(&mut story);
+    let rerun = execution(900);
+    let fact = ExecutionRequested { rerun_of: Some(original), ..requested("garden.open_gate") };
+    story.tell(StreamId::Execution(rerun), Some(rerun.0), Actor::Engine, None, fact.into(), None);
+    let both = left(&after_retention(&story), ViewName::Executions);
+    assert_eq!(both.len(), 2, "the rerun is open");
+    tell(&mut story, 900, ExecutionSucceeded::default().into());
+    let mut shelf = Shelf::of(story.records());
+    let (mut walk, retention) = (Walk::default(), ViewRetention { executions: Some(Duration::from_secs(60)) });
+    walk.round(&mut shelf, retention, Duration::from_secs(3_600)).unwrap();
+    assert_eq!(left(&shelf, ViewName::Executions), [original.to_string()], "the rerun goes first");
+    walk.round(&mut shelf, retention, Duration::from_secs(3_600)).unwrap();
+    assert_eq!(left(&shelf, ViewName::Executions), [""; 0]);
+    assert_eq!(left(&shelf, ViewName::Enforcements), [""; 0]);
+}
+
+#[test]
+fn execution_stays_while_a_reaction_to_one_of_its_records_is_parked() {
+    let succeeded = |story: &mut Story| {
+        let event = story.event("garden.rained", "{}");
+        let execution = story.executed("garden.drain", event, "garden.open_gate");
+        let request = story.records().last().unwrap().position;
+        let attempt = story.started(execution);
+        story.succeeded(execution, attempt);
+        (execution, request, story.records().last().unwrap().position)
+    };
+    let mut story = Story::new();
+    let (_, before, _) = succeeded(&mut story);
+    let (execution, request, end) = succeeded(&mut story);
+    succeeded(&mut story);
+    let park = |of| ReactionParked { of, next: 0, error: "it failed".into() };
+    for (of, stays) in [(request, true), (end, true), (Position(request.0 + 1), true), (before, false), (Position(end.0 + 1), false)] {
+        let mut story = story.clone();
+        on_log(&mut story, park(of));
+        let is_left = left(&after_retention(&story), ViewName::Executions).contains(&execution.to_string());
+        assert_eq!(is_left, stays, "parked at {of}, of {request} to {end}");
+    }
+}
+
+#[test]
+fn workflow_is_removed_with_its_steps_and_what_they_left() {
+    let mut story = Story::new();
+    let (flow, step, other) = (execution(1), execution(2), execution(3));
+    let request = |story: &mut Story, id: ExecutionId, pace, part_of| {
+        let fact = ExecutionRequested { pace, part_of, ..requested("garden.water") };
+        story.tell(StreamId::Execution(id), Some(id.0), Actor::Engine, None, fact.into(), None);
+    };
+    let of_flow = || PartOf { workflow: flow, ..part() };
+    request(&mut story, flow, Pace::InSteps, None);
+    request(&mut story, step, Pace::Worked, Some(of_flow()));
+    request(&mut story, other, Pace::Worked, None);
+    let attempt = story.started(step);
+    story.gave_away(step, attempt, "gate.csv");
+    story.asked(step, &["ana"], Some(of_flow()));
+    tell(&mut story, 2, ExecutionCancelled { error: None, part_of: Some(of_flow()), by: None }.into());
+    let kept = [ViewName::Executions, ViewName::Artifacts, ViewName::Inquiries];
+    let rows = |story: &Story| kept.map(|view| left(&after_retention(story), view).len());
+    assert_eq!(rows(&story), [3, 1, 1], "the workflow has not ended");
+    tell(&mut story, 1, ExecutionSucceeded::default().into());
+    assert_eq!(rows(&story), [1, 0, 0]);
+    assert_eq!(left(&after_retention(&story), ViewName::Executions), [other.to_string()]);
+}
+
+/// Records an execution that ends at once with this fact.
+fn ended_at_once(story: &mut Story, number: u128, end: Fact) {
+    let id = execution(number);
+    story.tell(StreamId::Execution(id), Some(id.0), Actor::Engine, None, requested("garden.water").into(), None);
+    tell(story, number, end);
+}
+
+#[test]
+fn walk_goes_past_what_stays_and_removes_what_ended_early_enough() {
+    let mut story = Story::new();
+    let stays = ENDED_AT_ONCE as u128;
+    let [succeeded, failed, ..] = ends(None);
+    for number in 0..stays {
+        ended_at_once(&mut story, 1_000 + number, failed.clone());
+    }
+    for number in 0..3 {
+        ended_at_once(&mut story, 5_000 + number, succeeded.clone());
+    }
+    story.later(600_000);
+    ended_at_once(&mut story, 9_000, succeeded);
+    let mut shelf = Shelf::of(story.records());
+    let (mut walk, retention) = (Walk::default(), ViewRetention { executions: Some(Duration::from_secs(300)) });
+    let mut round = |shelf: &mut Shelf, quiet| walk.round(shelf, retention, Duration::from_secs(quiet)).unwrap();
+    assert_eq!((round(&mut shelf, 0), shelf.removed().executions), (Round::More, 0), "none of the first ones goes");
+    assert_eq!((round(&mut shelf, 0), shelf.removed().executions), (Round::Over, 3));
+    let late = execution(9_000).to_string();
+    assert!(left(&shelf, ViewName::Executions).contains(&late));
+    // Time passes although nothing is recorded.
+    for (quiet, removed) in [(299, 3), (301, 4)] {
+        let rounds = [round(&mut shelf, quiet), round(&mut shelf, quiet)];
+        assert_eq!((rounds, shelf.removed().executions), ([Round::More, Round::Over], removed), "{quiet}");
+    }
+    assert_eq!(left(&shelf, ViewName::Executions).len() as u128, stays);
 }

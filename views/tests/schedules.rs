@@ -9,7 +9,7 @@ use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
 use ensue_test_support::NOON;
 use ensue_test_support::story::Story;
 use ensue_views::schedules::Missed;
-use ensue_views::{Schedule, Term, View};
+use ensue_views::{Column, Schedule, Term, View, ViewName};
 
 use crate::{fold, only};
 
@@ -76,6 +76,21 @@ fn finished_schedule_stays_and_any_other_end_removes_it() {
     assert_eq!((over.is_over, over.next_at), (true, None));
     tell(&mut story, ScheduleEnded { schedule: id(), why: EndedBecause::Removed });
     assert!(fold::<Schedule>(story.records()).is_empty());
+}
+
+#[test]
+fn schedule_is_found_by_the_rule_or_the_sensor_that_owns_it() {
+    let of_sensor = ScheduleOwner::Sensor("garden.clock".parse().unwrap());
+    let found_by = |owner: ScheduleOwner| {
+        let mut story = Story::new();
+        let set = ScheduleSet { schedule: id(), owner: owner.clone(), plan: Digest::of(b"every 1h"), words: "every 1h".into() };
+        story.tell(owner.stream(), None, Actor::Engine, None, set.into(), None);
+        let columns = only::<Schedule>(story.records()).columns();
+        let at = |wanted| ViewName::Schedules.columns().iter().position(|column| *column == wanted).unwrap();
+        [Column::Rule, Column::Sensor].map(|column| columns[at(column)].clone())
+    };
+    assert_eq!(found_by(owner()), [Some(Term::from("garden.drain")), None]);
+    assert_eq!(found_by(of_sensor), [None, Some(Term::from("garden.clock"))]);
 }
 
 #[test]

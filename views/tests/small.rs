@@ -1,19 +1,19 @@
 //! Tests of the views with few rows: packs, keys, tokens, dead letters, parked reactions.
 
 use ensue_engine::access::audit::facts::{AccessDenied, ExportMade, LoginRefused};
-use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenRevoked};
+use ensue_engine::access::facts::{KeyRemoved, KeySet, TokenAdded, TokenLimited, TokenRevoked, TokenRotated};
 use ensue_engine::access::keys::facts::{KeyExpirySet, KeyRevealed, KeyRotated};
 use ensue_engine::catalog::facts::{PackInstalled, PackRemoved};
 use ensue_engine::fact::Fact;
 use ensue_engine::health::facts::{ReactionDismissed, ReactionParked, ReactionRetried};
 use ensue_engine::ids::{EventId, ExecutionId, Id, IdentityId, LogId, TokenId};
-use ensue_engine::record::{Actor, Body, CatalogRevision, CredentialId, Digest, Position, StreamId};
+use ensue_engine::record::{Actor, AttemptOf, Body, CatalogRevision, CredentialId, Digest, Position, StreamId};
 use ensue_engine::vars::facts::{VarRemoved, VarSet};
 use ensue_test_support::NOON;
 use ensue_test_support::story::Story;
 use ensue_views::packs::PackStatus;
 use ensue_views::tokens::TokenStatus;
-use ensue_views::{AuditEntry, Key, Pack, ParkedReaction, Token, Var};
+use ensue_views::{AuditEntry, Key, Pack, ParkedReaction, Term, Token, Var, View as _};
 
 use crate::{fold, only};
 
@@ -121,6 +121,43 @@ fn revoked_token_stays_listed_as_revoked() {
 }
 
 #[test]
+fn replaced_token_ends_with_the_overlap_or_at_its_own_end_before_that() {
+    let (id, successor, minute) = (TokenId(Id::root(NOON, 7)), TokenId(Id::root(NOON, 8)), 60_000);
+    for (lasts, overlap, ends) in
+        [(None, minute, minute), (Some(minute), 60 * minute, minute), (Some(60 * minute), minute, minute), (Some(minute), 0, 0)]
+    {
+        let mut story = Story::new();
+        for added in [id, successor] {
+            tell(&mut story, StreamId::Token(added), TokenAdded { id: added, name: "ci".into(), roles: vec!["viewer".into()] });
+        }
+        let expires_at = lasts.map(|millis| NOON.plus_millis(millis));
+        let scopes = Some(vec!["events:read".to_owned()]);
+        tell(&mut story, StreamId::Token(id), TokenLimited { id, identity: None, scopes: scopes.clone(), expires_at });
+        tell(&mut story, StreamId::Token(id), TokenRotated { id, successor, until: NOON.plus_millis(overlap) });
+        let tokens = fold::<Token>(story.records());
+        let (old, new) = (&tokens[&id.to_string()], &tokens[&successor.to_string()]);
+        assert_eq!((old.status, old.expires_at), (TokenStatus::Replaced, Some(NOON.plus_millis(ends))), "{lasts:?}, {overlap}");
+        assert_eq!((old.scopes.clone(), new.status, new.expires_at), (scopes, TokenStatus::Active, None), "{lasts:?}, {overlap}");
+    }
+}
+
+#[test]
+fn expiry_of_a_version_that_was_replaced_is_not_shown() {
+    let mut story = Story::new();
+    let key: ensue_engine::names::KeyRef = "garden.code".parse().unwrap();
+    let stream = || StreamId::Key(key.clone());
+    let expires_at = NOON.plus_millis(3_600_000);
+    tell(&mut story, stream(), KeySet { key: key.clone(), version: 1 });
+    let second = tell(&mut story, stream(), KeySet { key: key.clone(), version: 2 });
+    tell(&mut story, stream(), KeyExpirySet { key: key.clone(), version: 1, expires_at });
+    let set: Key = only(story.records());
+    assert_eq!((set.current.expires_at, set.replaced[0].expires_at, set.position), (None, None, second));
+    let last = tell(&mut story, stream(), KeyExpirySet { key: key.clone(), version: 2, expires_at });
+    let set: Key = only(story.records());
+    assert_eq!((set.current.expires_at, set.position), (Some(expires_at), last));
+}
+
+#[test]
 fn parked_reaction_is_listed_until_retried_or_dismissed() {
     let mut story = Story::new();
     let of = Position(1);
@@ -167,6 +204,23 @@ fn audit_has_a_row_for_each_record_of_a_credential() {
         ]
     );
     assert_eq!(AuditEntry::of_column(&StreamId::Event(EventId(Id::root(NOON, 1)))), None);
+}
+
+#[test]
+fn audit_shows_what_an_execution_did_with_its_own_token() {
+    let mut story = Story::new();
+    let key: ensue_engine::names::KeyRef = "garden.code".parse().unwrap();
+    let (one, other) = (ExecutionId(Id::root(NOON, 7)), ExecutionId(Id::root(NOON, 8)));
+    for (execution, number) in [(one, 1), (one, 2), (other, 1)] {
+        let actor = Actor::Execution(AttemptOf { execution, number });
+        story.tell(StreamId::Key(key.clone()), None, actor, None, KeySet { key: key.clone(), version: 1 }.into(), None);
+    }
+    let shown: Vec<_> = rows(&story).into_iter().map(|row| (row.actor, row.credential)).collect();
+    let row = |of: ExecutionId, number: u32| (format!("execution/{of}"), Some(format!("execution/{of}/{number}")));
+    assert_eq!(shown, [row(one, 1), row(one, 2), row(other, 1)], "its attempts are found together");
+    let columns: Vec<_> = rows(&story).iter().map(|row| row.columns()[0].clone()).collect();
+    assert_eq!(columns[0], Some(Term::Text(format!("execution/{one}"))));
+    assert_eq!(columns[1], columns[0]);
 }
 
 #[test]

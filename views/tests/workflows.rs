@@ -106,6 +106,19 @@ fn turns_and_undos_are_distinguished_from_items() {
 }
 
 #[test]
+fn paused_workflow_that_undoes_its_steps_is_paused_no_longer() {
+    let (mut story, flow) = flow();
+    tell(&mut story, flow, ExecutionPaused {}, None);
+    assert_eq!((seen(&story, flow).status, seen(&story, flow).paused_at.is_some()), (Status::Paused, true));
+    tell(&mut story, flow, UndoBegun { count: 2, end: BadEnd::Cancelled }, None);
+    assert_eq!((seen(&story, flow).status, seen(&story, flow).paused_at), (Status::Undoing, None));
+    // Whatever happens to its steps, it stays so.
+    let skipped = StepSkipped { step: "after".parse().unwrap(), because: SkippedBecause::Failing };
+    tell(&mut story, flow, skipped, None);
+    assert_eq!(seen(&story, flow).status, Status::Undoing);
+}
+
+#[test]
 fn unstarted_steps_have_a_reason_and_only_the_first_are_stored() {
     let (mut story, flow) = flow();
     let error = Failure::new(FailureKind::Expression, "there is no `litres`");

@@ -35,7 +35,11 @@ fn logout_with(changes: &Value) -> Value {
 }
 
 fn sent(node: &Issuers, token: &str) -> Result<Logout, LogoutRefusal> {
-    node.log_out(&"corp".parse().unwrap(), token, now(), &Web::new())
+    sent_at(node, token, NOW)
+}
+
+fn sent_at(node: &Issuers, token: &str, seconds: i64) -> Result<Logout, LogoutRefusal> {
+    node.log_out(&"corp".parse().unwrap(), token, at(seconds), &Web::new())
 }
 
 fn fault(token: &str) -> LogoutFault {
@@ -113,6 +117,24 @@ fn logout_token_counts_once_unless_the_logout_could_not_be_done() {
     assert!(sent(&node, &Signer::es256().token(&logout_with(&json!({ "jti": "j2" })))).is_ok());
     node.not_logged_out(&logout);
     assert!(sent(&node, &token).is_ok());
+}
+
+#[test]
+fn used_logout_token_is_remembered_as_long_as_it_would_count() {
+    let token = |id: &str| Signer::es256().token(&logout_with(&json!({ "jti": id })));
+    let (repeated, end) = (LogoutRefusal::Invalid(LogoutFault::Repeated), NOW + 120);
+    let expired = LogoutRefusal::Invalid(LogoutFault::Expired(at(end)));
+    let node = corp();
+    sent_at(&node, &token("j1"), NOW).unwrap();
+    for seconds in [end - 1, end, end + 10, end + 29] {
+        assert_eq!(sent_at(&node, &token("j1"), seconds), Err(repeated.clone()), "{seconds}");
+    }
+    // Another one still counts, and only once.
+    sent_at(&node, &token("j2"), end + 10).unwrap();
+    assert_eq!(sent_at(&node, &token("j2"), end + 29), Err(repeated));
+    for id in ["j1", "j2", "j3"] {
+        assert_eq!(sent_at(&node, &token(id), end + 30), Err(expired.clone()), "{id}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "values are written in place")]
 
 mod bearer;
+mod browser;
 mod front;
 mod keys;
 mod known_answers;

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ensue_engine::time::Timestamp;
-use ensue_login::fetch::{FetchError, Request, Response};
+use ensue_login::fetch::{FetchError, Method, Request, Response};
 use ensue_login::{Fetch, Groups, Issuers, WrittenIssuer, check_issuers};
 use ring::rand::SystemRandom;
 use ring::rsa::PublicKeyComponents;
@@ -209,10 +209,25 @@ pub(crate) fn said(names: &[&str]) -> Groups {
 
 type Answer = Result<Response, FetchError>;
 
-/// The web as the issuer has it: answers by URL. Each request is counted.
+/// A form that was sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Post {
+    fields: Vec<(String, String)>,
+    pub(crate) authorization: Option<String>,
+}
+
+impl Post {
+    /// Returns the fields of the form, in order.
+    pub(crate) fn fields(&self) -> Vec<(&str, &str)> {
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+}
+
+/// The web as the issuer has it: answers by URL. Each request is counted, and forms are kept.
 #[derive(Default)]
 pub(crate) struct Web {
     answers: Mutex<BTreeMap<String, Answer>>,
+    posts: Mutex<Vec<Post>>,
     requests: AtomicUsize,
     delay: std::time::Duration,
 }
@@ -245,6 +260,11 @@ impl Web {
         self.answers.lock().unwrap().insert(url.to_owned(), answer);
     }
 
+    /// Returns the forms that were sent, in order.
+    pub(crate) fn posts(&self) -> Vec<Post> {
+        self.posts.lock().unwrap().clone()
+    }
+
     /// Returns the number of requests until now.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
@@ -255,9 +275,19 @@ pub(crate) fn ok(body: impl Into<Vec<u8>>) -> Answer {
     Ok(Response { status: 200, cache_control: None, body: body.into() })
 }
 
+/// An answer with another status than 200.
+pub(crate) fn failed(status: u16, body: &Value) -> Answer {
+    Ok(Response { status, cache_control: None, body: body.to_string().into_bytes() })
+}
+
 impl Fetch for Web {
     fn fetch(&self, request: &Request) -> Answer {
         self.requests.fetch_add(1, Ordering::SeqCst);
+        if let Method::Post { form, authorization } = &request.method {
+            let text = |secret: &ensue_engine::ports::Secret| String::from_utf8(secret.reveal().to_vec()).unwrap();
+            let fields = url::form_urlencoded::parse(form.reveal()).into_owned().collect();
+            self.posts.lock().unwrap().push(Post { fields, authorization: authorization.as_ref().map(text) });
+        }
         std::thread::sleep(self.delay);
         let answers = self.answers.lock().unwrap();
         answers.get(request.url.as_str()).cloned().unwrap_or_else(|| Err(FetchError::Unreachable("there is no such host".to_owned())))
