@@ -4,6 +4,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Once};
 use std::time::Duration;
 
@@ -186,8 +187,9 @@ fn credentials_that_permit_too_little_are_refused() {
     const REFUSED: Answer = ("403 Forbidden", "<Error><Code>AccessDenied</Code></Error>");
     const NOT_REMOVED: Answer =
         ("200 OK", "<DeleteResult><Error><Key>S3/check</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>");
-    let cases: [(&str, Refuses); 4] = [
+    let cases: [(&str, Refuses); 5] = [
         ("nothing", |_| None),
+        ("the read", |first| (first.starts_with("GET") && !first.contains("list-type")).then_some(REFUSED)),
         ("the list", |first| first.contains("list-type").then_some(REFUSED)),
         ("each removal", |first| first.contains("?delete").then_some(REFUSED)),
         ("this removal", |first| first.contains("?delete").then_some(NOT_REMOVED)),
@@ -200,6 +202,30 @@ fn credentials_that_permit_too_little_are_refused() {
             _ => assert!(matches!(checked, Err(BucketError::Refused(_))), "{refused}: {checked:?}"),
         }
     }
+}
+
+#[test]
+fn request_is_tried_again_while_the_server_is_busy() {
+    static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+    let Some((address, mut environment)) = place(Provider::S3, "") else { return };
+    environment[0].1 = refusing(|_| (REQUESTS.fetch_add(1, Ordering::SeqCst) < 2).then_some(("503 Service Unavailable", "")));
+    assert_eq!(Bucket::open_with(&address, environment.into_iter()).unwrap().check(), Ok(()));
+}
+
+#[test]
+fn machine_without_an_identity_is_unavailable() {
+    let Some((address, mut environment)) = place(Provider::Azure, "") else { return };
+    environment.retain(|(name, _)| name != "AZURE_STORAGE_ACCOUNT_KEY");
+    environment.push(("AZURE_MSI_ENDPOINT".to_owned(), refusing(|_| Some(("400 Bad Request", "")))));
+    let checked = Bucket::open_with(&address, environment.into_iter()).unwrap().check();
+    assert!(matches!(&checked, Err(BucketError::Unavailable(why)) if why.contains("token request")), "{checked:?}");
+}
+
+#[test]
+fn variable_without_the_prefix_of_the_provider_is_no_setting() {
+    let Some((address, mut environment)) = place(Provider::S3, "") else { return };
+    environment.push(("ENDPOINT".to_owned(), "http://127.0.0.1:9/gone".to_owned()));
+    assert_eq!(Bucket::open_with(&address, environment.into_iter()).unwrap().check(), Ok(()));
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use ensue_objects::{Bucket, BucketAddress, BucketObjects};
+use ensue_store::objects::{Object, ObjectKind, ObjectOwner, Objects as _};
+use ensue_store::retention::RetentionLimits;
+use ensue_test_support::NOON;
 use ensue_test_support::records::LOG;
 
 /// Files have times in nanoseconds.
@@ -22,6 +25,17 @@ fn check_leaves_nothing_and_reports_a_folder_that_cannot_be_used() {
     let file = folder.path().join("file");
     std::fs::write(&file, "").unwrap();
     assert!(Bucket::open(&BucketAddress::Folder(file)).is_err());
+}
+
+#[test]
+fn all_parts_of_an_owner_count_for_the_quota() {
+    let folder = tempfile::tempdir().unwrap();
+    let objects = opened(folder.path());
+    let owner = ObjectOwner { kind: ObjectKind::Output, name: "a".to_owned() };
+    let part = |part: &str| Object { owner: owner.clone(), part: part.to_owned(), content: vec![7; 40] };
+    objects.put(&[part("stdout/0"), part("stdout/1")], NOON).unwrap();
+    let quota = |quota_bytes| objects.expire(ObjectKind::Output, RetentionLimits { quota_bytes, keep: None }, NOON).unwrap();
+    assert_eq!((quota(80), quota(79)), (0, 1));
 }
 
 #[test]

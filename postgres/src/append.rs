@@ -143,3 +143,44 @@ enum Settled {
     Missing,
     Error(AppendError),
 }
+
+#[cfg(test)]
+mod tests {
+    use ensue_store::memory::MemoryLog;
+    use ensue_test_support::records::{LOG, Writer, event};
+
+    use super::*;
+
+    /// A database that gives each answer once, the last one first.
+    struct Answers {
+        appends: Vec<Result<Told, Meaning>>,
+        settles: Vec<Result<Found, Meaning>>,
+    }
+
+    impl Calls for Answers {
+        fn append(&mut self) -> Result<Told, Meaning> {
+            self.appends.pop().unwrap()
+        }
+
+        fn settle(&mut self) -> Result<Found, Meaning> {
+            self.settles.pop().unwrap()
+        }
+
+        fn rejected(&mut self) -> Option<usize> {
+            None
+        }
+
+        fn pause(&mut self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn batch_is_not_sent_again_to_a_log_that_went_back() {
+        let batch = Writer::of(&MemoryLog::new(LOG)).batch([event(1)]);
+        let found = Found { epoch: Epoch(1), head: Head { position: Position(4), ..Head::default() }, batch: None };
+        let mut answers = Answers { appends: vec![Err(Meaning::Unknown("no answer".to_owned()))], settles: vec![Ok(found)] };
+        let appended = append(&mut answers, &batch, Position(5), Epoch(1));
+        assert!(matches!(appended, Err(AppendError::Behind(head)) if head.position == Position(4)), "{appended:?}");
+    }
+}

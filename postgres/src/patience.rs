@@ -64,6 +64,13 @@ mod tests {
     }
 
     #[test]
+    fn second_try_is_made_at_once_and_each_pause_is_longer() {
+        let mut pauses = Pauses::until(Instant::now() + Duration::from_secs(60));
+        assert_eq!((pauses.next, pauses.wait(), pauses.next), (Duration::ZERO, true, PAUSE_MIN));
+        assert_eq!((pauses.wait(), pauses.next), (true, PAUSE_MIN * 2));
+    }
+
+    #[test]
     fn refused_query_is_not_tried_again() {
         let mut tries = 0;
         let refused: Result<(), LogError> = patiently(Duration::from_secs(60), || {

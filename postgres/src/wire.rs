@@ -216,6 +216,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn prefix_of_a_key_is_that_of_earlier_releases() {
+        let hash = Digest::from_bytes(std::array::from_fn(|at| at as u8 + 1));
+        assert_eq!(prefix(&DedupeKey { scope: "hooks".to_owned(), hash }), 0x0807_0605_0403_0201);
+    }
+
+    #[test]
     fn every_argument_is_sent_in_binary() {
         let mut batch = Writer::of(&MemoryLog::new(LOG)).batch([event(1)]);
         batch.seen.push((dedupe_key("hooks", 1), seen_at(1, DAY)));

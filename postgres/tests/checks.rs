@@ -4,16 +4,14 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use ensue_engine::explain::Explain;
 use ensue_engine::ports::Log;
-use ensue_postgres::{Database, DatabaseError, IfLed, Waiting, WaitsFor};
+use ensue_postgres::{Database, DatabaseError, IfLed, Standbys, Waiting, WaitsFor};
 use ensue_test_support::records::{LOG, Writer, read_all};
 
 use crate::nodes::node;
-use crate::server::{Server, as_user, free_port, is_missing, new_folder, spawn};
+use crate::server::{Server, as_user, free_port, is_missing, new_folder, spawn, until};
 use crate::skipped::not_installed;
 
 fn refusal(address: &str) -> DatabaseError {
@@ -32,10 +30,23 @@ fn server_without_fsync_is_refused() {
     }
     let server = Server::start();
     let name = server.new_database();
-    server.psql("postgres", "ALTER SYSTEM SET fsync = off");
-    server.psql("postgres", "SELECT pg_reload_conf()");
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    server.set("fsync", "off");
     demand_unsuitable(&refusal(&server.address(&name)), "`fsync` is off", "fsync = on");
+}
+
+#[test]
+fn synchronous_standbys_are_counted_by_a_role_that_may_see_them() {
+    if is_missing() {
+        return;
+    }
+    let server = Server::start();
+    let (name, database) = server.database();
+    server.psql(&name, "CREATE ROLE blind LOGIN; GRANT CREATE ON DATABASE postgres TO blind");
+    let blind = Database::at(&server.address("postgres").replace("ensue@", "blind@")).unwrap();
+    let standbys = || [&database, &blind].map(|database| database.health().unwrap().standbys);
+    assert_eq!(standbys(), [Standbys::None; 2]);
+    server.set("synchronous_standby_names", "nobody");
+    assert_eq!(standbys(), [Standbys::Connected(0), Standbys::Hidden]);
 }
 
 #[test]
@@ -82,11 +93,7 @@ impl Pooler {
             command.arg(file).stdout(Stdio::null()).stderr(fs::File::create(folder.join("log")).unwrap());
             command
         });
-        let begin = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(30), "{}", fs::read_to_string(folder.join("log")).unwrap());
-            thread::sleep(Duration::from_millis(20));
-        }
+        until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
         Some(Self { folder, child, port })
     }
 
@@ -193,8 +200,7 @@ fn role_without_rights_is_refused() {
 
 #[test]
 fn server_that_does_not_answer_is_an_error_that_names_it() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = refusal(&format!("postgres://ensue@127.0.0.1:{port}/cats"));
+    let error = refusal(&format!("postgres://ensue@127.0.0.1:{}/cats", free_port()));
     assert_eq!(error.slug(), "database-unavailable");
     assert!(error.to_string().contains("`cats` on 127.0.0.1"), "{error}");
 }

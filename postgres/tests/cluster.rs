@@ -3,13 +3,13 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, as_user, new_folder, programs, spawn};
+use crate::server::{Server, as_user, free_port, new_folder, programs, spawn};
 
 /// How many servers there are: a leader, its synchronous standby, and another one.
 pub(crate) const MEMBERS: usize = 3;
@@ -64,31 +64,25 @@ pub(crate) struct Cluster {
     end: Option<ChildStdin>,
 }
 
-/// A range of ports.
+/// The ports of a cluster.
 #[derive(Clone, Copy)]
-struct Ports(u16);
+struct Ports([u16; 2 + 2 * MEMBERS]);
 
 impl Ports {
-    const COUNT: u16 = 2 + 2 * MEMBERS as u16;
-
-    /// Finds ports below those that the kernel gives to clients: servers are started again on them.
     fn free() -> Self {
-        let first = 20_000 + u16::try_from(std::process::id() % 500).unwrap() * Self::COUNT;
-        let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        let mut ranges = (first..32_000).step_by(Self::COUNT.into());
-        Self(ranges.find(|from| (*from..from + Self::COUNT).all(is_free)).expect("there are free ports"))
+        Self(std::array::from_fn(|_| free_port()))
     }
 
     fn of_etcd(self) -> u16 {
-        self.0
+        self.0[0]
     }
 
     fn of_its_peers(self) -> u16 {
-        self.0 + 1
+        self.0[1]
     }
 
     fn of_patroni(self, member: usize) -> u16 {
-        self.0 + 2 + u16::try_from(member).unwrap()
+        self.0[2 + member]
     }
 
     fn of_server(self, member: usize) -> u16 {

@@ -1,5 +1,9 @@
 //! A log that is copied from SQLite to PostgreSQL and back is the same log.
 
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
 use ensue_engine::command::{DedupeKey, Seen};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::Id;
@@ -78,6 +82,26 @@ fn existing_log_is_not_overwritten() {
     let error = database.copy_from(LOG, &open(&folder), |_, _| (), |_, _| Ok(())).unwrap_err();
     assert!(matches!(error, CopyIntoError::Database(DatabaseError::Exists { .. })), "{error}");
     assert_eq!(error.slug(), "copy-target-not-empty");
+}
+
+#[test]
+fn log_of_a_node_is_not_copied_unless_the_node_is_gone() {
+    if is_missing() {
+        return;
+    }
+    let server = Server::shared();
+    let (name, database) = server.database();
+    let log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+    let (tell, told) = mpsc::sync_channel(1);
+    let asked = database.clone();
+    thread::spawn(move || tell.send(asked.demand_no_leader(LOG)).unwrap());
+    let refused = told.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(matches!(&refused, Err(DatabaseError::InUse { leader, .. }) if leader == "node-1"), "{refused:?}");
+    // One that is gone beats no more.
+    let gone = "00000000-0000-0000-0000-0000000000ff";
+    server.psql(&name, &format!("UPDATE ensue.nodes SET id = '{gone}'; UPDATE ensue.logs SET leader = '{gone}'"));
+    database.demand_no_leader(LOG).unwrap();
+    drop(log);
 }
 
 /// A source whose records end too early.

@@ -1,11 +1,12 @@
 //! Faults between the writer and the server, in each phase of an append: every batch is in the log exactly once if it was
 //! acknowledged, and the writer continues.
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ensue_engine::ports::{AppendError, Log};
 use ensue_engine::record::Position;
@@ -14,13 +15,18 @@ use ensue_store::verify::verify;
 use ensue_test_support::records::{DAY, LOG, Writer, dedupe_key, event, read_all, seen_at};
 
 use crate::nodes::node;
+use crate::promotions::{cancel, waiting_for_standby};
 use crate::proxy::{Fault, Proxy, Way};
-use crate::server::{Server, is_missing};
+use crate::seeds::{Choices, Moment, count, seed};
+use crate::server::{Server, is_missing, until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often a server is killed, unless `ENSUE_KILLS` says otherwise.
-const KILLS: usize = 20;
+const KILLS: usize = 5;
+
+/// Each so many bytes of a request, the connection is cut, unless `ENSUE_FAULTS` is `long`.
+const CUT_EVERY: usize = 3;
 
 /// A log behind a proxy.
 struct Behind {
@@ -90,15 +96,36 @@ fn connection_may_be_cut_after_each_byte_of_an_answer() {
     behind.check();
 }
 
+/// Returns the ends of the messages of a client: a type, a length that counts itself, and so many bytes.
+fn ends_of_messages(request: &[u8]) -> Vec<usize> {
+    let mut ends = Vec::new();
+    let mut end = 0;
+    while let Some(length) = request.get(end + 1..end + 5) {
+        end += 1 + u32::from_be_bytes(length.try_into().unwrap()) as usize;
+        ends.push(end);
+    }
+    ends
+}
+
 #[test]
 fn connection_may_be_cut_after_each_byte_of_a_request() {
     if is_missing() {
         return;
     }
+    let cut_every = match std::env::var("ENSUE_FAULTS").as_deref() {
+        Ok("long") => 1,
+        Ok(other) => panic!("ENSUE_FAULTS is `{other}`; it is `long`, or not set"),
+        Err(_) => CUT_EVERY,
+    };
     let mut behind = Behind::a_proxy();
     let (request, _) = behind.exchange();
     assert!(request > 500, "a request of {request} bytes has no record");
-    for after in 0..request {
+    let ends = ends_of_messages(&behind.proxy.newest_to_server(request));
+    assert!(ends.len() > 2 && ends.last() == Some(&request), "a request of {request} bytes has messages that end at {ends:?}");
+    // At the end of each message, and one byte before: so also without the last byte of the request.
+    let around = ends.iter().flat_map(|end| [end - 1, *end]).filter(|after| *after < request);
+    let cuts: BTreeSet<usize> = (0..request).step_by(cut_every).chain(around).collect();
+    for after in cuts {
         behind.strike(Fault::Cut, Way::ToServer, after);
     }
     behind.check();
@@ -165,34 +192,48 @@ fn append_waits_for_a_lock_that_another_process_holds() {
     let (name, database) = server.database();
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
     let mut writer = Writer::of(&log);
-    let holder =
-        thread::spawn(move || Server::shared().psql(&name, "BEGIN; SELECT FROM ensue.logs FOR UPDATE; SELECT pg_sleep(4); COMMIT"));
-    thread::sleep(Duration::from_millis(500));
-    let begin = Instant::now();
     writer.append(&mut log, 1).unwrap();
-    assert!(begin.elapsed() > Duration::from_secs(2), "longer than one wait for the lock");
-    holder.join().unwrap();
+    // The process of each statement in this database, and when it began.
+    let statements = |which: &str| {
+        let sql = format!("SELECT pid || '|' || query_start FROM pg_stat_activity WHERE datname = current_database() AND {which}");
+        server.psql(&name, &sql).lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let holder = name.clone();
+    thread::spawn(move || server.psql_may_fail(&holder, "BEGIN; SELECT FROM ensue.logs FOR UPDATE; SELECT pg_sleep(600)"));
+    until(|| !statements("wait_event = 'PgSleep'").is_empty());
+    let appending = thread::spawn(move || writer.append(&mut log, 1));
+    // It waits longer than once for the lock.
+    let mut waits = BTreeSet::new();
+    until(|| {
+        waits.extend(statements("wait_event IN ('transactionid', 'tuple') AND query LIKE '%.append(%'"));
+        waits.len() > 1
+    });
+    assert!(!appending.is_finished(), "the lock is held");
+    let holder = statements("wait_event = 'PgSleep'").concat();
+    server.psql("postgres", &format!("SELECT pg_terminate_backend({})", holder.split('|').next().unwrap()));
+    assert_eq!(appending.join().unwrap().unwrap(), Position(2));
 }
 
-/// Waits until so many backends wait for a standby, and returns their processes.
-fn waiting_for_a_standby(server: &Server, count: usize) -> Vec<String> {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        let pids = server.psql("postgres", "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
-        let pids: Vec<String> = pids.lines().map(str::to_owned).collect();
-        if pids.len() == count {
-            return pids;
-        }
-        assert!(Instant::now() < deadline, "{pids:?}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
+/// Lets commits of the server wait for a standby of this name, or for none.
 fn set_standby(server: &Server, name: &str) {
-    server.psql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"));
-    server.psql("postgres", "SELECT pg_reload_conf()");
-    // The processes of the server hear of it one after the other.
-    thread::sleep(Duration::from_secs(1));
+    server.set("synchronous_standby_names", name);
+    if name.is_empty() {
+        return;
+    }
+    // Commits begin to wait once one process of the server has told the others, which is later.
+    thread::scope(|scope| {
+        let commit = || scope.spawn(|| server.psql("postgres", "SELECT pg_logical_emit_message(true, '', '')"));
+        let mut committing = commit();
+        let mut waiting = Vec::new();
+        until(|| {
+            if committing.is_finished() {
+                committing = commit();
+            }
+            waiting = waiting_for_standby(server);
+            !waiting.is_empty()
+        });
+        waiting.iter().for_each(|statement| cancel(server, statement));
+    });
 }
 
 #[test]
@@ -206,21 +247,22 @@ fn canceled_wait_for_a_standby_is_not_an_acknowledgement() {
     let mut writer = Writer::of(&log);
     writer.append(&mut log, 1).unwrap();
     set_standby(&server, "nobody");
-    let is_done = Arc::new(AtomicBool::new(false));
-    let done = is_done.clone();
-    let appending = thread::spawn(move || {
-        let appended = writer.append(&mut log, 1);
-        done.store(true, Ordering::SeqCst);
-        (appended, log, writer)
-    });
+    let appending = thread::spawn(move || (writer.append(&mut log, 1), log, writer));
+    let next_wait = |before: &str| {
+        let mut next = None;
+        until(|| {
+            assert!(!appending.is_finished(), "a commit that no standby has was acknowledged");
+            next = waiting_for_standby(&server).into_iter().find(|statement| statement != before);
+            next.is_some()
+        });
+        next.unwrap()
+    };
     // The append, and then the settling of it, wait for a standby that never answers.
+    let mut waiting = next_wait("");
     for _ in 0..2 {
-        let waiting = waiting_for_a_standby(&server, 1);
-        server.psql("postgres", &format!("SELECT pg_cancel_backend({})", waiting[0]));
-        thread::sleep(Duration::from_millis(300));
-        assert!(!is_done.load(Ordering::SeqCst), "a commit that no standby has was acknowledged");
+        cancel(&server, &waiting);
+        waiting = next_wait(&waiting);
     }
-    waiting_for_a_standby(&server, 1);
     set_standby(&server, "");
     let (appended, log, writer) = appending.join().unwrap();
     assert_eq!(appended.unwrap(), Position(2));
@@ -258,27 +300,29 @@ pub(crate) fn append_until(
     })
 }
 
+/// Waits for a moment amid appends.
+pub(crate) fn wait_for_moment(moment: &Moment, acknowledged: &AtomicUsize, appending: &thread::JoinHandle<(PostgresLog, Writer)>) {
+    let before = acknowledged.load(Ordering::SeqCst);
+    until(|| acknowledged.load(Ordering::SeqCst) >= before + moment.batches || appending.is_finished());
+    thread::sleep(Duration::from_micros(moment.microseconds));
+}
+
 /// Disturbs a server so many times amid appends.
-fn survives(times: usize, disturb: impl Fn(&Server)) {
+fn survives(times: usize, seed: u64, disturb: impl Fn(&Server)) {
+    let mut choices = Choices::of(seed);
     let server = Server::start();
     let (_, database) = server.database();
     let log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
     let writer = Writer::of(&log);
     let (stop, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let appending = append_until(&stop, &acknowledged, log, writer);
-    // Each time the writer has found the server again: otherwise one append would wait for several starts.
-    let until_more = || {
-        let before = acknowledged.load(Ordering::SeqCst);
-        while acknowledged.load(Ordering::SeqCst) < before + 3 && !appending.is_finished() {
-            thread::sleep(Duration::from_millis(5));
-        }
-    };
     for _ in 0..times {
-        until_more();
+        // The writer has found the server again: otherwise one append would wait for several starts.
+        wait_for_moment(&Moment::choose(&mut choices), &acknowledged, &appending);
         disturb(&server);
         server.start_again();
     }
-    until_more();
+    wait_for_moment(&Moment::choose(&mut choices), &acknowledged, &appending);
     stop.store(true, Ordering::SeqCst);
     let (log, writer) = appending.join().unwrap();
     let reader = log.reader().unwrap();
@@ -290,13 +334,15 @@ fn survives(times: usize, disturb: impl Fn(&Server)) {
 #[test]
 fn killed_server_loses_no_acknowledged_batch() {
     if !is_missing() {
-        survives(std::env::var("ENSUE_KILLS").map_or(KILLS, |count| count.parse().unwrap()), Server::kill);
+        let (kills, seed) = (count("ENSUE_KILLS", KILLS), seed());
+        eprintln!("again: ENSUE_KILLS={kills} ENSUE_SCHEDULES_SEED={seed} cargo test -p ensue-postgres killed_server");
+        survives(kills, seed, Server::kill);
     }
 }
 
 #[test]
 fn restarted_server_loses_no_acknowledged_batch() {
     if !is_missing() {
-        survives(3, Server::stop);
+        survives(3, seed(), Server::stop);
     }
 }

@@ -12,10 +12,12 @@ use ensue_test_support::records::{LOG, Writer, read_all};
 
 use crate::nodes::node;
 use crate::proxy::{Counts, Fault, Proxy, Way};
-use crate::server::{Server, is_missing};
+use crate::server::{Server, is_missing, until};
 
-/// How much later than its time a call may end here, where other tests have the processor too.
+/// How much later than its time a call may end, or so many times what it usually takes here, where other tests have the processor
+/// too.
 const LATE: Duration = Duration::from_secs(15);
+const LATE_TIMES: u32 = 10;
 
 /// At how many places of an exchange, in each direction, it hangs.
 const PLACES: usize = 4;
@@ -27,15 +29,15 @@ struct Phase {
     /// What was done to the database before.
     before: fn(&Database),
     call: fn(&Database) -> Result<(), DatabaseError>,
-    /// The longest time that one exchange of it may take.
+    /// The longest time that one exchange of it may take. Tables are created within 30 s, and then looked for within 10 s.
     limit: Duration,
 }
 
 const PHASES: [Phase; 5] = [
     Phase { name: "login", before: |_| (), call: connect, limit: Duration::from_secs(5) },
-    Phase { name: "first start", before: |_| (), call: Database::prepare, limit: Duration::from_secs(30) },
+    Phase { name: "first start", before: |_| (), call: Database::prepare, limit: Duration::from_secs(40) },
     Phase { name: "start", before: |database| database.prepare().unwrap(), call: Database::prepare, limit: Duration::from_secs(10) },
-    Phase { name: "beginning of a log", before: |database| database.prepare().unwrap(), call: lead, limit: Duration::from_secs(30) },
+    Phase { name: "beginning of a log", before: |database| database.prepare().unwrap(), call: lead, limit: Duration::from_secs(40) },
     Phase { name: "take-over", before: has_led, call: lead, limit: Duration::from_secs(10) },
 ];
 
@@ -94,14 +96,17 @@ impl Phase {
         let begin = Instant::now();
         let called = (self.call)(&database);
         let took = begin.elapsed();
-        println!("{what}: {} after {took:?}", called.as_ref().map_or_else(ToString::to_string, |()| "survived".to_owned()));
+        let told = called.as_ref().map_or_else(ToString::to_string, |()| "survived".to_owned());
         assert_eq!(proxy.struck(), 1, "{what}: nothing hung");
-        assert!(took < self.limit + LATE, "{what}: {took:?}");
         if let Err(error) = called {
             assert!(["database-unavailable", "database-failed"].contains(&error.slug()), "{what}: {error}");
             assert!(error.to_string().contains(database.shown()), "{what}: {error}");
         }
+        let begin = Instant::now();
         (self.call)(&database).unwrap_or_else(|error| panic!("{what}: the next call fails too: {error}"));
+        let usual = begin.elapsed();
+        println!("{what}: {told} after {took:?}, and usually {usual:?}");
+        assert!(took < self.limit + LATE.max(usual * LATE_TIMES), "{what}: {took:?}, and usually {usual:?}");
     }
 }
 
@@ -136,35 +141,34 @@ fn beat_that_is_never_answered_is_followed_by_others_on_a_new_connection() {
     if is_missing() {
         return;
     }
-    let server = Server::shared();
-    for (way, after) in [(Way::ToClient, 0), (Way::ToClient, 20), (Way::ToServer, 10)] {
-        let (name, _) = server.database();
-        let proxy = Proxy::counting(Counts::Leases, server.port());
-        let database = Database::at(&proxy.address(&name)).unwrap();
-        let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
-        let mut writer = Writer::of(&log);
-        let begin = Instant::now();
-        while beats(server, &name) < 3 {
-            assert!(begin.elapsed() < LATE, "the node does not beat");
-            thread::sleep(Duration::from_millis(100));
+    // Each waits for the time after which a beat is given up.
+    thread::scope(|scope| {
+        for (way, after) in [(Way::ToClient, 0), (Way::ToClient, 20), (Way::ToServer, 10)] {
+            scope.spawn(move || beats_again(Server::shared(), way, after));
         }
-        proxy.arm(Fault::Hold, way, after);
-        while proxy.struck() == 0 {
-            assert!(begin.elapsed() < 2 * LATE, "nothing hung");
-            thread::sleep(Duration::from_millis(20));
-        }
-        // The beat that hung may have been noted.
-        let (hung, beaten) = (Instant::now(), beats(server, &name) + 1);
-        writer.append(&mut log, 1).unwrap();
-        let watch = log.lead_watch();
-        let mut was_silent = false;
-        while beats(server, &name) <= beaten {
-            was_silent |= watch.is_silent();
-            assert!(hung.elapsed() < Duration::from_secs(10) + LATE, "the node does not beat again");
-            thread::sleep(Duration::from_millis(10));
-        }
-        println!("{after} bytes {way:?}: it beats again after {:?}; silent: {was_silent}", hung.elapsed());
-        assert!(!watch.is_lost());
-        writer.append(&mut log, 1).unwrap();
-    }
+    });
+}
+
+/// Lets a beat hang after some bytes in one direction.
+fn beats_again(server: &Server, way: Way, after: usize) {
+    let (name, _) = server.database();
+    let proxy = Proxy::counting(Counts::Leases, server.port());
+    let database = Database::at(&proxy.address(&name)).unwrap();
+    let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap();
+    let mut writer = Writer::of(&log);
+    until(|| beats(server, &name) >= 3);
+    proxy.arm(Fault::Hold, way, after);
+    until(|| proxy.struck() == 1);
+    // The beat that hung may have been noted.
+    let (hung, beaten) = (Instant::now(), beats(server, &name) + 1);
+    writer.append(&mut log, 1).unwrap();
+    let watch = log.lead_watch();
+    let mut was_silent = false;
+    until(|| {
+        was_silent |= watch.is_silent();
+        beats(server, &name) > beaten
+    });
+    println!("{after} bytes {way:?}: it beats again after {:?}; silent: {was_silent}", hung.elapsed());
+    assert!(!watch.is_lost());
+    writer.append(&mut log, 1).unwrap();
 }

@@ -2,13 +2,13 @@
 //! lead.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ensue_postgres::{Database, IfLed, PostgresLogReader};
 use ensue_test_support::records::LOG;
 
 use crate::nodes::node;
-use crate::server::{Server, is_missing};
+use crate::server::{Server, is_missing, until};
 
 /// Returns the processes of the server that answer connections with one of these names.
 fn processes(database: &str, names: &str) -> Vec<String> {
@@ -19,12 +19,9 @@ fn processes(database: &str, names: &str) -> Vec<String> {
     Server::shared().psql(database, &sql).lines().map(str::to_owned).collect()
 }
 
+#[track_caller]
 fn until_there_are(count: usize, database: &str, names: &str) {
-    let begin = Instant::now();
-    while processes(database, names).len() != count {
-        assert!(begin.elapsed() < Duration::from_secs(30), "{:?}, and not {count}", processes(database, names));
-        thread::sleep(Duration::from_millis(20));
-    }
+    until(|| processes(database, names).len() == count);
 }
 
 /// A database with a log that nobody leads, and its name.
@@ -59,6 +56,7 @@ fn lost_connection_is_not_used_again() {
         database.logs().unwrap();
         let before = processes(&name, "setup");
         Server::shared().psql(&name, &format!("SELECT pg_terminate_backend(unnest(ARRAY[{}]))", before.join(",")));
+        until_there_are(0, &name, "setup");
         assert_eq!(database.logs().unwrap(), [LOG]);
         assert!(processes(&name, "setup").iter().all(|process| !before.contains(process)));
     }

@@ -21,6 +21,7 @@ mod promotions;
 mod proxy;
 mod schedules;
 mod secrets;
+mod seeds;
 #[allow(dead_code, reason = "the tests of the command line use the rest of it")]
 mod server;
 #[path = "../../tests/support/skipped.rs"]

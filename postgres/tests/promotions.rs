@@ -13,15 +13,17 @@ use ensue_store::verify::verify;
 use ensue_test_support::records::{LOG, Writer, event};
 
 use crate::cluster::{processes_in, signal};
-use crate::faults::append_until;
+use crate::faults::{append_until, wait_for_moment};
 use crate::nodes::node;
-use crate::server::{STANDBY, Server, is_missing};
+use crate::proxy::Proxy;
+use crate::seeds::{Choices, Moment, count, seed};
+use crate::server::{STANDBY, Server, is_missing, until};
 
 /// How long an append is tried. A new standby is copied meanwhile.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a standby is promoted, unless `ENSUE_PROMOTIONS` says otherwise.
-const PROMOTIONS: usize = 20;
+const PROMOTIONS: usize = 5;
 
 /// The address of a database that is on one of two servers.
 fn address(one: &Server, other: &Server, name: &str) -> String {
@@ -30,20 +32,26 @@ fn address(one: &Server, other: &Server, name: &str) -> String {
 
 /// Waits until a primary has its standby, and no commit is acknowledged without it.
 pub(crate) fn wait_for_standby(primary: &Server) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while primary.psql("postgres", "SELECT sync_state FROM pg_stat_replication") != "sync" {
-        assert!(Instant::now() < deadline, "{}", primary.psql("postgres", "SELECT state, sync_state FROM pg_stat_replication"));
-        thread::sleep(Duration::from_millis(50));
-    }
+    until(|| primary.psql("postgres", "SELECT sync_state FROM pg_stat_replication") == "sync");
+}
+
+/// Returns the statements whose commit waits for the standby: the process of each, and when it began.
+pub(crate) fn waiting_for_standby(primary: &Server) -> Vec<String> {
+    let waits = "SELECT pid || '|' || query_start FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    primary.psql("postgres", waits).lines().map(str::to_owned).collect()
+}
+
+/// Cancels the wait of a statement.
+pub(crate) fn cancel(primary: &Server, statement: &str) {
+    let pid = statement.split('|').next().unwrap();
+    primary.psql("postgres", &format!("SELECT pg_cancel_backend({pid})"));
+    // The next statement of the same process may wait too.
+    until(|| !waiting_for_standby(primary).iter().any(|waiting| waiting == statement));
 }
 
 /// Waits until a standby shows the log up to a position.
 fn wait_for(standby: &Server, name: &str, position: Position) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while standby.psql_may_fail(name, "SELECT max(last) FROM log_0.batches").1 != position.to_string() {
-        assert!(Instant::now() < deadline, "the standby does not follow");
-        thread::sleep(Duration::from_millis(50));
-    }
+    until(|| standby.psql_may_fail(name, "SELECT max(last) FROM log_0.batches").1 == position.to_string());
 }
 
 /// The processes of a server that are frozen until this is dropped.
@@ -68,24 +76,24 @@ fn promoted_synchronous_standby_has_each_acknowledged_batch() {
     if is_missing() {
         return;
     }
-    let promotions = std::env::var("ENSUE_PROMOTIONS").map_or(PROMOTIONS, |count| count.parse().unwrap());
+    let (promotions, seed) = (count("ENSUE_PROMOTIONS", PROMOTIONS), seed());
+    eprintln!("again: ENSUE_PROMOTIONS={promotions} ENSUE_SCHEDULES_SEED={seed} cargo test -p ensue-postgres promoted_synchronous");
+    let mut choices = Choices::of(seed);
     let mut primary = Server::start();
     let (name, database) = primary.database();
     drop(database);
     // The copies of the primary have the setting too.
-    primary.psql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'"));
-    primary.psql("postgres", "SELECT pg_reload_conf()");
+    primary.set("synchronous_standby_names", STANDBY);
     let mut standby = primary.start_standby(None);
     let database = Database::at(&address(&primary, &standby, &name)).unwrap();
     wait_for_standby(&primary);
     let mut log = database.lead(LOG, &node(1), IfLed::Fail).unwrap().with_patience(PATIENCE);
     let mut writer = Writer::of(&log);
     for promotion in 0..promotions {
-        let before = writer.head().position;
         let stop = Arc::new(AtomicBool::new(false));
-        let appending = append_until(&stop, &Arc::default(), log, writer);
-        // The kill comes at another moment of an append each time.
-        thread::sleep(Duration::from_millis(150 + 7 * promotion as u64 % 50));
+        let acknowledged = Arc::default();
+        let appending = append_until(&stop, &acknowledged, log, writer);
+        wait_for_moment(&Moment::choose(&mut choices), &acknowledged, &appending);
         primary.kill();
         standby.promote();
         let port = primary.port();
@@ -95,7 +103,6 @@ fn promoted_synchronous_standby_has_each_acknowledged_batch() {
         wait_for_standby(&primary);
         stop.store(true, Ordering::SeqCst);
         (log, writer) = appending.join().unwrap();
-        assert!(writer.head().position > before, "nothing was appended before promotion {promotion}");
         let reader = log.reader().unwrap();
         assert_eq!(verify(&*reader, Some(writer.head()), |_| ()).unwrap().head, writer.head(), "after promotion {promotion}");
     }
@@ -138,11 +145,9 @@ fn leader_stops_at_a_promoted_standby_that_lacks_its_newest_batch() {
         return;
     }
     let Rewound { standby, mut log, mut writer, .. } = Rewound::begin(|_, _| {});
-    let (watch, deadline) = (log.lead_watch(), Instant::now() + Duration::from_secs(20));
-    while watch.rewritten().is_none() {
-        assert!(Instant::now() < deadline, "the node did not notice it without an append");
-        thread::sleep(Duration::from_millis(50));
-    }
+    // The node notices it without an append.
+    let watch = log.lead_watch();
+    until(|| watch.rewritten().is_some());
     let head = writer.head().position;
     let refused = writer.append(&mut log, 3);
     assert!(matches!(&refused, Err(AppendError::Rewritten(why)) if why.contains(&format!("up to position {head}"))), "{refused:?}");
@@ -160,20 +165,16 @@ fn waiting_node_refuses_a_promoted_standby_that_lacks_the_newest_batch() {
     let rewound = Rewound::begin(|address, writer| {
         let database = Database::at(address).unwrap();
         let reader = PostgresLogReader::confirmed(&database, LOG).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while reader.head().unwrap() != writer.head() {
-            assert!(Instant::now() < deadline, "the newest batch was not confirmed");
-            thread::sleep(Duration::from_millis(50));
-        }
+        until(|| reader.head().unwrap() == writer.head());
         waiting = Some(database);
     });
     // The leader is gone too.
     std::mem::forget(rewound.log);
-    let refused = waiting.unwrap().lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(20)));
+    let refused = waiting.unwrap().lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(60)));
     let refused = refused.map(|_| ()).unwrap_err();
     assert!(matches!(refused, DatabaseError::Rewritten { position, .. } if position == rewound.writer.head().position), "{refused}");
     // A node that never saw it cannot know.
-    let other = Database::at(&rewound.address).unwrap().lead(LOG, &node(3), IfLed::WaitFor(Duration::from_secs(20)));
+    let other = Database::at(&rewound.address).unwrap().lead(LOG, &node(3), IfLed::WaitFor(Duration::from_secs(60)));
     assert!(other.is_ok());
 }
 
@@ -224,8 +225,7 @@ fn leader_moves_to_the_new_primary_while_the_old_one_still_accepts_connections()
     let primary = Server::start();
     let (name, database) = primary.database();
     drop(database);
-    primary.psql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'"));
-    primary.psql("postgres", "SELECT pg_reload_conf()");
+    primary.set("synchronous_standby_names", STANDBY);
     let standby = primary.start_standby(None);
     wait_for_standby(&primary);
     let database = Database::at(&address(&primary, &standby, &name)).unwrap();
@@ -236,8 +236,7 @@ fn leader_moves_to_the_new_primary_while_the_old_one_still_accepts_connections()
     assert_eq!(reader.head().unwrap(), writer.head());
     // Nobody stops the old primary, which waits for its standby with each commit.
     standby.promote();
-    standby.psql("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
-    standby.psql("postgres", "SELECT pg_reload_conf()");
+    standby.set("synchronous_standby_names", "");
     writer.append(&mut log, 3).unwrap();
     assert_eq!(reader.head().unwrap(), writer.head(), "the reader of the leader has left the old primary too");
     log.release_caches();
@@ -286,15 +285,23 @@ fn frozen_primary_holds_up_a_node_that_has_idle_connections_only_once() {
         return;
     }
     let Followed { primary, standby, name, log: _log, writer } = Followed::begin();
+    let proxy = Proxy::before(primary.port());
+    let hosts = format!("127.0.0.1:{},127.0.0.1:{}", proxy.port(), standby.port());
+    let waiting = Database::at(&format!("postgres://ensue@{hosts}/{name}?sslmode=disable")).unwrap();
     // A node that waits opens the connections that it will need.
-    let waiting = Database::at(&address(&primary, &standby, &name)).unwrap();
-    assert!(waiting.lead(LOG, &node(2), IfLed::WaitFor(Duration::from_secs(1))).is_err());
+    let mut looks = 0;
+    let led = waiting.lead_after(LOG, &node(2), &mut |_| {
+        looks += 1;
+        if looks == 1 { Waiting::GoOn } else { Waiting::GiveUp }
+    });
+    assert!(led.is_err());
     let frozen = Frozen::server(&primary);
+    let connections = proxy.connections();
+    assert!(connections >= 7, "{connections} connections were opened");
     standby.promote();
-    let begin = Instant::now();
     let led = lead_elsewhere(&waiting);
     assert_eq!(led.head().unwrap(), writer.head());
-    assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+    assert_eq!(proxy.asked(connections), 1, "idle connections that the node tried");
     drop(frozen);
 }
 

@@ -40,10 +40,15 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 struct Plan {
     armed: Mutex<Option<(Fault, Way, usize)>>,
-    to_server: AtomicUsize,
+    to_server: Mutex<Vec<u8>>,
     to_client: AtomicUsize,
     struck: AtomicUsize,
+    /// Whether a client asked something on each connection that counts.
+    asked: Mutex<Vec<bool>>,
 }
+
+/// The message with which a client says goodbye.
+const GOODBYE: &[u8] = b"X\0\0\0\x04";
 
 impl Proxy {
     /// Starts a proxy in front of a port of this machine that counts the bytes of writers.
@@ -95,9 +100,27 @@ impl Proxy {
     /// Returns how many bytes of the connections that count were passed on.
     pub(crate) fn passed(&self, way: Way) -> usize {
         match way {
-            Way::ToServer => self.plan.to_server.load(Ordering::SeqCst),
+            Way::ToServer => self.plan.to_server.lock().unwrap_or_else(PoisonError::into_inner).len(),
             Way::ToClient => self.plan.to_client.load(Ordering::SeqCst),
         }
+    }
+
+    /// Returns the newest bytes of those that count and were passed on to the server.
+    pub(crate) fn newest_to_server(&self, count: usize) -> Vec<u8> {
+        let passed = self.plan.to_server.lock().unwrap_or_else(PoisonError::into_inner);
+        passed[passed.len() - count..].to_vec()
+    }
+
+    /// Returns how many connections that count there were, and begins to note on which of them the client asks something.
+    pub(crate) fn connections(&self) -> usize {
+        let mut asked = self.plan.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.fill(false);
+        asked.len()
+    }
+
+    /// Returns on how many of the first connections the client asked something.
+    pub(crate) fn asked(&self, first: usize) -> usize {
+        self.plan.asked.lock().unwrap_or_else(PoisonError::into_inner)[..first].iter().filter(|asked| **asked).count()
     }
 }
 
@@ -112,13 +135,19 @@ fn pass(mut client: TcpStream, mut server: TcpStream, counts: Counts, plan: &Arc
     if server.write_all(&first[..length]).is_err() {
         return;
     }
+    let place = counts.then(|| {
+        let mut asked = plan.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.push(false);
+        asked.len() - 1
+    });
     let (back_from, back_to) = (server.try_clone().unwrap(), client.try_clone().unwrap());
     let other = plan.clone();
-    thread::spawn(move || pump(back_from, back_to, Way::ToClient, counts, &other));
-    pump(client, server, Way::ToServer, counts, plan);
+    thread::spawn(move || pump(back_from, back_to, Way::ToClient, place, &other));
+    pump(client, server, Way::ToServer, place, plan);
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, way: Way, counts: bool, plan: &Plan) {
+/// Passes bytes on. The connection has a place among those that count.
+fn pump(mut from: TcpStream, mut to: TcpStream, way: Way, place: Option<usize>, plan: &Plan) {
     let mut chunk = vec![0; 16 * 1024];
     while let Ok(length) = from.read(&mut chunk) {
         if length == 0 {
@@ -126,7 +155,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, way: Way, counts: bool, plan: &P
         }
         let mut pass = length;
         let mut fault = None;
-        if counts {
+        if let Some(place) = place {
             let mut armed = plan.armed.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((kind, planned, left)) = armed.as_mut()
                 && *planned == way
@@ -138,8 +167,15 @@ fn pump(mut from: TcpStream, mut to: TcpStream, way: Way, counts: bool, plan: &P
                     *left -= length;
                 }
             }
-            let passed = if way == Way::ToServer { &plan.to_server } else { &plan.to_client };
-            passed.fetch_add(pass, Ordering::SeqCst);
+            match way {
+                Way::ToServer => {
+                    plan.to_server.lock().unwrap_or_else(PoisonError::into_inner).extend(&chunk[..pass]);
+                    if chunk[..length] != *GOODBYE {
+                        plan.asked.lock().unwrap_or_else(PoisonError::into_inner)[place] = true;
+                    }
+                }
+                Way::ToClient => drop(plan.to_client.fetch_add(pass, Ordering::SeqCst)),
+            }
         }
         if to.write_all(&chunk[..pass]).is_err() {
             break;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,8 +14,15 @@ use std::time::{Duration, Instant};
 /// The name by which a primary knows its standby.
 pub(crate) const STANDBY: &str = "standby";
 
-/// How long a server may take to start.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a server may take to start, or to become what is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The ports of servers, below those that the kernel gives to outgoing connections. One of these could take the port of a server
+/// while it is down.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// How many ports a process takes at once.
+const PORTS_TAKEN: u16 = 100;
 
 /// A server with a folder of its own.
 pub(crate) struct Server {
@@ -106,9 +114,42 @@ pub(crate) fn spawn(mut command: Command) -> Child {
     told.recv().unwrap()
 }
 
-/// Returns a free port of loopback.
+/// Returns a port of loopback that nobody listens on, and that no other process of tests chooses: this process listens on the
+/// first port of each range that it takes.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static TAKEN: Mutex<Vec<(TcpListener, Range<u16>)>> = Mutex::new(Vec::new());
+    let listen = |port: u16| TcpListener::bind(("127.0.0.1", port)).ok();
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        if let Some((_, ports)) = taken.last_mut()
+            && let Some(port) = ports.find(|port| listen(*port).is_some())
+        {
+            return port;
+        }
+        let mut ranges = PORTS.step_by(PORTS_TAKEN.into());
+        taken.push(ranges.find_map(|first| Some((listen(first)?, first + 1..first + PORTS_TAKEN))).expect("there are free ports"));
+    }
+}
+
+/// Waits until something is true.
+#[track_caller]
+pub(crate) fn until(is_true: impl FnMut() -> bool) {
+    until_or(is_true, || "it does not come true".to_owned());
+}
+
+/// Waits until something is true, or fails with a description of the state.
+#[track_caller]
+pub(crate) fn until_or(mut is_true: impl FnMut() -> bool, otherwise: impl Fn() -> String) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_true() {
+        assert!(Instant::now() < deadline, "{}", otherwise());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Returns what a server in a folder wrote.
+fn log_in(folder: &Path) -> String {
+    fs::read_to_string(folder.join("log")).unwrap()
 }
 
 /// Removes the folders of test processes that were killed.
@@ -149,7 +190,7 @@ impl Server {
             .args(["--no-sync", "--auth=trust", "--username=ensue", "--encoding=UTF8", "--locale=C.UTF-8", "-D"])
             .arg(folder.join("data")));
         change(&folder.join("data"));
-        Self::on(folder)
+        Self::on(folder, free_port())
     }
 
     /// Writes a file that only the server's user may read.
@@ -167,8 +208,7 @@ impl Server {
         let from = format!("host=127.0.0.1 port={} user=ensue application_name={STANDBY}", self.port);
         let mut copy = command("pg_basebackup");
         run(copy.args(["-d", &from, "--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D"]).arg(folder.join("data")));
-        let Some(port) = port else { return Self::on(folder) };
-        Self { child: Mutex::new(Self::started(&folder, port)), folder, port }
+        Self::on(folder, port.unwrap_or_else(free_port))
     }
 
     /// Runs a script as the server's user, which finds the server.
@@ -197,19 +237,8 @@ impl Server {
         SHARED.get_or_init(Self::start)
     }
 
-    fn on(folder: PathBuf) -> Self {
-        for _ in 0..5 {
-            let port = free_port();
-            let mut child = Self::spawn(&folder, port);
-            // Another process may have taken the port meanwhile. Then the server ends at once.
-            thread::sleep(Duration::from_millis(200));
-            if child.try_wait().unwrap().is_none() {
-                let server = Self { child: Mutex::new(child), folder, port };
-                server.wait();
-                return server;
-            }
-        }
-        panic!("the server does not start: {}", fs::read_to_string(folder.join("log")).unwrap());
+    fn on(folder: PathBuf, port: u16) -> Self {
+        Self { child: Mutex::new(Self::started(&folder, port)), folder, port }
     }
 
     fn spawn(folder: &Path, port: u16) -> Child {
@@ -227,11 +256,7 @@ impl Server {
     }
 
     fn wait(&self) {
-        let deadline = Instant::now() + START_TIMEOUT;
-        while !self.psql_may_fail("postgres", "SELECT 1").0 {
-            assert!(Instant::now() < deadline, "{}", fs::read_to_string(self.folder.join("log")).unwrap());
-            thread::sleep(Duration::from_millis(50));
-        }
+        until_or(|| self.psql_may_fail("postgres", "SELECT 1").0, || log_in(&self.folder));
     }
 
     /// Kills all processes of the server, as a power failure would but for its disk.
@@ -252,23 +277,23 @@ impl Server {
 
     /// Starts a server on a port where another one may have been killed, and waits until it answers.
     fn started(folder: &Path, port: u16) -> Child {
-        let deadline = Instant::now() + START_TIMEOUT;
-        loop {
-            let mut child = Self::spawn(folder, port);
+        let mut child = Self::spawn(folder, port);
+        let answers = || {
             // While processes of the killed one are there, the new one ends at once.
-            for _ in 0..100 {
-                if Self::psql_at(port, "postgres", "SELECT 1").0 {
-                    return child;
-                }
-                if child.try_wait().unwrap().is_some() {
-                    break;
-                }
-                thread::sleep(Duration::from_millis(50));
+            if child.try_wait().unwrap().is_some() {
+                child = Self::spawn(folder, port);
             }
-            let _ = child.kill();
-            let _ = child.wait();
-            assert!(Instant::now() < deadline, "{}", fs::read_to_string(folder.join("log")).unwrap());
-        }
+            Self::psql_at(port, "postgres", "SELECT 1").0
+        };
+        until_or(answers, || log_in(folder));
+        child
+    }
+
+    /// Changes a setting, and waits until new connections have it.
+    pub(crate) fn set(&self, setting: &str, value: &str) {
+        self.psql("postgres", &format!("ALTER SYSTEM SET {setting} = '{value}'"));
+        self.psql("postgres", "SELECT pg_reload_conf()");
+        until(|| self.psql("postgres", &format!("SHOW {setting}")) == value);
     }
 
     /// Stops the server in the way an administrator does who does not wait for clients.
@@ -344,7 +369,7 @@ impl Server {
         run(Command::new("cp").arg("-a").arg(of.data()).arg(folder.join("data")));
         let _ = fs::remove_file(folder.join("data/postmaster.pid"));
         change(&folder.join("data"));
-        Self::on(folder)
+        Self::on(folder, free_port())
     }
 }
 

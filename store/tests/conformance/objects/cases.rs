@@ -1,5 +1,6 @@
 //! Named cases; the module above runs each of them on its stores.
 
+use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ensue_engine::time::Timestamp;
@@ -29,27 +30,37 @@ pub(crate) struct Store<'a> {
     objects: &'a dyn Objects,
     begin: Timestamp,
     hour: Duration,
-    has_own_clock: bool,
+    /// How many hours passed for a store with its own clock, and when that was.
+    passed: Option<Cell<(u32, Timestamp)>>,
 }
 
 impl<'a> Store<'a> {
     /// A store that notes the times that it is given.
     #[allow(dead_code, reason = "not every suite has such a store")]
     pub(crate) fn of(objects: &'a dyn Objects) -> Self {
-        Self { objects, begin: NOON, hour: Duration::from_secs(3_600), has_own_clock: false }
+        Self { objects, begin: NOON, hour: Duration::from_secs(3_600), passed: None }
     }
 
     /// A store that notes the time of its own clock, with so long an hour.
     #[allow(dead_code, reason = "not every suite has such a store")]
     pub(crate) fn with_own_clock(objects: &'a dyn Objects, hour: Duration) -> Self {
-        Self { objects, begin: now(), hour, has_own_clock: true }
+        let begin = now();
+        Self { objects, begin, hour, passed: Some(Cell::new((0, begin))) }
     }
 
-    /// Returns the time after so many hours. Waits for it, if the store has its own clock.
+    /// Returns the time after so many hours. If the store has its own clock, waits for so long after what was stored before, however
+    /// long that took.
     fn at(&self, hours: u32) -> Timestamp {
-        let at = self.begin.plus_millis(u64::try_from((self.hour * hours).as_millis()).unwrap());
-        while self.has_own_clock && now() < at {
-            std::thread::sleep(Duration::from_millis(10));
+        let after = |from: Timestamp, hours: u32| from.plus_millis(u64::try_from((self.hour * hours).as_millis()).unwrap());
+        let Some(passed) = &self.passed else { return after(self.begin, hours) };
+        let (before, at) = passed.get();
+        if hours > before {
+            let at = after(now(), hours - before);
+            while now() < at {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            passed.set((hours, at));
+            return at;
         }
         at
     }
