@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::Method;
 use ensue_api::routes::Demand;
+use ensue_api::{QueueName, Queues};
 use ensue_engine::ports::SubmitError;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -286,12 +287,18 @@ async fn completed_export_is_recorded_with_its_rows_and_digest() {
 
 #[tokio::test]
 async fn export_that_breaks_off_is_not_recorded() {
-    let api = TestApi::new();
+    let queues = Queues::with(|_| 1_000_000_000);
+    let api = TestApi::with_queues(queues.clone());
     let mut broken = api.get(AUDIT).by("admin").with("accept", "text/csv").response().await;
     let first = broken.body_mut().frame().await.unwrap().unwrap();
     assert!(first.is_data());
     drop(broken);
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let ends = async {
+        while queues.of(QueueName::LiveOutputs).depth() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), ends).await.expect("the export ends with its caller");
     assert!(!api.node.kinds().contains(&"export.made"));
 
     // A log that fails does not let the export end as if it were complete.

@@ -100,7 +100,7 @@ async fn people_learn_only_of_inquiries_that_ask_them() {
     assert_eq!(stream.next().await.unwrap().data["changed"], json!({ "inquiries": [asked] }));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn stream_ends_when_the_rights_of_its_caller_change() {
     let api = TestApi::new();
     let token = granted(&api, "ana", "viewer", &json!({ "labels": { "site": ["eu"] } })).await;

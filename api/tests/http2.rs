@@ -20,9 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use crate::support::TestApi;
+use crate::support::clock::HeldClock;
 
-/// Short enough to wait for, long enough to measure.
-const SOON: Duration = Duration::from_millis(100);
 /// Longer than any test takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -131,7 +130,7 @@ impl Caller {
     /// Waits until the node has closed the connection.
     async fn end(self) {
         // The node may close it in any way, as long as it answers no further request on it.
-        drop(tokio::time::timeout(PATIENCE, self.ended).await.expect("the node closes it").unwrap());
+        drop(self.ended.await.unwrap());
     }
 }
 
@@ -185,18 +184,22 @@ async fn large_heads_are_rejected_and_the_connection_continues() {
 
 #[tokio::test]
 async fn body_that_does_not_arrive_is_timed_out() {
-    let served = served(Limits { body_timeout: SOON, ..Limits::default() }).await;
+    let clock = HeldClock::new();
+    let served = served(Limits::default()).await;
     let caller = served.connect().await;
     let post = Request::post("https://localhost/hooks/demo/door").header("content-type", "application/json").body(()).unwrap();
     let mut requests = caller.requests.clone().ready().await.unwrap();
+    let begin = tokio::time::Instant::now();
     let (answer, mut body) = requests.send_request(post, false).unwrap();
     body.send_data(Bytes::from_static(b"{"), false).unwrap();
-    assert_eq!(answer.await.unwrap().status(), 408);
+    assert_eq!(clock.pass_until(answer).await.unwrap().status(), 408);
+    assert!(begin.elapsed() >= Limits::default().body_timeout, "{:?}", begin.elapsed());
 }
 
 #[tokio::test]
 async fn connection_of_a_caller_that_cancels_too_many_requests_is_closed() {
-    let served = served(Limits { linger: SOON, ..Limits::default() }).await;
+    let clock = HeldClock::new();
+    let served = served(Limits::default()).await;
     // It cancels each at once, or after the answer has begun.
     for waits in [false, true] {
         let mut caller = served.connect().await;
@@ -219,14 +222,16 @@ async fn connection_of_a_caller_that_cancels_too_many_requests_is_closed() {
         let ended: Result<(), h2::Error> = tokio::time::timeout(PATIENCE, attack).await.unwrap();
         assert!(ended.is_err());
         assert!(!caller.is_served().await);
-        caller.end().await;
+        clock.pass_until(caller.end()).await;
         assert!(served.connect().await.is_served().await, "others are served");
     }
 }
 
 #[tokio::test]
 async fn response_that_its_caller_does_not_read_is_reset_and_others_continue() {
-    let served = served(Limits { write_timeout: SOON * 3, ..Limits::default() }).await;
+    let clock = HeldClock::new();
+    // The node asks for a sign of life only after a longer time.
+    let served = served(Limits { write_timeout: Duration::from_secs(5), ..Limits::default() }).await;
     for (path, window) in [("/api/v1/openapi.json", 1_000), ("/livez", 5)] {
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(window);
@@ -235,7 +240,7 @@ async fn response_that_its_caller_does_not_read_is_reset_and_others_continue() {
         assert_eq!(status, 200);
         let mut bytes = 0;
         let error = loop {
-            match tokio::time::timeout(PATIENCE, body.data()).await.expect("it is reset").expect("it does not end well") {
+            match clock.pass_until(body.data()).await.expect("it does not end well") {
                 Ok(data) => bytes += data.len(),
                 Err(error) => break error,
             }
@@ -263,14 +268,15 @@ async fn answer_to_head_has_the_length_of_the_body_without_it() {
 
 #[tokio::test]
 async fn connection_over_the_limit_of_its_address_ends_after_its_answer() {
-    let limits = Limits { connections_per_address: 1, linger: SOON, ..Limits::default() };
+    let clock = HeldClock::new();
+    let limits = Limits { connections_per_address: 1, ..Limits::default() };
     let served = served_with_limits_per_address(limits, Queues::with(|_| 1_000_000_000)).await;
     let mut busy = served.connect().await;
     let (_, _, _following) = busy.begin(served.stream_of_the_log()).await.unwrap();
     let mut over = served.connect().await;
     let (status, _, text) = over.ask(request("/livez", &[])).await.unwrap();
     assert!(status == 429 && text.contains("too_many_connections"), "{text}");
-    over.end().await;
+    clock.pass_until(over.end()).await;
     assert!(busy.is_served().await);
 }
 
@@ -299,14 +305,20 @@ async fn address_has_at_most_half_of_the_requests_in_progress() {
 
 #[tokio::test]
 async fn connection_without_a_request_in_progress_is_closed() {
-    let served = served(Limits { head_timeout: SOON * 3, linger: SOON, ..Limits::default() }).await;
-    served.connect().await.end().await;
-    let mut caller = served.connect().await;
-    assert!(caller.is_served().await);
-    caller.end().await;
+    let clock = HeldClock::new();
+    // Twice this is less than the time after which the node asks for a sign of life.
+    let head_timeout = Duration::from_secs(5);
+    let served = served(Limits { head_timeout, ..Limits::default() }).await;
+    for is_served in [false, true] {
+        let begin = tokio::time::Instant::now();
+        let mut caller = served.connect().await;
+        assert!(!is_served || caller.is_served().await);
+        clock.pass_until(caller.end()).await;
+        assert!(begin.elapsed() >= head_timeout, "{:?}", begin.elapsed());
+    }
     let mut busy = served.connect().await;
     let (_, _, _following) = busy.begin(served.stream_of_the_log()).await.unwrap();
-    tokio::time::sleep(SOON * 6).await;
+    clock.pass(head_timeout * 2).await;
     assert!(busy.is_served().await, "a stream is a request in progress");
 }
 
@@ -320,18 +332,19 @@ async fn stop_lets_requests_in_progress_end_and_closes_the_connection() {
     text_of(following).await.unwrap();
     assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });
     assert!(!caller.is_served().await);
-    caller.end().await;
-    idle.end().await;
+    tokio::time::timeout(PATIENCE, caller.end()).await.expect("the node closes it");
+    tokio::time::timeout(PATIENCE, idle.end()).await.expect("the node closes it");
 }
 
 #[tokio::test]
 async fn caller_without_tls_gets_an_explanation_and_a_silent_one_is_closed() {
-    let served = served(Limits { head_timeout: SOON, ..Limits::default() }).await;
+    let clock = HeldClock::new();
+    let served = served(Limits::default()).await;
     for (sent, expected) in [("GET /livez HTTP/1.1\r\nhost: x\r\n\r\n", "\"code\":\"tls_required\""), ("", ""), ("\u{16}\u{3}\u{1}", "")] {
         let mut stream = TcpStream::connect(served.address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
         let mut heard = Vec::new();
-        drop(tokio::time::timeout(PATIENCE, stream.read_to_end(&mut heard)).await.expect("it is closed"));
+        drop(clock.pass_until(stream.read_to_end(&mut heard)).await);
         let heard = String::from_utf8_lossy(&heard);
         assert!(heard.contains(expected) && heard.starts_with(if expected.is_empty() { "" } else { "HTTP/1.1 400 " }), "{heard}");
     }

@@ -226,7 +226,7 @@ async fn late_answer_gets_who_answered_and_when() {
     api.post(&path(&inquiry, "/cancel")).by("operator").answer().await.expect_problem(409, "inquiry_closed");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn late_answer_gets_that_even_if_the_views_lag() {
     let api = TestApi::new();
     let inquiry = asked(&api, &question()).await;

@@ -11,9 +11,8 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::support::TestApi;
+use crate::support::clock::HeldClock;
 
-/// Short enough to wait for, long enough to measure.
-const SOON: Duration = Duration::from_millis(100);
 /// Longer than any test takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -58,10 +57,18 @@ async fn request_is_answered_over_a_socket() {
 
 #[tokio::test]
 async fn silent_connection_is_closed() {
-    let served = served(Limits { head_timeout: SOON, ..Limits::default() }).await;
-    assert_eq!(served.say("").await, "");
-    assert!(!served.say("GET /livez HT").await.contains("200"));
+    let clock = HeldClock::new();
+    let served = served(Limits::default()).await;
+    for begun in ["", "GET /livez HT"] {
+        let begin = tokio::time::Instant::now();
+        let heard = clock.pass_until(served.say(begun)).await;
+        assert!(heard.is_empty() || heard.starts_with("HTTP/1.1 408"), "{begun:?}: {heard}");
+        assert!(begin.elapsed() >= Limits::default().head_timeout, "{begun:?}: {:?}", begin.elapsed());
+    }
 }
+
+/// How long a connection may take for its head, and for its body, while others are slow.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// Sends a beginning and then single bytes at intervals, until the other side closes.
 async fn dawdle(address: std::net::SocketAddr, begin: &str) {
@@ -71,7 +78,7 @@ async fn dawdle(address: std::net::SocketAddr, begin: &str) {
     loop {
         tokio::select! {
             read = stream.read_buf(&mut heard) => if !read.is_ok_and(|bytes| bytes > 0) { break },
-            () = tokio::time::sleep(SOON / 5) => if stream.write_all(b"x").await.is_err() { break },
+            () = tokio::time::sleep(SLOW / 15) => if stream.write_all(b"x").await.is_err() { break },
         }
     }
     let heard = String::from_utf8_lossy(&heard);
@@ -80,16 +87,18 @@ async fn dawdle(address: std::net::SocketAddr, begin: &str) {
 
 #[tokio::test]
 async fn slow_connections_are_closed_while_others_are_served() {
-    let served = served(Limits { head_timeout: SOON * 3, body_timeout: SOON * 3, ..Limits::default() }).await;
+    let clock = HeldClock::new();
+    let served = served(Limits { head_timeout: SLOW, body_timeout: SLOW, ..Limits::default() }).await;
     let head = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n";
     let begins = [String::new(), "GET /livez HTTP/1.1\r\nx-a: ".to_owned(), format!("{head}content-length: 1000\r\n\r\n")];
     let slow: Vec<_> = begins.iter().cycle().take(300).cloned().collect();
-    let slow: JoinSet<()> = slow.into_iter().map(|begin| async move { dawdle(served.address, &begin).await }).collect();
+    let mut slow: JoinSet<()> = slow.into_iter().map(|begin| async move { dawdle(served.address, &begin).await }).collect();
     for _ in 0..50 {
         let heard = served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
         assert!(heard.starts_with("HTTP/1.1 200 OK\r\n"), "{heard}");
     }
-    tokio::time::timeout(PATIENCE, slow.join_all()).await.unwrap();
+    assert!(slow.try_join_next().is_none(), "they have time left");
+    clock.pass_until(slow.join_all()).await;
 }
 
 /// Connects from another address of this machine.
@@ -245,6 +254,7 @@ async fn invalid_chunk_closes_its_connection() {
 
 #[tokio::test]
 async fn client_that_sends_an_unread_body_gets_the_error_and_a_close() {
+    let clock = HeldClock::new();
     let served = served(Limits::default()).await;
     let length = 3 * 1024 * 1024;
     let head = format!("POST /hooks/demo/nothing HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
@@ -253,12 +263,13 @@ async fn client_that_sends_an_unread_body_gets_the_error_and_a_close() {
     let heard = served.say(&whole).await;
     assert!(heard.starts_with("HTTP/1.1 404") && heard.contains("HTTP/1.1 200 OK"), "{heard}");
     // It does not arrive: the connection must not stay open for free.
-    let heard = served.say(&format!("{head}x")).await;
+    let heard = clock.pass_until(served.say(&format!("{head}x"))).await;
     assert!(heard.starts_with("HTTP/1.1 404") && heard.contains("connection: close\r\n"), "{heard}");
 }
 
 #[tokio::test]
 async fn client_can_send_an_oversized_body_completely_before_the_rejection() {
+    let _clock = HeldClock::new();
     let served = served(Limits::default()).await;
     let length = 64 * 1024 * 1024;
     let body = "x".repeat(length);
@@ -300,15 +311,18 @@ async fn stop_lets_open_requests_end_and_accepts_no_new_ones() {
 
 #[tokio::test]
 async fn stop_has_a_time_limit() {
-    let served = served(Limits { stop_timeout: SOON, ..Limits::default() }).await;
+    let clock = HeldClock::new();
+    let served = served(Limits::default()).await;
     let mut hanging = TcpStream::connect(served.address).await.unwrap();
     let announced = "POST /hooks/demo/door HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{";
     hanging.write_all(announced.as_bytes()).await.unwrap();
     // The request is open once the node has read its head; a second connection that is answered comes after
     // it.
     served.say("GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    let begin = tokio::time::Instant::now();
     served.stop.send(()).unwrap();
-    assert!(served.ended.await.unwrap().connections_cut <= 1);
+    assert_eq!(clock.pass_until(served.ended).await.unwrap(), Ended { connections_cut: 1 });
+    assert!(begin.elapsed() >= Limits::default().stop_timeout, "{:?}", begin.elapsed());
 }
 
 const ASKS: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -343,12 +357,13 @@ async fn kept_alive_connection_gets_one_more_answer_during_a_stop_and_closes() {
 
 #[tokio::test]
 async fn stop_closes_an_idle_connection() {
-    let served = served(Limits { linger: SOON, ..Limits::default() }).await;
+    let clock = HeldClock::new();
+    let served = served(Limits::default()).await;
     let mut kept = TcpStream::connect(served.address).await.unwrap();
     ask(&mut kept).await;
     served.stop.send(()).unwrap();
-    assert_eq!(kept.read(&mut [0]).await.unwrap(), 0);
-    assert_eq!(served.ended.await.unwrap(), Ended { connections_cut: 0 });
+    assert_eq!(clock.pass_until(kept.read(&mut [0])).await.unwrap(), 0);
+    assert_eq!(clock.pass_until(served.ended).await.unwrap(), Ended { connections_cut: 0 });
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! A node small enough for a test: the real core, real views and real signatures, all in memory; no worker
 //! runs anything.
 
+pub(crate) mod clock;
 pub(crate) mod contract;
 #[path = "../../../tests/support/no_logins.rs"]
 mod no_logins;

@@ -16,9 +16,7 @@ use ensue_engine::access::keys::state::KeyVersions;
 use ensue_engine::access::quota::{Tier, Tiers};
 use ensue_engine::batch::{Beside, Offered, Sequencing};
 use ensue_engine::catalog::{Catalog, Catalogs, NotAccepted};
-use ensue_engine::command::{
-    Ask, Bodies, Command, DedupeKey, Moment, NewToken, ObservedEvent, PackChange, Refusal, Seen, SeenKeys, Settings,
-};
+use ensue_engine::command::{Ask, Bodies, Command, DedupeKey, Moment, NewToken, ObservedEvent, Refusal, Seen, SeenKeys, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::health::state::Owed;
@@ -140,15 +138,15 @@ fn settings() -> Settings {
 
 impl TestNode {
     pub(crate) fn new() -> Self {
-        Self::installed(packs::catalog())
+        Self::installed(packs::INSTALLED.0.clone())
     }
 
     /// Creates a node whose pack has other contents of a file.
     pub(crate) fn with_file(path: &str, text: &str) -> Self {
-        Self::installed((packs::catalog_with(path, text), packs::catalog().1))
+        Self::installed(Arc::new(packs::catalog_with(path, text)))
     }
 
-    fn installed((catalog, changes): (Catalog, Vec<PackChange>)) -> Self {
+    fn installed(catalog: Arc<Catalog>) -> Self {
         let views = MemoryViews::new();
         let log = LogId(Id::root(NOON, 1));
         let core = Core {
@@ -167,7 +165,7 @@ impl TestNode {
         };
         let node = Self {
             core: Mutex::new(core),
-            catalog: Arc::new(catalog),
+            catalog,
             tiers: settings().tiers,
             script: Mutex::new(Script { gate_secret: Some(GATE_SECRET), ..Script::default() }),
             views_at: watch::Sender::new(Position(0)),
@@ -179,6 +177,7 @@ impl TestNode {
             hurries: AtomicU64::new(0),
             blobs: MemoryBlobs::default(),
         };
+        let changes = packs::INSTALLED.1.clone();
         node.ask(Actor::Operator, Ask::ChangePacks { base: CatalogRevision(0), changes }).unwrap();
         for role in ROLES {
             let token = NewToken::with_roles(token_id(role), token_name(role), vec![role.to_owned()]);

@@ -1,6 +1,7 @@
 //! The packs of the small node: the library's, and one for tests.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use ensue_engine::catalog::Catalog;
@@ -74,8 +75,13 @@ pub(crate) fn catalog_with(path: &str, text: &str) -> Catalog {
     build(CatalogRevision(1), &manifests.collect::<Vec<_>>()).unwrap()
 }
 
-/// Builds the catalog of revision 1, and the changes that lead to it.
-pub(crate) fn catalog() -> (Catalog, Vec<PackChange>) {
+/// The catalog of revision 1, and the changes that lead to it. Building them takes longer than all else that a node needs.
+pub(crate) static INSTALLED: LazyLock<(Arc<Catalog>, Vec<PackChange>)> = LazyLock::new(|| {
+    let (catalog, changes) = installed();
+    (Arc::new(catalog), changes)
+});
+
+fn installed() -> (Catalog, Vec<PackChange>) {
     let sources = sources();
     let checked = check(&sources, &BTreeMap::new());
     let told: String = checked.diagnostics.iter().map(|one| one.render(Colour::Plain)).collect();

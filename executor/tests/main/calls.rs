@@ -2,12 +2,12 @@
 
 use ensue_engine::command::ReportOutcome;
 use ensue_engine::executions::facts::FailureKind;
-use ensue_executor::probes::walls_of_this_machine;
 use serde_json::json;
 
+use crate::kernel::Around;
 use crate::node::supervised;
 use crate::skipped::{has_program, skipped};
-use crate::walls::{printed, stands};
+use crate::walls::printed;
 use crate::world::{Plan, sh};
 
 /// A 32-bit program that exits with 0 at once: its header, its load address, and four instructions.
@@ -22,7 +22,7 @@ const OF_32_BITS: [u8; 93] = [
 #[tokio::test]
 async fn system_call_with_its_second_number_is_blocked_as_well() {
     let test = "system_call_with_its_second_number_is_blocked_as_well";
-    if !stands(test, "system calls", &walls_of_this_machine().system_calls) || !has_program(test, "python3") {
+    if !Around::SystemCalls.stands_for(test) || !has_program(test, "python3") {
         return;
     }
     // `getpid`, which is allowed with its native number; a kernel without the other numbers returns 38.
@@ -34,7 +34,7 @@ async fn system_call_with_its_second_number_is_blocked_as_well() {
 #[tokio::test]
 async fn isolated_32_bit_program_is_ended_with_an_explanation() {
     let test = "isolated_32_bit_program_is_ended_with_an_explanation";
-    if !stands(test, "system calls", &walls_of_this_machine().system_calls) {
+    if !Around::SystemCalls.stands_for(test) {
         return;
     }
     let bytes: String = OF_32_BITS.iter().map(|byte| format!("\\{byte:03o}")).collect();

@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ensue_engine::catalog::{HttpBody, HttpRequest, Run};
 use ensue_engine::command::{Ask, Message, Said};
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::node::{LONG, Node, folders, has_ended, have_ended, holds, none, supervised, supervisors, until};
+use crate::node::{LONG, Node, TIMEOUTS, folders, has_ended, have_ended, holds, none, supervised, supervisors, until};
 use crate::world::{Plan, World, attempt, result, sh, template};
 
 /// Makes a program give away a file that it has created.
@@ -69,7 +69,7 @@ async fn orphaned_processes_are_reaped_while_the_program_runs() {
 for i in 1 2 3 4 5 6 7 8; do (setsid sh -c 'echo >> gone' &); done
 while [ \"$(cat gone 2>/dev/null | wc -l)\" -lt 8 ]; do sleep 0.01; done
 n=0
-while [ $n -lt 500 ]; do
+while [ $n -lt 6000 ]; do
   n=$((n + 1)); others=0
   for child in $(cat /proc/$PPID/task/*/children); do [ $child = $$ ] || others=$((others + 1)); done
   [ $others = 0 ] && break
@@ -105,14 +105,23 @@ fn program_ended_by_a_previous_node_s_stop_is_lost_not_cancelled() {
 
 #[test]
 fn timeout_enforced_by_a_dead_node_is_reported_by_the_next() {
-    let script = "trap 'echo stopping; sleep 1; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
-    let node = Node::begin(supervised(script));
-    node.run_for_until_it_says(Duration::from_millis(500), "stopping");
-    let holders = node.supervisors();
-    let dead = node.die();
-    have_ended(holders);
-    let mut next = Node::after(&dead);
-    next.fails(FailureKind::Timeout);
+    let script = "trap 'echo stopping; while [ ! -e go ]; do sleep 0.02; done; exit 0' TERM; echo ready; while :; do sleep 0.02; done";
+    for timeout in TIMEOUTS {
+        let mut node = Node::begin(supervised(script));
+        if node.says_before_its_timeout(timeout, "ready") {
+            let deadline = Instant::now() + timeout;
+            node.says("stopping");
+            let (go, holders) = (node.private().join("go"), node.supervisors());
+            let dead = node.die();
+            // The supervisor counts from a little later than the node.
+            until("its deadline", || Instant::now() >= deadline);
+            std::fs::write(go, "").unwrap();
+            have_ended(holders);
+            let mut next = Node::after(&dead);
+            return next.fails(FailureKind::Timeout);
+        }
+    }
+    panic!("the program never began before its timeout");
 }
 
 #[test]

@@ -13,6 +13,8 @@ mod cuts;
 #[cfg(target_os = "linux")]
 mod hidden;
 mod http;
+#[cfg(target_os = "linux")]
+mod kernel;
 mod leases;
 mod long_answers;
 #[cfg(target_os = "linux")]

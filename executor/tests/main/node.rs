@@ -19,6 +19,10 @@ use crate::world::{Plan, World, attempt, failure, result, sh};
 /// Longer than anything that is tested.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
+/// Timeouts of programs that must get so far as to print something: the next one is for a machine on which the last one was too
+/// short for that.
+pub(crate) const TIMEOUTS: [Duration; 3] = [Duration::from_millis(1_000), Duration::from_secs(10), LONG];
+
 pub(crate) fn supervised(script: &str) -> Plan {
     Plan::new(sh(script)).supervised()
 }
@@ -63,12 +67,20 @@ impl Node {
         self.says(text);
     }
 
-    /// Runs a program with this timeout until it prints a text.
-    pub(crate) fn run_for_until_it_says(&self, timeout: Duration, text: &str) {
+    /// Runs a program with one of the [`TIMEOUTS`]. Returns true if it prints a text before it is reported.
+    pub(crate) fn says_before_its_timeout(&mut self, timeout: Duration, text: &str) -> bool {
         let mut dispatch = self.world.dispatched(1, json!({}));
         dispatch.timeout_millis = timeout.as_millis() as u64;
         self.world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
-        self.says(text);
+        let World { outputs, asked, .. } = &mut self.world;
+        let says = async {
+            tokio::select! {
+                biased;
+                () = outputs.says(1, Stdout, text) => true,
+                _ = asked.recv() => false,
+            }
+        };
+        self.runtime.block_on(async { tokio::time::timeout(timeout + LONG, says).await.unwrap() })
     }
 
     pub(crate) fn says(&self, text: &str) {

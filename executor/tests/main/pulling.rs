@@ -31,8 +31,8 @@ use tempfile::TempDir;
 use world_of_sources::{Collected, MachineClock};
 
 const ROOM: Room = Room { messages: 500, bytes: 1 << 20 };
-/// How long a test waits for what should come soon.
-const SOON: Duration = Duration::from_secs(20);
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Everything outside of a source.
 struct Outside {
@@ -154,9 +154,9 @@ fn expression(source: &str) -> Expression {
     Expression::compile(source, &roots()).unwrap()
 }
 
-/// Returns the next messages of a source, which must come soon.
+/// Returns what a source says next.
 async fn next(source: &mut Box<dyn Running>) -> Result<Pulled, SourceError> {
-    tokio::time::timeout(SOON, source.next(ROOM)).await.expect("something comes soon")
+    tokio::time::timeout(PATIENCE, source.next(ROOM)).await.expect("something comes")
 }
 
 async fn messages(source: &mut Box<dyn Running>) -> Vec<Message> {
@@ -190,6 +190,21 @@ async fn is_silent(source: &mut Box<dyn Running>) -> bool {
     true
 }
 
+/// Settles whatever only moves the cursor, until something is so. No message may come before.
+async fn is_silent_until(source: &mut Box<dyn Running>, what: &str, is_so: impl Fn() -> bool) {
+    let is_so = until(what, is_so);
+    let mut is_so = std::pin::pin!(is_so);
+    loop {
+        let pulled = tokio::select! {
+            () = &mut is_so => return,
+            pulled = source.next(ROOM) => pulled,
+        };
+        let Ok(Pulled::Messages(messages)) = pulled else { panic!("the source is done") };
+        assert!(messages.iter().all(|message| matches!(message.body, Body::Progress)), "{messages:?}");
+        source.settle(&messages.iter().map(|message| message.token).collect::<Vec<_>>()).await.unwrap();
+    }
+}
+
 fn bodies(messages: &[Message]) -> Vec<Value> {
     messages
         .iter()
@@ -210,7 +225,7 @@ fn cursor(source: &dyn Running, message: &Message) -> Value {
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     let begin = std::time::Instant::now();
     while !is_so() {
-        assert!(begin.elapsed() < SOON, "{what}");
+        assert!(begin.elapsed() < PATIENCE, "{what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

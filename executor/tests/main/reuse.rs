@@ -7,8 +7,9 @@ use ensue_engine::ports::OutputStream::{Stderr, Stdout};
 use rustix::process::Pid;
 use serde_json::json;
 
-use crate::node::{Node, folders, has_ended, pid, supervised, supervisors, until};
+use crate::node::{Node, folders, has_ended, none, pid, supervised, supervisors, until};
 use crate::skipped::skipped;
+use crate::world::{Plan, sh};
 
 /// More programs than waiting supervisors.
 const PROGRAMS: u32 = 12;
@@ -25,7 +26,9 @@ fn reused_supervisor_does_not_mix_output_of_a_forgotten_program() {
     let is_full = |name| folders(&node.world).iter().any(|folder| folder.join(name).metadata().is_ok_and(|file| file.len() == 16 << 20));
     until("as much as is kept", || is_full("stdout") && is_full("stderr"));
     let dead = node.die();
-    let mut next = Node::begin(supervised("echo $PPID; sleep 0.3").after(&dead));
+    let script = "echo $PPID; while [ ! -e ../../go ]; do sleep 0.02; done";
+    let mut next = Node::begin(Plan::new(sh(script)).isolated(none()).after(&dead));
+    let go = next.world.folder.path().join("go");
     next.runtime.block_on(next.world.executor.take_over([], &next.world.previous));
     assert!(has_ended(program));
     until("a supervisor that holds nothing", || supervisors(&next.world).is_empty());
@@ -35,7 +38,10 @@ fn reused_supervisor_does_not_mix_output_of_a_forgotten_program() {
         for number in 1..=PROGRAMS {
             next.world.dispatch(round * PROGRAMS + number, json!({}));
         }
+        until("a supervisor for each program", || supervisors(&next.world).len() == PROGRAMS as usize);
+        std::fs::write(&go, "").unwrap();
         seen.extend((1..=PROGRAMS).map(|_| next.result()));
+        std::fs::remove_file(&go).unwrap();
     }
     assert!(seen.contains(&json!(holder)), "its supervisor was not used again: {seen:?}");
 }

@@ -2,7 +2,7 @@
 //! end them.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ensue_engine::catalog::{ProcessCommand, Run};
 use ensue_engine::command::{Ask, Said};
@@ -12,7 +12,7 @@ use ensue_engine::ports::OutputStream::{Stderr, Stdout};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
-use crate::node::{LONG, Node, folders, has_ended, have_ended, none, pid, supervised, until};
+use crate::node::{LONG, Node, TIMEOUTS, folders, has_ended, have_ended, none, pid, supervised, until};
 use crate::skipped::has_program;
 use crate::world::{Plan, attempt, body, failure, result, sh, template};
 
@@ -76,12 +76,11 @@ async fn program_inherits_nothing_of_the_supervisor_s_environment() {
 
 #[tokio::test]
 async fn child_in_another_session_is_ended_with_its_program() {
-    for leaving in ["setsid sleep 1000 & echo $!", "(setsid sh -c 'sleep 1000 & echo $!; exec sleep 1001' &) ; read x < go; echo"] {
-        let script = format!("mkfifo go; {leaving}; true").replace("read x < go", "sleep 0.2");
-        let mut world = supervised(&script).begin();
+    let with_a_parent_of_its_own = "mkfifo go; (setsid sh -c 'sleep 1000 & echo $!; echo > go; exec sleep 1001' &); read x < go";
+    for script in ["setsid sleep 1000 & echo $!", with_a_parent_of_its_own] {
+        let mut world = supervised(script).begin();
         let printed = result(&world.report_of(json!({})).await);
-        let child = pid(printed.as_str().unwrap().lines().next().unwrap());
-        assert!(has_ended(child), "{leaving}");
+        assert!(has_ended(pid(printed.as_str().unwrap())), "{script}");
     }
 }
 
@@ -127,14 +126,18 @@ fn marked(variable: &str) -> usize {
 
 #[tokio::test]
 async fn deadline_applies_to_the_whole_process_tree() {
-    let mut world = supervised("setsid sleep 1000 & echo $!; wait").begin();
-    let mut dispatch = world.dispatched(1, json!({}));
-    // Long enough for the program to print its number on a busy machine.
-    dispatch.timeout_millis = 2000;
-    world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
-    failure(&world.report().await, FailureKind::Timeout);
-    let printed = String::from_utf8(world.outputs.printed(1, Stdout).0).unwrap();
-    assert!(has_ended(pid(&printed)));
+    for timeout in TIMEOUTS {
+        let mut world = supervised("setsid sleep 1000 & echo $!; wait").begin();
+        let mut dispatch = world.dispatched(1, json!({}));
+        dispatch.timeout_millis = timeout.as_millis() as u64;
+        world.executor.carry_out(Effect::Dispatch(Box::new(dispatch)));
+        failure(&world.report().await, FailureKind::Timeout);
+        let printed = String::from_utf8(world.outputs.printed(1, Stdout).0).unwrap();
+        if printed.ends_with('\n') {
+            return assert!(has_ended(pid(&printed)));
+        }
+    }
+    panic!("the program never printed its number");
 }
 
 #[test]
@@ -255,13 +258,21 @@ fn cancel_while_no_node_runs_is_carried_out_by_the_next() {
 
 #[test]
 fn deadline_passes_even_while_no_node_runs() {
-    let node = Node::begin(supervised("echo ready; exec sleep 1000"));
-    node.run_for_until_it_says(Duration::from_millis(1_500), "ready");
-    let holders = node.supervisors();
-    let dead = node.die();
-    have_ended(holders);
-    let mut next = Node::after(&dead);
-    next.fails(FailureKind::Timeout);
+    for timeout in TIMEOUTS {
+        let begin = Instant::now();
+        let mut node = Node::begin(supervised("echo ready; exec sleep 1000"));
+        if !node.says_before_its_timeout(timeout, "ready") {
+            continue;
+        }
+        let holders = node.supervisors();
+        let dead = node.die();
+        if begin.elapsed() < timeout {
+            have_ended(holders);
+            let mut next = Node::after(&dead);
+            return next.fails(FailureKind::Timeout);
+        }
+    }
+    panic!("the node never died before the deadline");
 }
 
 #[test]
@@ -288,7 +299,7 @@ fn program_that_the_log_does_not_wait_for_is_ended_without_a_trace() {
 
 #[test]
 fn killed_supervisor_ends_its_program_which_is_reported_as_lost() {
-    let script = "(setsid sh -c 'echo $$; exec sleep 1000' &); echo $$; sleep 0.1; echo ready; sleep 1000";
+    let script = "mkfifo go; (setsid sh -c 'echo $$; echo > go; exec sleep 1000' &); read x < go; echo $$; echo ready; sleep 1000";
     let mut node = Node::begin(supervised(script));
     node.run_until_it_says("ready");
     let printed = node.printed();
@@ -362,7 +373,7 @@ fn endless_garbage_on_descriptor_3_ends_with_its_program() {
 fn hung_supervisor_is_noticed_without_sending_it_anything() {
     // A process that leaves its parent, its session and its environment is found as long as its supervisor
     // runs.
-    let script = "(setsid env -i sh -c 'echo $$; exec sleep 1000' &); echo $$; sleep 0.1; echo ready; sleep 1000";
+    let script = "mkfifo go; (setsid env -i sh -c 'echo $$; echo > go; exec sleep 1000' &); read x < go; echo $$; echo ready; sleep 1000";
     let mut node = Node::begin(supervised(script).answers_within(Duration::from_secs(2)));
     node.run_until_it_says("ready");
     let (printed, holders) = (node.printed(), node.supervisors());
@@ -407,7 +418,7 @@ fn program_cannot_send_messages_to_its_supervisor_s_socket() {
             python3 - "$socket" <<'PYTHON'
 import json, socket, struct, sys
 forged = [{"hello": {"oldest": 1, "newest": 1, "release": "x", "key": "0" * 32}}, "collected", "kill"]
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(20)
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.settimeout(60)
 try:
     for word in forged:
         word = json.dumps(word).encode(); s.sendall(struct.pack("<II", len(word), 0) + word)
@@ -447,9 +458,13 @@ async fn limits_of_file_size_and_memory_are_enforced() {
         settings.limits.file_bytes = Some(1 << 20);
         settings.limits.memory_bytes = Some(1 << 30);
     };
-    let mut world = supervised("sleep 0.1; exec head -c 10000000 /dev/zero > file").settings(limits).begin();
+    // The limits begin to apply shortly after the program.
+    let limited = |limit: &str, command: &str| {
+        supervised(&format!("until grep -q '^Max {limit} ' /proc/$$/limits; do sleep 0.01; done; exec {command}")).settings(limits).begin()
+    };
+    let mut world = limited("file size *1048576", "head -c 10000000 /dev/zero > file");
     failure(&world.report_of(json!({})).await, FailureKind::OutputLimit);
-    let mut world = supervised("sleep 0.1; exec dd if=/dev/zero of=/dev/null bs=4G count=1").settings(limits).begin();
+    let mut world = limited("address space *1073741824", "dd if=/dev/zero of=/dev/null bs=4G count=1");
     let report = world.report_of(json!({})).await;
     failure(&report, FailureKind::ExitCode);
     let said = String::from_utf8(world.outputs.printed(1, Stderr).0).unwrap();

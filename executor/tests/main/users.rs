@@ -5,19 +5,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use ensue_engine::executions::facts::FailureKind;
-use ensue_executor::probes::{walls_of_this_machine, why_not_as};
-use ensue_executor::programs::{Isolation, IsolationMode, ProgramUsers, Wall};
+use ensue_executor::probes::why_not_as;
+use ensue_executor::programs::{Isolation, IsolationMode, ProgramUsers};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::kernel::Around;
 use crate::skipped::skipped;
-use crate::walls::{caller, printed, stands};
+use crate::walls::{caller, printed};
 use crate::world::{Plan, World, failure, result, sh};
 
 /// The first of more users than a machine has processes.
 const FIRST: u32 = 1_900_000_000;
-const RANGE: ProgramUsers = ProgramUsers::Range { first: FIRST, last: FIRST + (1 << 22) };
-const ONE: ProgramUsers = ProgramUsers::One { user: 65_534, group: 65_533 };
+pub(crate) const RANGE: ProgramUsers = ProgramUsers::Range { first: FIRST, last: FIRST + (1 << 22) };
+pub(crate) const ONE: ProgramUsers = ProgramUsers::One { user: 65_534, group: 65_533 };
 
 /// Returns true if this machine lets programs run as these users; otherwise the test is skipped by name.
 fn can_be(test: &str, users: ProgramUsers) -> bool {
@@ -84,7 +85,7 @@ async fn program_of_a_root_node_keeps_no_capability_as_root() {
     if !is_root() {
         return skipped(test, "this test does not run as root");
     }
-    if !stands(test, "files", &walls_of_this_machine().files) {
+    if !Around::Files.stands_for(test) {
         return;
     }
     let script = "grep -E '^Cap' /proc/self/status | cut -f2 | sort -u; \
@@ -100,7 +101,7 @@ async fn program_of_another_user_gets_its_files_streams_and_limits() {
         return;
     }
     let script = "echo out > /dev/stdout; echo err > /dev/stderr; cat /dev/stdin | head -c 1; echo '{\"progress\": 0.5}' > /dev/fd/3; \
-                  echo; ulimit -n; ulimit -u > /dev/null; ./tool; mkdir locked && touch locked/file && chmod 0 locked";
+                  echo; until [ $(ulimit -n) = 99 ]; do sleep 0.01; done; ulimit -n; ulimit -u > /dev/null; ./tool; mkdir locked && touch locked/file && chmod 0 locked";
     let world = plan(&format!("cp $ENSUE_PACK_DIR/actions/tool tool; {script}"), running_as(RANGE))
         .settings(|settings| settings.limits.open_files = Some(99))
         .begin();
@@ -116,14 +117,13 @@ async fn program_of_another_user_gets_its_files_streams_and_limits() {
 #[tokio::test]
 async fn program_of_another_user_changes_no_process_outside() {
     let test = "program_of_another_user_changes_no_process_outside";
-    let walls = walls_of_this_machine();
-    if !can_be(test, RANGE) || !stands(test, "system calls", &walls.system_calls) {
+    if !can_be(test, RANGE) || !Around::SystemCalls.stands_for(test) {
         return;
     }
     if !std::path::Path::new("/usr/bin/python3").exists() {
         return skipped(test, "there is no /usr/bin/python3, which another user can start");
     }
-    let script = caller("/usr/bin/python3", walls.signals == Wall::Stands);
+    let script = caller("/usr/bin/python3", Around::Signals.stands());
     assert_eq!(said(plan(&script, running_as(RANGE)).begin()).await, "done");
 }
 

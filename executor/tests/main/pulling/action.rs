@@ -69,7 +69,7 @@ fn action(run: Run, change: impl FnOnce(&mut Action)) -> Action {
         run,
         run_as: RunAs::Pack,
         has_token: false,
-        timeout: SOON,
+        timeout: PATIENCE,
         limit: None,
         grace: Duration::from_secs(1),
         idempotent: false,
@@ -267,8 +267,8 @@ async fn action_with_http_is_polled_and_throttled() {
     };
     install(&mut outside, action(Run::Http(Box::new(request)), |_| {}));
     let mut source = opened(&outside, poll(), None).await;
-    assert!(is_silent(&mut source).await);
-    assert!(outside.lines().iter().any(|line| line.contains("left alone for 30 seconds")), "{:?}", outside.lines());
+    let is_told = || outside.lines().iter().any(|line| line.contains("left alone for 30 seconds"));
+    is_silent_until(&mut source, "the wish of the server is in the log", is_told).await;
 }
 
 #[tokio::test]
@@ -309,8 +309,7 @@ async fn keys_are_masked_in_the_log_of_the_sensor() {
 #[tokio::test]
 async fn program_ends_when_its_source_is_closed() {
     let (outside, mut source) = polling(action(shell("echo $$ >&2; sleep 60"), |_| {})).await;
-    assert!(tokio::time::timeout(Duration::from_millis(500), source.next(ROOM)).await.is_err());
-    until("the program has started", || !outside.lines().is_empty()).await;
+    is_silent_until(&mut source, "the program has started", || !outside.lines().is_empty()).await;
     let process = format!("/proc/{}", outside.lines()[0]);
     assert!(Path::new(&process).exists());
     source.close().await;
