@@ -4,7 +4,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed, until};
 
 /// An authority that issues certificates, in memory.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -125,13 +125,7 @@ async fn certificate_that_is_not_admitted_is_refused_and_none_is_needed() {
     let identities = world.showing(None).anonymous(Method::GET, "/api/v1/identities").bearer_auth(ADMIN_TOKEN);
     assert_eq!(sent(identities).await.body["items"], json!([]));
     let audit = || world.showing(None).anonymous(Method::GET, "/api/v1/audit?what=login.refused").bearer_auth(ADMIN_TOKEN);
-    for _ in 0..100 {
-        if sent(audit()).await.body.to_string().contains("\"certificate\"") {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("the refused certificates are not recorded");
+    until("the record of the refused certificates", async || sent(audit()).await.body.to_string().contains("\"certificate\"")).await;
 }
 
 #[tokio::test]

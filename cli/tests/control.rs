@@ -25,10 +25,11 @@ run:
 
 const NAPS: &str = "\
 description: Sleeps, then says so.
+parameters: { duration: string }
 run:
   workflow:
     steps:
-      nap: { sleep: 1s }
+      nap: { sleep: \"${{ params.duration }}\" }
       say: { needs: [nap], action: core.echo, with: { message: awake } }
 ";
 
@@ -102,13 +103,23 @@ async fn pause_survives_a_kill_until_resume() {
     let place = place();
     let node = place.start();
     let client = node.client();
-    let naps = client.execute("release.naps", &json!({})).await;
-    assert_eq!(ensue(&place, &node, &["executions", "pause", &naps]).stdout.trim(), "paused");
+    // It must be paused before its nap is over. On a slow machine that takes a longer nap.
+    let (mut naps, mut params) = (String::new(), Value::Null);
+    for duration in ["1s", "10s", "50s"] {
+        params = json!({ "duration": duration });
+        naps = client.execute("release.naps", &params).await;
+        let printed = ensue(&place, &node, &["executions", "pause", &naps]);
+        if ran(&client, &naps).await.len() == 1 {
+            assert_eq!(printed.stdout.trim(), "paused", "{}", printed.stderr);
+            break;
+        }
+    }
     node.kill();
 
     let node = place.start();
     let client = node.client();
-    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    // One that begins a nap of the same length only here would be awake later.
+    assert_eq!(client.run("release.naps", &params).await["status"], "succeeded");
     let shown = client.get(&format!("/executions/{naps}")).await;
     assert_eq!((&shown["status"], shown["paused_at"].is_string()), (&json!("paused"), true));
     assert_eq!(ran(&client, &naps).await.len(), 1);

@@ -213,6 +213,22 @@ async fn waiting_node_takes_over_at_once_from_one_that_stops() {
     if is_missing() {
         return;
     }
+    // Without the release it takes a lease each time. A machine can be that slow once.
+    let mut took = [Duration::ZERO; 3];
+    for took in &mut took {
+        *took = hand_over().await;
+        if *took < LEASE {
+            return;
+        }
+    }
+    panic!("the second node waited for the end of a lease: {took:?}");
+}
+
+/// How long the beats of a node must be away until another one leads.
+const LEASE: Duration = Duration::from_secs(3);
+
+/// Lets a node stop while another one waits. Returns after what time that one served.
+async fn hand_over() -> Duration {
     let pair = Pair::new();
     let first = pair.first.start();
     let second = pair.start_second().await;
@@ -221,9 +237,9 @@ async fn waiting_node_takes_over_at_once_from_one_that_stops() {
     first.stop_well();
     let (second, took) = second.serves(Instant::now());
     println!("the second node served {took:?} after the first had stopped");
-    assert!(took < Duration::from_secs(3), "without waiting for the end of a lease: {took:?}");
     each_order_is_done_once(&second, 1).await;
     second.stop_well();
+    took
 }
 
 /// Runs the action that prints and publishes an artifact, and returns the id of its execution.
@@ -249,11 +265,7 @@ async fn report_is_whole(node: &Node, id: &str) {
 
 /// Waits until so many outputs are in the shared store as a whole.
 async fn until_copied(ended: impl Fn() -> usize, outputs: usize) {
-    let begin = Instant::now();
-    while ended() != outputs {
-        assert!(begin.elapsed() < Duration::from_secs(60), "the output is not copied");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until("the output is copied", async || ended() == outputs).await;
 }
 
 /// Lets a machine be lost after it made a report. The next one must have it, and share what it makes itself.
@@ -333,7 +345,7 @@ async fn node_without_data_begins_with_the_saved_state_in_the_bucket() {
         assert_eq!(taken.status, StatusCode::ACCEPTED, "{:#}", taken.body);
     }
     let ends = || files_below(bucket.path()).iter().filter(|file| file.ends_with("states/0/end")).count();
-    until("the state is in the bucket", || ends() == 1).await;
+    until("the state is in the bucket", async || ends() == 1).await;
     node.stop_well();
 
     let states = pair.second.data().join("checkpoints");
@@ -515,6 +527,19 @@ fn views_position(place: &Place) -> Option<i64> {
     views.query_row("SELECT position FROM made", [], |row| row.get(0)).ok()
 }
 
+/// Asks a database for the position of the newest record.
+const HEAD: &str = "SELECT max(last) FROM log_0.batches";
+
+/// Waits until the read models of a node have all of the log, and returns the position of the newest record. The next beat of
+/// the leader says that its newest batch is confirmed.
+async fn until_folded(place: &Place, head: impl Fn() -> String) -> i64 {
+    until("the read models have all of the log", async || {
+        let (folded, head) = (views_position(place), head().parse().unwrap());
+        if folded == Some(head) { Ok(head) } else { Err(format!("they are at {folded:?}, and the head is {head}")) }
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn node_is_not_ready_while_no_commit_is_acknowledged() {
     if is_missing() {
@@ -551,13 +576,20 @@ async fn nodes_stop_at_a_promoted_standby_that_lacks_acknowledged_records() {
     sent(&node, 1).await;
     each_order_is_done_once(&node, 1).await;
     let waiting = pair.start_second().await;
-    const HEAD: &str = "SELECT max(last) FROM log_0.batches";
-    until("the standby has the log", || standby.psql_may_fail(&name, HEAD).1 == primary.psql(&name, HEAD)).await;
+    until("the standby has the log", async || standby.psql_may_fail(&name, HEAD).1 == primary.psql(&name, HEAD)).await;
     standby.stop();
     sent(&node, 2).await;
     each_order_is_done_once(&node, 2).await;
-    // A beat says within a second that this is acknowledged, and the waiting node reads it.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // The waiting node folds only what it knows to be acknowledged.
+    let head = until_folded(&pair.second, || primary.psql(&name, HEAD)).await;
+    for place in [&pair.first, &*pair.second] {
+        until("a note of that head outside of the database", async || {
+            let notes = files_below(&place.path().join("state")).into_iter().filter(|file| file.ends_with("head"));
+            let notes: Vec<String> = notes.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+            if notes.concat().contains(&format!("{head:020} ")) { Ok(()) } else { Err(format!("not {head}: {notes:?}")) }
+        })
+        .await;
+    }
     primary.kill();
     standby.start_again();
     standby.promote();
@@ -583,20 +615,10 @@ async fn waiting_node_folds_what_the_other_one_writes() {
         sent(&first, number).await;
     }
     each_order_is_done_once(&first, 5).await;
-    let begin = Instant::now();
-    loop {
-        // The next beat of the leader says that its newest batch is confirmed.
-        let head: i64 = pair.psql("SELECT max(last) FROM log_0.batches").parse().unwrap();
-        let folded = views_position(&pair.second);
-        if folded == Some(head) {
-            assert!(head > 20, "five orders make more records than {head}");
-            break;
-        }
-        assert!(begin.elapsed() < Duration::from_secs(60), "the read models are at {folded:?}, and the head is {head}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let head = until_folded(&pair.second, || pair.psql(HEAD)).await;
+    assert!(head > 20, "five orders make more records than {head}");
     first.kill();
-    let (second, _) = second.serves(begin);
+    let (second, _) = second.serves(Instant::now());
     each_order_is_done_once(&second, 5).await;
     second.stop_well();
 }

@@ -132,11 +132,11 @@ async fn issues_example_labels_greets_and_closes_issues() {
         assert!(client.deliver(&Delivery::github("issues", "1", &opened)).await.unwrap().status.is_success());
     }
     assert_eq!(ended(&client, "triage.greet").await["result"], json!({ "greeted": true }));
-    until("two labels", || !github.printed("issue 7 has the labels bug, docs").is_empty()).await;
+    until("two labels", async || !github.printed("issue 7 has the labels bug, docs").is_empty()).await;
     let swept = client.run("triage.sweep", &json!({ "repository": "acme/mill" })).await;
     assert_eq!(swept["result"], json!({ "marked": [1], "closed": [2], "failed": 0 }), "{swept:#}");
     // Its output is read by another thread, after its answer.
-    until("an issue to be closed", || !github.printed("issue 2").is_empty()).await;
+    until("an issue to be closed", async || !github.printed("issue 2").is_empty()).await;
     assert_eq!(github.printed("issue 2"), ["issue 2 is closed"]);
     assert_eq!((github.printed("issue 3").len(), github.printed("issue 7 has the comment").len()), (0, 1));
 }
@@ -168,12 +168,12 @@ async fn backup_example_restores_a_backup_and_reports_a_failed_one() {
     let archive = night["result"]["archive"].as_str().unwrap();
     let restored = Command::new("tar").args(["-xzOf", archive, "recipe"]).output().unwrap();
     assert_eq!(restored.stdout, b"grain and water");
-    until("a heartbeat", || listener.printed("GET /heartbeat").len() == 1).await;
+    until("a heartbeat", async || listener.printed("GET /heartbeat").len() == 1).await;
 
     std::fs::write(source.join("MANIFEST.sha256"), "").unwrap();
     let night = client.run("backup.night", &json!({})).await;
     assert_eq!(night["status"], "failed", "{night:#}");
-    until("an alert", || listener.printed("POST /alert").iter().any(|line| line.contains("no archive was made"))).await;
+    until("an alert", async || listener.printed("POST /alert").iter().any(|line| line.contains("no archive was made"))).await;
     assert_eq!(listener.printed("GET /heartbeat").len(), 1, "a night that failed has no heartbeat");
     assert!(std::fs::exists(archive).unwrap(), "the archive of the night before stays");
 }
@@ -198,12 +198,12 @@ async fn canary_example_rolls_back_bad_versions_and_promotes_good_ones() {
 
     let released = json!({ "trigger": "canary.released", "payload": { "app": "shop", "version": "v3" } });
     assert!(client.post("/events", &released).await.status.is_success());
-    until("a first share", || cluster.printed("shop: ").len() > 2).await;
+    until("a first share", async || cluster.printed("shop: ").len() > 2).await;
     node.kill();
     let node = place.start();
     let client = node.client();
     answer(&client, &maria, &question(&client, "approve").await, &json!({ "promote": true })).await;
-    until("all of the traffic", || cluster.printed("chat: shop v3: has all of the traffic").len() == 1).await;
+    until("all of the traffic", async || cluster.printed("chat: shop v3: has all of the traffic").len() == 1).await;
     assert_eq!(cluster.printed("shop: ").last().unwrap(), r#"shop: {"stable": "v3", "canary": null}"#);
 }
 
@@ -217,7 +217,7 @@ async fn sync_example_survives_a_kill_and_loses_no_item() {
     let place = example("sync", &settings("sync", &config, &["source_token", "target_token"]));
     let node = place.start();
     let id = node.client().execute("sync.run", &json!({})).await;
-    until("a page", || !systems.printed("cursor ").is_empty()).await;
+    until("a page", async || !systems.printed("cursor ").is_empty()).await;
     node.kill();
     let node = place.start();
     let client = node.client();
@@ -262,7 +262,7 @@ async fn incident_example_escalates_to_the_leads_over_a_kill() {
     answer(&client, &bob, &asked, &json!({ "act": "restart" })).await;
     assert_eq!(ops.printed("restarted"), Vec::<String>::new(), "one lead is not enough");
     answer(&client, &eve, &asked, &json!({ "act": "restart" })).await;
-    until("a restart", || ops.printed("restarted mill").len() == 1).await;
+    until("a restart", async || ops.printed("restarted mill").len() == 1).await;
     deliver(&client, "incident/try/resolved.json").await;
     let incident = ended(&client, "incident.respond").await;
     assert_eq!((&incident["status"], &incident["result"]), (&json!("succeeded"), &json!({ "recovered": true })), "{incident:#}");

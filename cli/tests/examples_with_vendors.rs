@@ -101,7 +101,7 @@ async fn alert_that_nobody_takes_pages_once_and_is_cleaned_up_over_a_kill() {
     for count in [1, 1, 2] {
         deliver(&client, "/hooks/alertmanager/webhook", &alerts("disk", "firing", "critical", count)).await;
     }
-    until("a page", || vendor.asked("POST /v2/enqueue").len() == 2).await;
+    until("a page", async || vendor.asked("POST /v2/enqueue").len() == 2).await;
     // A kill in the middle of a post leaves the post to a person.
     all_ended(&client, "slack.post", 1).await;
     all_ended(&client, "slack.notify", 1).await;
@@ -368,7 +368,7 @@ async fn short_mail_is_a_ticket_if_the_team_says_nothing() {
     let node = place.start();
     let client = node.client();
     deliver(&client, "/hooks/desk/inbox", &mail("1", "", "Help")).await;
-    until("an answer", || mails.mails().len() == 1).await;
+    until("an answer", async || mails.mails().len() == 1).await;
     assert_eq!(vendor.asked("")[0].body()["title"], "(no subject)");
 }
 

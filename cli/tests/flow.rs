@@ -1,6 +1,6 @@
 //! Flow control on a running node: held matches are shown, survive a kill, and are acted on once.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ensue_engine::time::Timestamp;
 use serde_json::{Value, json};
@@ -154,8 +154,9 @@ fn why(place: &Place, node: &Node, rule: &str, event: &str) -> String {
     lines.collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn matches_that_are_acted_on_together_are_explained() {
+/// Starts a node that gets two events, the second of which is held together with the first. Returns `None` if the machine was too slow
+/// for that.
+async fn two_held_together() -> Option<(Place, Node, String, String)> {
     let place = place();
     place.write_pack_file("demo/triggers/passed.yaml", PUSHED);
     for (name, rule) in [("digest", DIGEST), ("calm", CALM), ("both", BOTH), ("tried", TRIED)] {
@@ -163,15 +164,34 @@ async fn matches_that_are_acted_on_together_are_explained() {
     }
     let node = place.start();
     let client = node.client();
+    let begin = Instant::now();
     let first = push(&client, "main", 1).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let second = push(&client, "main", 2).await;
-    client.until("/enforcements?rule=demo.both", |made| made["items"][1]["became"]["outcome"] == "superseded").await;
-    let waiting = why(&place, &node, "demo.both", &second);
-    let until: Vec<Timestamp> =
-        enforcements(&client, "demo.calm").await.iter().map(|made| made["held"]["until"].as_str().unwrap().parse().unwrap()).collect();
+    client.until("/enforcements?rule=demo.calm", |made| made["items"].as_array().is_some_and(|made| made.len() == 2)).await;
+    if begin.elapsed() >= Duration::from_secs(5) {
+        return None;
+    }
+    let made = enforcements(&client, "demo.calm").await;
+    let until: Vec<Timestamp> = made.iter().map(|made| made["held"]["until"].as_str().unwrap().parse().unwrap()).collect();
     // It is not quiet for five seconds after the second, but six seconds after the first are the most.
     assert_eq!(until[1].micros_since(until[0]), 1_000_000, "{until:?}");
+    Some((place, node, first, second))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn matches_that_are_acted_on_together_are_explained() {
+    let mut held = None;
+    for _ in 0..5 {
+        held = two_held_together().await;
+        if held.is_some() {
+            break;
+        }
+    }
+    let (place, node, first, second) = held.expect("two requests take less than three seconds");
+    let client = node.client();
+    client.until("/enforcements?rule=demo.both", |made| made["items"][1]["became"]["outcome"] == "superseded").await;
+    let waiting = why(&place, &node, "demo.both", &second);
     let passed = json!({ "trigger": "demo.passed", "payload": { "ref": "main", "n": 3 } });
     let third = client.post("/events", &passed).await.body["id"].as_str().unwrap().to_owned();
     let executed = |made: &Value| made["items"].as_array().is_some_and(|all| all.iter().any(|one| one["became"]["outcome"] == "executed"));

@@ -14,7 +14,7 @@ use crate::sources::Feed;
 use crate::support::issuer::{Issuer, Mood};
 use crate::support::page::{Step, blocks};
 use crate::support::skipped::{has_program, not_installed};
-use crate::support::{ADMIN_TOKEN, Node, PYTHON, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Node, PYTHON, Place, Printed, until};
 
 /// A person at the keyboard: a folder, a node in it once it is started, and a shell that keeps its variables.
 struct Newcomer {
@@ -167,16 +167,15 @@ impl Newcomer {
             };
             node.client().until("/sensors?limit=200", have_begun).await;
             let open = |listed: &serde_json::Value| listed["items"].as_array().is_some_and(|items| !items.is_empty());
-            loop {
+            until("everything automatic has finished", async || {
                 node.client().until("/status", is_seen).await;
                 let asks = open(&node.client().get("/inquiries?status=open").await)
                     || open(&node.client().get("/executions?action=core.wait&status=waiting").await);
                 let asks = asks && !open(&node.client().get("/executions?status=running").await);
-                if asks || is_quiet(&node.client().get("/status").await) {
-                    break;
-                }
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-            }
+                let status = node.client().get("/status").await;
+                if asks || is_quiet(&status) { Ok(()) } else { Err(format!("{status:#}")) }
+            })
+            .await;
         }
     }
 

@@ -8,7 +8,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, Running};
 
 const SECRET: &str = "a secret that is long enough";
 const PACK: &str = "name: chat\nversion: 1.0.0\ndescription: Commands from a chat.\nkeys: [secret]\n";
@@ -167,7 +167,7 @@ on_lost: retry
 const SCRIPT: &str = r#"#!/bin/sh
 text=$(sed 's/.*"text": *"\([^"]*\)".*/\1/')
 case "$text" in
-  slow) sleep 8 ;;
+  slow) echo begun > begun; while [ ! -e go ]; do sleep 0.02; done ;;
   bad) exit 3 ;;
 esac
 printf '{"text": "deployed %s"}' "$text"
@@ -212,12 +212,12 @@ async fn reply_waits_for_the_execution_of_its_rule() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn late_reply_has_the_address_of_the_execution_which_continues() {
-    let (_place, node) = deploying("200ms");
+    let (place, node) = deploying("200ms");
     let client = node.client();
-    let begin = Instant::now();
+    // The program does not end before it is let go.
     let answer = command(&client, "1", "/deploy", "slow").send().await.unwrap();
-    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
+    Running::one(&place).await.let_go();
     let path = answer.headers()["location"].to_str().unwrap().strip_prefix("/api/v1").unwrap().to_owned();
     let ended = client.until(&path, |execution| execution["ended_at"].is_string()).await;
     assert_eq!(ended["status"], "succeeded");
@@ -253,19 +253,13 @@ async fn execution_that_is_canceled_gives_its_sender_an_error_without_a_reason()
     }
 }
 
+/// The longest time that a hook lets its senders wait.
+const WAIT_MAX: Duration = Duration::from_secs(25);
+
 /// Waits until that many senders wait for their reply.
 async fn until_waiting(client: &Client, expected: u64) {
-    let begin = Instant::now();
-    loop {
-        let metrics = client.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
-        let line = metrics.lines().find(|line| line.starts_with("ensue_queue_depth") && line.contains("hook_waiters")).unwrap();
-        let depth: f64 = line.rsplit(' ').next().unwrap().parse().unwrap();
-        if (depth - expected as f64).abs() < 0.5 {
-            return;
-        }
-        assert!(begin.elapsed() < Duration::from_secs(20), "{depth} senders wait, not {expected}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let line = format!("ensue_queue_depth{{queue=\"hook_waiters\"}} {expected}\n");
+    client.until_metrics(&line, |metrics| metrics.contains(&line)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,7 +279,7 @@ async fn senders_over_the_limit_of_a_hook_or_of_the_node_get_the_late_reply_at_o
     let late = async |hook: usize| {
         let begin = Instant::now();
         let answer = asked(hook, "over the limit".to_owned()).send().await.unwrap();
-        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert!(begin.elapsed() < WAIT_MAX, "{:?}", begin.elapsed());
         assert_eq!((answer.status(), answer.headers().get("location")), (StatusCode::ACCEPTED, None));
     };
     let mut waiting = tokio::task::JoinSet::new();
@@ -305,40 +299,37 @@ async fn senders_over_the_limit_of_a_hook_or_of_the_node_get_the_late_reply_at_o
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sender_that_goes_away_frees_its_slot_and_a_stop_replies_at_once() {
-    let (_place, node) = deploying("20s");
+    let (place, node) = deploying("25s");
     let client = node.client();
-    let waiting = async || {
-        let metrics = client.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
-        let line = metrics.lines().find(|line| line.starts_with("ensue_queue_depth") && line.contains("hook_waiters")).unwrap().to_owned();
-        line.ends_with(" 1") || line.ends_with(" 1.0")
-    };
-    let until = async |expected: bool| {
-        let begin = Instant::now();
-        while waiting().await != expected {
-            assert!(begin.elapsed() < Duration::from_secs(6), "never {expected}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
+    let begin = Instant::now();
     let gone = tokio::spawn(command(&client, "1", "/deploy", "slow").send());
-    until(true).await;
+    until_waiting(&client, 1).await;
     gone.abort();
-    until(false).await;
+    until_waiting(&client, 0).await;
+    assert!(begin.elapsed() < WAIT_MAX, "its slot was free at the end of its wait only");
+    let begin = Instant::now();
     let last = tokio::spawn(command(&client, "2", "/deploy", "slow").send());
-    until(true).await;
+    until_waiting(&client, 1).await;
+    let programs = Running::all(&place, 2).await;
     node.signal(rustix::process::Signal::TERM);
     assert_eq!(last.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
+    assert!(begin.elapsed() < WAIT_MAX, "it was replied at the end of its wait only");
+    programs.iter().for_each(Running::let_go);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn repeat_after_a_kill_gets_what_came_of_the_first_delivery() {
-    let (place, node) = deploying("20s");
+    let (place, node) = deploying("25s");
     let client = node.client();
     let broken = tokio::spawn(command(&client, "1", "/deploy", "slow").send());
-    client.until("/executions", |executions| executions["items"].as_array().is_some_and(|items| !items.is_empty())).await;
+    let program = Running::one(&place).await;
     node.kill();
     assert!(broken.await.unwrap().is_err());
     let node = place.start();
-    let (status, text) = answered(command(&node.client(), "1", "/deploy", "slow")).await;
+    let repeated = tokio::spawn(answered(command(&node.client(), "1", "/deploy", "slow")));
+    until_waiting(&node.client(), 1).await;
+    program.let_go();
+    let (status, text) = repeated.await.unwrap();
     assert_eq!(status, StatusCode::OK, "{text}");
     assert_eq!(node.client().get("/executions").await["items"].as_array().unwrap().len(), 1);
 }

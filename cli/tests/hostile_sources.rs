@@ -110,12 +110,12 @@ async fn program_that_ignores_the_request_to_stop_is_killed_with_its_children() 
     for name in ["stubborn", "forking"] {
         until_sensor(&client, name, |sensor| sensor["events_count"].as_u64().is_some_and(|count| count >= 1)).await;
     }
-    until("the programs run", || running(&stubborn) == 1 && running(&child) >= 2).await;
+    until("the programs run", async || running(&stubborn) == 1 && running(&child) >= 2).await;
     for name in ["stubborn", "forking"] {
         let disabled = Printed::by(
             place.ensue(&["sensors", "disable", &format!("bad.{name}")]).env("ENSUE_TOKEN", ADMIN_TOKEN).env("ENSUE_SERVER", node.url()),
         );
         assert_eq!(disabled.code, Some(0), "{disabled:?}");
     }
-    until("nothing of the programs is left", || running(&stubborn) == 0 && running(&child) == 0).await;
+    until("nothing of the programs is left", async || running(&stubborn) == 0 && running(&child) == 0).await;
 }

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Answer, Client, Node, PATIENCE, Place, Printed};
 
 const SHIP: &str = "\
 description: Asks whether to ship, and does as is said.
@@ -380,7 +380,7 @@ async fn people_who_may_not_read_the_log_watch_their_inquiries() {
     let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watching.stdout.take().unwrap()));
     let (_, inquiry) = shipping(&client).await;
     let told = tokio::task::spawn_blocking(move || lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("Ship v1?"))));
-    let told = tokio::time::timeout(std::time::Duration::from_secs(30), told).await;
+    let told = tokio::time::timeout(PATIENCE, told).await;
     watching.kill().unwrap();
     watching.wait().unwrap();
     assert!(told.is_ok_and(|told| told.unwrap().is_some()), "{inquiry} is shown as soon as it is opened");

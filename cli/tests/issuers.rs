@@ -1,15 +1,13 @@
 //! Tokens of issuers on the API of the built binary: whom they admit, what is refused, and what an issuer that
 //! misbehaves can do.
 
-use std::time::{Duration, Instant};
-
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::support::issuer::{Issuer, Mood, encode, seconds};
-use crate::support::{ADMIN_TOKEN, Answer, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Answer, Node, Place, Printed, until};
 
 /// The settings of one issuer, as they are written below its name.
 fn settings(issuer: &Issuer) -> Value {
@@ -197,8 +195,10 @@ async fn forged_and_invalid_tokens_are_refused_without_asking_the_issuer() {
     assert_eq!(Answer::of(twice.send().await.unwrap()).await.body["code"], "doubled_authorization");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn issuer_that_hangs_grows_or_lies_keeps_only_its_own_callers_out() {
+/// Lets bad issuers keep their callers out. Returns whether a caller of a good one was answered while those of the issuer that hangs
+/// were still waiting.
+async fn is_answered_beside_bad_issuers() -> bool {
+    const CALLERS: usize = 10;
     let moods = [Mood::Hangs, Mood::Grows, Mood::Garbage, Mood::Redirects, Mood::Lies, Mood::Fails];
     let bad: Vec<Issuer> = moods.into_iter().map(Issuer::start).collect();
     let corp = Issuer::start(Mood::Well);
@@ -209,21 +209,33 @@ async fn issuer_that_hangs_grows_or_lies_keeps_only_its_own_callers_out() {
     let node = place.start();
     let answers: Vec<_> = bad
         .iter()
-        .flat_map(|issuer| (0..10).map(|_| issuer.token(&json!({}))))
+        .flat_map(|issuer| (0..CALLERS).map(|_| issuer.token(&json!({}))))
         .map(|token| {
             let asked = node.client().anonymous(Method::GET, "/api/v1/me").bearer_auth(token);
             tokio::spawn(async move { Answer::of(asked.send().await.unwrap()).await })
         })
         .collect();
-    let begin = Instant::now();
+    until("a caller of the issuer that hangs", async || bad[0].requests() > 0).await;
     assert_eq!(me(&node, &corp.token(&json!({}))).await.status, 200);
     node.client().get("/me").await;
-    assert!(begin.elapsed() < Duration::from_secs(4), "others wait for the issuer that hangs: {:?}", begin.elapsed());
+    let are_waiting = answers[..CALLERS].iter().all(|answer| !answer.is_finished());
     for answer in answers {
         let answer = answer.await.unwrap();
         assert_eq!((answer.status.as_u16(), &answer.body["code"]), (503, &json!("issuer_unavailable")), "{}", answer.body);
     }
     assert!(bad.iter().all(|issuer| issuer.requests() <= 2), "{:?}", bad.iter().map(Issuer::requests).collect::<Vec<_>>());
+    are_waiting
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn issuer_that_hangs_grows_or_lies_keeps_only_its_own_callers_out() {
+    // Nobody waits for longer than five seconds for the issuer that hangs. A machine can be that slow once.
+    for _ in 0..5 {
+        if is_answered_beside_bad_issuers().await {
+            return;
+        }
+    }
+    panic!("others wait for the issuer that hangs");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -112,7 +112,7 @@ async fn sensor_and_actions_of_the_pack_http_go_over_its_connection() {
     set_key(&client, "http.token", "key-of-the-pack").await;
     let ended = client.run("http.get", &json!({ "path": "/items/7?x=1" })).await;
     assert_eq!(ended["status"], "succeeded", "{ended}");
-    until("the sensor asks", || vendor.heard().iter().any(|heard| heard.starts_with("GET /base/items?sort=new "))).await;
+    until("the sensor asks", async || vendor.heard().iter().any(|heard| heard.starts_with("GET /base/items?sort=new "))).await;
     let heard = vendor.heard();
     assert!(heard.iter().any(|heard| heard.starts_with("GET /base/items/7?x=1 ")), "{heard:#?}");
     assert!(heard.iter().all(|heard| heard.contains("authorization: Basic ") && !heard.contains("key-of-the-pack")), "{heard:#?}");

@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, PATIENCE, Place, Printed, free_port};
+use crate::support::{ADMIN_TOKEN, Client, Node, PATIENCE, Place, Printed, free_port, until};
 
 const SECRET: &str = "a secret that is long enough";
 const SENSOR: &str = "webhook:
@@ -29,7 +29,7 @@ const QUEUED_MAX: usize = 1_000;
 const RULE: &str = "trigger: chat.command\nwhen: event.payload.text == 'go'\naction: core.noop\n";
 
 fn place() -> Place {
-    let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+    let place = Place::new();
     let key = place.path().join("chat-secret");
     std::fs::write(&key, SECRET).unwrap();
     let place = place.with_variable("ENSUE_KEY_CHAT_SECRET_FILE", &key.display().to_string());
@@ -86,21 +86,31 @@ impl Drop for Listener {
     }
 }
 
-async fn deliver(client: &Client, token: &str, body: &str) -> StatusCode {
+fn delivery(client: &Client, token: &str, body: &str) -> RequestBuilder {
     let request = client.anonymous(Method::POST, "/hooks/chat/door/shed?from=a&token=hidden").bearer_auth(token);
     let request = request.header("content-type", "application/json").header("x-kind", "test").header("cookie", "a=b");
-    request.body(body.to_owned()).send().await.unwrap().status()
+    request.body(body.to_owned())
 }
 
-/// Waits until the node has a listener: until then, deliveries are not streamed to it.
+async fn deliver(client: &Client, token: &str, body: &str) -> StatusCode {
+    delivery(client, token, body).send().await.unwrap().status()
+}
+
+/// Waits until the node has a listener: until then, deliveries are not streamed to it. Returns what it heard first.
 async fn heard_first(client: &Client, listener: &Listener) -> Value {
-    loop {
-        deliver(client, SECRET, r#"{"text": "ping"}"#).await;
-        if let Ok(line) = listener.lines.recv_timeout(std::time::Duration::from_millis(200)) {
-            while listener.lines.recv_timeout(std::time::Duration::from_millis(500)).is_ok() {}
-            return serde_json::from_str(&line).unwrap();
-        }
-    }
+    let ping = async |request: &str| {
+        let sent = delivery(client, SECRET, r#"{"text": "ping"}"#).header("x-request-id", request).send().await.unwrap();
+        assert_eq!(sent.status(), StatusCode::CREATED);
+    };
+    let line = until("the first delivery that is heard", async || {
+        ping("first").await;
+        listener.lines.recv_timeout(std::time::Duration::from_millis(200)).ok()
+    })
+    .await;
+    // Others may be on their way.
+    ping("last").await;
+    while listener.next()["delivery"]["request_id"] != "last" {}
+    serde_json::from_str(&line).unwrap()
 }
 
 /// A program of a developer: answers each request with 418, and passes on what it got.
@@ -176,7 +186,7 @@ async fn delivery_is_forwarded_as_it_was_without_its_proof() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn listener_continues_after_a_restart_with_what_it_missed() {
-    let place = place();
+    let place = place().listening_on(&format!("127.0.0.1:{}", free_port()));
     let node = place.start();
     let listener = Listener::start(&place, &node, &[]);
     heard_first(&node.client(), &listener).await;

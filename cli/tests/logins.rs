@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStderr, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ensue_engine::time::Timestamp;
 use reqwest::{Method, StatusCode, Url};
@@ -13,7 +13,7 @@ use crate::support::page::blocks;
 use crate::support::provider::{Provider, SECRET};
 use crate::support::skipped::not_installed;
 use crate::support::wall_clock::{WallClock, libfaketime};
-use crate::support::{ADMIN_TOKEN, Answer, Node, Place, Printed, free_port};
+use crate::support::{ADMIN_TOKEN, Answer, Node, PATIENCE, Place, Printed, free_port, until};
 
 const SESSION: &str = "__Host-ensue";
 const LOGIN: &str = "__Host-ensue-login";
@@ -213,12 +213,14 @@ async fn provider_that_is_away_or_has_new_keys_ends_only_logins_that_need_it() {
     failed(&browser.open(&start_url(&node)).await, 503, "is not available");
     provider.tell("up");
     // The node asks an issuer at most each 30 seconds.
+    let begin = Instant::now();
     let page = loop {
         let page = browser.open(&start_url(&node)).await;
         if page.status == StatusCode::OK {
             break page;
         }
         failed(&page, 503, "is not available");
+        assert!(begin.elapsed() < PATIENCE, "the issuer is not asked again");
         tokio::time::sleep(AGAIN_AFTER).await;
     };
     let back = browser.log_in_at(page, "ana", |url| !url.path().starts_with("/api/v1/")).await;
@@ -228,12 +230,14 @@ async fn provider_that_is_away_or_has_new_keys_ends_only_logins_that_need_it() {
     provider.tell("up");
     assert_eq!(log_in(&mut browser, &node, "ana").await.status, StatusCode::OK, "a new login works at once");
     provider.tell("rotate");
+    let begin = Instant::now();
     loop {
         let page = log_in(&mut browser, &node, "ana").await;
         if page.status == StatusCode::OK {
             break;
         }
         failed(&page, 401, "ID token");
+        assert!(begin.elapsed() < PATIENCE, "the issuer is not asked again");
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
@@ -533,7 +537,7 @@ async fn login_over_plain_http_from_another_machine_is_refused() {
     let Some(mut provider) = Provider::start("login_over_plain_http_from_another_machine_is_refused") else { return };
     let mut settings = corp(&provider);
     settings["device"] = json!(true);
-    let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+    let place = Place::new();
     std::fs::write(place.path().join("corp.secret"), SECRET).unwrap();
     let whole = json!({ "login": settings, "trusted_proxies": ["127.0.0.1/32"] });
     std::fs::write(place.path().join("ensue.yaml"), whole.to_string()).unwrap();
@@ -573,24 +577,20 @@ async fn logins_of_one_address_are_limited() {
 
 /// Waits until what the browser reads about its person has this status.
 async fn until_status(browser: &mut Browser, node: &Node, status: u16) {
-    for _ in 0..300 {
-        if me(browser, node).await.status == status {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("the status does not become {status}");
+    until("another status", async || {
+        let found = me(browser, node).await.status;
+        if found == status { Ok(()) } else { Err(format!("{found}, not {status}")) }
+    })
+    .await;
 }
 
 /// Waits until the browser's person has these groups and roles.
 async fn until_roles(browser: &mut Browser, node: &Node, roles: &Value) {
-    for _ in 0..300 {
-        if me(browser, node).await.body["roles"] == *roles {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("the roles do not become {roles}: {:?}", me(browser, node).await);
+    until("other roles", async || {
+        let found = me(browser, node).await.body;
+        if found["roles"] == *roles { Ok(()) } else { Err(format!("not {roles}: {found:#}")) }
+    })
+    .await;
 }
 
 /// Returns how many renewals had this outcome since the start of the node.
@@ -633,36 +633,20 @@ async fn issuer_is_asked_each_hour_whether_a_login_is_in_force() {
     let ended: Vec<&Value> = records.iter().filter(|record| record["kind"] == "session.ended").collect();
     assert_eq!((ended.len(), &ended[0]["fact"]["reason"]), (1, &json!("issuer_ended")), "{ended:#?}");
     assert!(ended[0]["actor"].as_str().unwrap().ends_with("/issuer/corp"), "{ended:#?}");
-    for _ in 0..100 {
-        if renewals(&node, "renewed").await == 1 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until("a renewal", async || renewals(&node, "renewed").await == 1).await;
     assert_eq!([renewals(&node, "renewed").await, renewals(&node, "ended").await, renewals(&node, "failed").await], [1, 1, 0]);
 
     // An issuer that is down changes nothing, is reported, and is asked again.
     provider.tell("down");
     clock.is_off_by(11_100);
-    for _ in 0..300 {
-        if renewals(&node, "failed").await > 0 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until("a failed renewal", async || renewals(&node, "failed").await > 0).await;
     assert_eq!(me(&mut browser, &node).await.status, 200);
     let report = doctor(&place, &node);
     assert!(report.contains("logins through the issuer `corp` cannot be renewed"), "{report}");
     provider.tell("up");
     provider.tell("clock 11400");
     clock.is_off_by(11_400);
-    for _ in 0..300 {
-        if renewals(&node, "renewed").await == 2 {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(renewals(&node, "renewed").await, 2);
+    until("another renewal", async || renewals(&node, "renewed").await == 2).await;
     assert!(!doctor(&place, &node).contains("cannot be renewed"));
 }
 
@@ -674,14 +658,16 @@ async fn log_out_at(browser: &mut Browser, provider: &Provider) {
     assert!(page.status.is_success(), "{page:?}");
 }
 
-/// Follows the stream of the log in a session, and returns how long it takes to end.
-fn stream_until_it_ends(browser: &mut Browser, node: &Node) -> tokio::task::JoinHandle<()> {
+/// Begins to follow the stream of changes in a session. Returns a task that returns when the stream ended.
+async fn begun_stream(browser: &mut Browser, node: &Node) -> tokio::task::JoinHandle<Timestamp> {
     let cookie = browser.cookie(&node.url(), SESSION).unwrap();
     let request = node.client().anonymous(Method::GET, "/api/v1/changes").header("cookie", format!("{SESSION}={cookie}"));
+    let mut response = request.header("sec-fetch-site", "same-origin").send().await.unwrap();
+    assert_eq!(response.status(), 200);
     tokio::spawn(async move {
-        let mut response = request.header("sec-fetch-site", "same-origin").send().await.unwrap();
-        assert_eq!(response.status(), 200);
         while let Ok(Some(_)) = response.chunk().await {}
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Timestamp::from_micros(now.as_micros() as i64)
     })
 }
 
@@ -694,17 +680,18 @@ async fn logout_at_the_issuer_ends_the_sessions_here_within_a_second() {
     let (mut browser, mut elsewhere) = (Browser::new(), Browser::new());
     log_in(&mut browser, &node, "ana").await;
     log_in(&mut elsewhere, &node, "ana").await;
-    let stream = stream_until_it_ends(&mut browser, &node);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let stream = begun_stream(&mut browser, &node).await;
     assert!(!stream.is_finished());
     log_out_at(&mut browser, &provider).await;
-    tokio::time::timeout(Duration::from_secs(1), stream).await.unwrap().unwrap();
+    let stream_ended_at = stream.await.unwrap();
     until_status(&mut browser, &node, 401).await;
     assert_eq!(me(&mut elsewhere, &node).await.status, 200, "the token names the session at the issuer, which is another one");
     let records = node.client().records().await;
     let ended = records.iter().find(|record| record["kind"] == "session.ended").unwrap();
     assert_eq!(ended["fact"]["reason"], "logout");
     assert!(ended["actor"].as_str().unwrap().ends_with("/issuer/corp"), "{ended}");
+    let ended_at: Timestamp = ended["time"].as_str().unwrap().parse().unwrap();
+    assert!(stream_ended_at.micros_since(ended_at) <= 1_000_000, "{stream_ended_at} {ended}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -751,7 +738,8 @@ async fn logout_token_that_is_not_valid_changes_nothing() {
 async fn sessions_end_with_the_link_to_their_issuer_and_with_the_issuer() {
     let Some(mut provider) = Provider::start("sessions_end_with_the_link_to_their_issuer_and_with_the_issuer") else { return };
     let settings = corp(&provider);
-    let (place, node) = provider.node(&settings);
+    let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+    let node = provider.node_at(&place, &settings);
     let (mut browser, mut other) = (Browser::new(), Browser::new());
     log_in(&mut browser, &node, "ana").await;
     log_in(&mut other, &node, "bo").await;

@@ -4,20 +4,13 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::support::skipped::has_program;
-use crate::support::{Client, PATIENCE, Place};
+use crate::support::{Client, Place};
 
 const CHECKER: &str = "promtool";
-
-async fn metrics(client: &Client) -> String {
-    let answer = client.request(reqwest::Method::GET, "/metrics").send().await.unwrap();
-    assert_eq!(answer.status(), 200);
-    answer.text().await.unwrap()
-}
 
 /// Creates an execution from an event, and waits for its end and the resulting metrics.
 async fn figures_of_one_event(client: &Client) -> String {
@@ -30,15 +23,8 @@ async fn figures_of_one_event(client: &Client) -> String {
     let again = client.post("/events", &event).await;
     assert_eq!((again.status.is_success(), &again.body["id"]), (true, &taken.body["id"]), "{again:?}");
     client.until("/executions?status=succeeded", |page| !page["items"].as_array().unwrap().is_empty()).await;
-    let begin = Instant::now();
-    loop {
-        let text = metrics(client).await;
-        if text.contains("ensue_executions_total{outcome=\"succeeded\"} 1\n") {
-            return text;
-        }
-        assert!(begin.elapsed() < PATIENCE, "the execution was not counted:\n{text}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let is_counted = |text: &str| text.contains("ensue_executions_total{outcome=\"succeeded\"} 1\n").then(|| text.to_owned());
+    client.until_metrics("the execution is counted", is_counted).await
 }
 
 /// The names of the metrics in a text, without the suffixes of the formats.

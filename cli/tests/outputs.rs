@@ -3,10 +3,10 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Place};
+use crate::support::{Client, Place, Running};
 
 const PACK: &str = "name: mill\nversion: 0.1.0\ndescription: A mill.\nrequires: { packs: { core: ^0.1 } }\n";
-/// It prints for longer than the first node lives, in pieces that do not match the chunks of a stream.
+/// It prints for longer than the first node lives, because it waits in the middle of it, in pieces that do not match the chunks of a stream.
 const GRIND: &str = "\
 description: Grinds, and says so.
 on_lost: fail
@@ -16,6 +16,7 @@ run:
       n=0
       while [ $n -lt 200 ]; do
         n=$((n + 1))
+        [ $n -ne 100 ] || { echo begun > begun; while [ ! -e go ]; do sleep 0.02; done; }
         printf 'sack %s — gemahlen, and then' $n
         sleep 0.01
         echo ' some'
@@ -79,7 +80,9 @@ async fn followed_output_survives_a_restart_of_the_node() {
     let mut followed = Followed::default();
     followed.go_on(&client, &path, |followed| followed.stdout.lines().count() > 20).await;
     assert!(!followed.has_ended, "the node goes away in the middle of it");
+    let program = Running::one(&place).await;
     node.kill();
+    program.let_go();
 
     let node = place.start();
     let client = node.client();

@@ -3,7 +3,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::support::{Delivery, PATIENCE, Place};
+use crate::support::{Delivery, Place, until};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -17,16 +17,12 @@ async fn log_line_of_a_delivery_has_its_request_and_trace_ids() {
         .with_header("x-request-id", Some("ana-7"))
         .with_header("traceparent", Some(&traceparent));
     assert!(node.client().deliver(&delivery).await.unwrap().status.is_client_error());
-    let begin = std::time::Instant::now();
-    let line = loop {
+    let line = until("a line about the delivery", async || {
         let said = node.said();
         let mut lines = said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        if let Some(line) = lines.find(|line| line["fields"]["message"] == "a delivery was rejected") {
-            break line;
-        }
-        assert!(begin.elapsed() < PATIENCE, "no line mentions the delivery: {said}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    };
+        lines.find(|line| line["fields"]["message"] == "a delivery was rejected").ok_or(said)
+    })
+    .await;
     assert_eq!((&line["span"]["request_id"], &line["span"]["trace_id"]), (&"ana-7".into(), &TRACE.into()), "{line:#}");
 }
 

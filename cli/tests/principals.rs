@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, Running};
 
 const PACK: &str = "name: release\nversion: 1.0.0\ndescription: Ships.\n";
 
@@ -35,9 +35,8 @@ timeout: 5m
 run:
   shell:
     script: |
-      touch runs
-      while [ ! -e \"$GO\" ]; do sleep 0.02; done
-    env: { GO: \"${{ config.go }}\" }
+      echo begun > begun
+      while [ ! -e go ]; do sleep 0.02; done
 ";
 
 fn ensue(place: &Place, node: &Node, token: &str, arguments: &[&str]) -> Printed {
@@ -133,10 +132,7 @@ async fn pack_does_with_other_packs_what_it_is_permitted_and_nothing_else() {
 #[tokio::test]
 async fn workflow_of_a_disabled_caller_starts_no_further_step() {
     let place = Place::new();
-    let go = place.path().join("go");
-    place.write_pack_file("release/pack.yaml", &format!("{PACK}config: {{ go: string }}\n"));
-    let settings = json!({ "packs": { "release": { "config": { "go": go } } } });
-    std::fs::write(place.path().join("ensue.yaml"), settings.to_string()).unwrap();
+    place.write_pack_file("release/pack.yaml", PACK);
     place.write_pack_file("release/actions/hold.yaml", HOLD);
     place.write_pack_file("release/actions/careful.yaml", AS_CALLER);
     let node = place.start();
@@ -148,13 +144,11 @@ async fn workflow_of_a_disabled_caller_starts_no_further_step() {
     let id = started["id"].as_str().unwrap().to_owned();
     let principal = started["principal"].as_str().unwrap().to_owned();
     assert!(principal.starts_with("identity/"), "{started:#}");
-    // If the node is killed before the program runs, nobody knows whether it began.
-    let runs = |attempts: std::fs::ReadDir| attempts.flatten().any(|attempt| attempt.path().join("runs").exists());
-    until("the program runs", || std::fs::read_dir(place.data().join("attempts")).is_ok_and(runs)).await;
+    let program = Running::one(&place).await;
     admin(&place, &node, &["identities", "disable", "ana"]);
     node.kill();
     let node = place.start();
-    std::fs::write(&go, "").unwrap();
+    program.let_go();
     let client = node.client();
     let ended = client.until(&format!("/executions/{id}"), |execution| execution["ended_at"].is_string()).await;
     assert_eq!(ended["status"], "failed", "{ended:#}");

@@ -6,7 +6,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::skipped::has_program;
-use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed, free_port, until};
+use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed, Running, free_port, until};
 
 const PACK: &str = "name: release\nversion: 1.0.0\ndescription: Ships.\npermissions: [\"vars:read\"]\n";
 
@@ -23,8 +23,7 @@ run:
       curl -sS --fail-with-body -H \"Authorization: Bearer $ENSUE_TOKEN\" -H 'Content-Type: application/json' \\
         -d '{\"trigger\": \"release.ping\", \"payload\": {}}' \"$ENSUE_URL/api/v1/events\" >&2
       echo \"$ENSUE_TOKEN\"
-      printf %s \"$ENSUE_TOKEN\" > token.part
-      mv token.part token
+      echo \"$ENSUE_TOKEN\" > begun
       while [ ! -e go ]; do sleep 0.02; done
 ";
 
@@ -48,18 +47,6 @@ fn place() -> Place {
     );
     place.write_pack_file("release/triggers/ping.yaml", "description: A ping.\n");
     place
-}
-
-/// Waits until the only running program has written its token, and returns the token and the program's folder.
-async fn token(place: &Place) -> (String, std::path::PathBuf) {
-    let mut found = None;
-    until("the program's token", || {
-        let folders = std::fs::read_dir(place.data().join("attempts")).unwrap().flatten();
-        found = folders.map(|folder| folder.path()).find_map(|path| Some((std::fs::read_to_string(path.join("token")).ok()?, path)));
-        found.is_some()
-    })
-    .await;
-    found.unwrap()
 }
 
 async fn ask(client: &Client, token: &str, method: Method, path: &str, body: Option<Value>) -> Answer {
@@ -97,7 +84,8 @@ async fn program_acts_for_its_pack_with_its_token_until_its_attempt_ends() {
     assert_eq!(client.run("release.plain", &json!({})).await["result"], json!("0"), "a program that does not ask for a token gets none");
     let other = client.run("release.plain", &json!({})).await["id"].as_str().unwrap().to_owned();
     let id = client.execute("release.tell", &json!({})).await;
-    let (token, folder) = token(&place).await;
+    let program = Running::one(&place).await;
+    let token = program.wrote.clone();
     assert!(token.starts_with(&format!("ensp_{id}_1_")), "{token}");
 
     // It wrote as its execution, in the chain of its execution.
@@ -160,7 +148,7 @@ async fn program_acts_for_its_pack_with_its_token_until_its_attempt_ends() {
     assert_eq!(in_url.body["code"], "token_in_url");
 
     // Its end is the end of its token, and the token is nowhere.
-    std::fs::write(folder.join("go"), "").unwrap();
+    program.let_go();
     let ended = client.until(&format!("/executions/{id}"), |execution| execution["ended_at"].is_string()).await;
     assert_eq!((&ended["status"], &ended["result"]), (&json!("succeeded"), &json!("[redacted ensue.token]")), "{ended:#}");
     assert_eq!(get(&client, &token, "/me").await, refused());
@@ -176,12 +164,14 @@ async fn token_survives_a_kill_of_the_node_with_its_program() {
     let place = place();
     let node = place.start();
     let before = node.client().execute("release.tell", &json!({})).await;
-    let (ended, folder) = token(&place).await;
-    std::fs::write(folder.join("go"), "").unwrap();
+    let program = Running::one(&place).await;
+    program.let_go();
+    let Running { wrote: ended, folder } = program;
     node.client().until(&format!("/executions/{before}"), |execution| execution["ended_at"].is_string()).await;
-    until("the end of the first program's folder", || !folder.exists()).await;
+    until("the end of the first program's folder", async || !folder.exists()).await;
     let id = node.client().execute("release.tell", &json!({})).await;
-    let (token, folder) = token(&place).await;
+    let program = Running::one(&place).await;
+    let token = program.wrote.clone();
     node.kill();
 
     let node = place.start();
@@ -193,7 +183,7 @@ async fn token_survives_a_kill_of_the_node_with_its_program() {
     client.post(&format!("/executions/{id}/cancel"), &json!({})).await;
     assert_eq!(get(&client, &token, "/me").await, refused());
     assert_eq!(client.get(&format!("/executions/{id}")).await["status"], "cancelling");
-    std::fs::write(folder.join("go"), "").unwrap();
+    program.let_go();
     client.until(&format!("/executions/{id}"), |execution| execution["ended_at"].is_string()).await;
     assert_eq!(get(&client, &token, "/me").await, refused());
 }
@@ -213,7 +203,8 @@ async fn token_of_a_program_that_runs_as_its_caller_is_bound_to_both() {
     let ana = admin(&place, &node, &["tokens", "add", "laptop", "--identity", "ana"]).stdout.trim().to_owned();
     let begun = ask(&client, &ana, Method::POST, "/actions/release.careful/execute", Some(json!({}))).await;
     assert_eq!(begun.status, StatusCode::ACCEPTED, "{begun:?}");
-    let (token, folder) = token(&place).await;
+    let program = Running::one(&place).await;
+    let token = program.wrote.clone();
     let me = ask(&client, &token, Method::GET, "/me", None).await.body;
     assert!(me["name"].as_str().unwrap().starts_with("pack/release+identity/"), "{me:#}");
     assert_eq!(get(&client, &token, "/vars").await.0, 403, "the pack may, and ana may not");
@@ -222,7 +213,7 @@ async fn token_of_a_program_that_runs_as_its_caller_is_bound_to_both() {
     admin(&place, &node, &["identities", "disable", "ana"]);
     assert_eq!(get(&client, &token, "/me").await, (401, "identity_disabled".to_owned()));
     assert_eq!(ask(&client, &token, Method::POST, "/events", Some(ping)).await.status, StatusCode::UNAUTHORIZED);
-    std::fs::write(folder.join("go"), "").unwrap();
+    program.let_go();
 }
 
 #[tokio::test]
@@ -236,8 +227,14 @@ async fn last_use_of_a_token_is_known_after_a_kill() {
     assert_eq!(get(&client, &busy, "/me").await.0, 200);
     let used = client.get("/tokens/busy").await["used_at"].clone();
     assert!(used.is_string(), "{used}");
-    // It is stored within a second, and nothing of it is in the log.
-    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    // It is stored, and nothing of it is in the log.
+    let id = client.get("/tokens/busy").await["id"].as_str().unwrap().to_owned();
+    until("the use is in the vault", async || {
+        let vault = rusqlite::Connection::open_with_flags(place.data().join("vault.sqlite"), rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY);
+        let stored = "SELECT count(*) FROM secrets WHERE purpose = 'use' AND name = ?1";
+        vault.unwrap().query_row(stored, [&id], |row| row.get::<_, i64>(0)).unwrap() == 1
+    })
+    .await;
     assert!(client.records().await.iter().all(|record| !record["kind"].as_str().unwrap().contains("used")));
     node.kill();
     let node = place.start();

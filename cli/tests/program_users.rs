@@ -7,9 +7,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use serde_json::{Value, json};
 
-use crate::restart::{begin, is_recorded_once};
+use crate::restart::is_recorded_once;
 use crate::support::skipped::skipped;
-use crate::support::{Client, Place, until};
+use crate::support::{Client, Place, Running};
 
 const WAIT: &str = "\
 description: Prints its user once it may end.
@@ -21,6 +21,7 @@ run:
 
 const PROGRAM: &str = "\
 #!/bin/sh
+echo begun > begun
 while [ ! -e go ]; do sleep 0.02; done
 echo given > file
 echo '{\"artifact\": {\"path\": \"file\"}}' >&3
@@ -57,18 +58,13 @@ async fn program_of_a_root_node_runs_as_its_own_user_and_outlives_the_node() {
     if said["verdict"] != "good" {
         return skipped(test, said["message"].as_str().unwrap());
     }
-    let id = begin(&node.client(), "long.wait").await;
-    let mut found = None;
-    until("a private directory of the program's user", || {
-        let mut folders = std::fs::read_dir(place.data().join("attempts")).unwrap().flatten();
-        found = folders.find_map(|folder| Some((folder.path(), folder.metadata().ok()?.uid())));
-        found.as_ref().is_some_and(|(_, owner)| *owner > 1_900_000_000)
-    })
-    .await;
-    let (private, owner) = found.expect("it was found");
+    let id = node.client().execute("long.wait", &json!({})).await;
+    let program = Running::one(&place).await;
+    let owner = std::fs::metadata(&program.folder).unwrap().uid();
+    assert!(owner > 1_900_000_000, "its private directory belongs to {owner}");
     node.kill();
     let node = place.start();
-    std::fs::write(private.join("go"), "").unwrap();
+    program.let_go();
     let client = node.client();
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["status"] != "running").await;
     assert_eq!(shown["result"], json!({ "user": owner, "groups": "1900000000", "log": "" }), "{shown:#}");

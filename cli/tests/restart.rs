@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 
 use crate::support::skipped::skipped;
-use crate::support::{ADMIN_TOKEN, Client, Delivery, Node, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, Client, Delivery, Node, Place, Printed, Running, until};
 
 const SCRIPT: &str = "\
 description: Runs until it may end.
@@ -17,11 +17,10 @@ timeout: 5m
 run:
   shell:
     script: |
-      echo begun >> runs
-      echo $$
+      echo $$ >> begun
       i=0
       while [ ! -e go ]; do i=$((i + 1)); echo $i >&2; sleep 0.02; done
-      cat runs
+      cat begun
 ";
 
 fn place() -> Place {
@@ -31,30 +30,12 @@ fn place() -> Place {
     place
 }
 
-/// Starts an action, and waits until it runs.
-pub(crate) async fn begin(client: &Client, action: &str) -> String {
-    let id = client.execute(action, &json!({})).await;
-    client.until(&format!("/executions/{id}"), |shown| shown["status"] == "running").await;
-    id
-}
-
-/// Returns the private directory of the only running attempt.
-fn private(place: &Place) -> std::path::PathBuf {
-    let mut entries = std::fs::read_dir(place.data().join("attempts")).unwrap();
-    entries.next().unwrap().unwrap().path()
-}
-
-/// Waits until the program has reported its process id, which it does first.
-async fn program(place: &Place) -> Pid {
-    let holds = |folder: &Path| std::fs::read_to_string(folder.join("stdout")).ok().and_then(|text| text.lines().next()?.parse().ok());
-    let mut found = None;
-    until("the program's number", || {
-        let folders = std::fs::read_dir(place.data().join("supervisors")).unwrap();
-        found = folders.flatten().find_map(|folder| holds(&folder.path()));
-        found.is_some()
-    })
-    .await;
-    Pid::from_raw(found.unwrap()).unwrap()
+/// Starts the action, and waits until its program runs, which has written its process id.
+async fn begin(place: &Place, client: &Client) -> (String, Running, Pid) {
+    let id = client.execute("long.wait", &json!({})).await;
+    let program = Running::one(place).await;
+    let pid = Pid::from_raw(program.wrote.parse().unwrap()).unwrap();
+    (id, program, pid)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -69,7 +50,7 @@ async fn last_deliveries_survive_a_stop_and_a_kill() {
     let node = place.start();
     assert_eq!(node.client().deliver(&forged).await.unwrap().status.as_u16(), 401);
     let file = place.data().join("deliveries/github.webhook.json");
-    until("the file with the delivery", || std::fs::read_to_string(&file).unwrap().matches("refused").count() == 4).await;
+    until("the file with the delivery", async || std::fs::read_to_string(&file).unwrap().matches("refused").count() == 4).await;
     let kept = std::fs::read_to_string(&file).unwrap();
     assert!(!kept.contains("octomona"), "the body is not kept: {kept}");
     node.kill();
@@ -115,18 +96,17 @@ fn end(node: Node, round: usize) {
 async fn action_survives_twenty_node_restarts_and_kills_and_is_recorded_once() {
     let place = place();
     let mut node = place.start();
-    let id = begin(&node.client(), "long.wait").await;
-    let program = program(&place).await;
+    let (id, program, pid) = begin(&place, &node.client()).await;
     for round in 0..20 {
         end(node, round);
-        assert!(test_kill_process(program).is_ok(), "round {round}: a node's end is not its program's");
+        assert!(test_kill_process(pid).is_ok(), "round {round}: a node's end is not its program's");
         node = place.start();
     }
     let client = node.client();
     assert_eq!(client.get(&format!("/executions/{id}")).await["status"], "running");
-    std::fs::write(private(&place).join("go"), "").unwrap();
+    program.let_go();
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["status"] != "running").await;
-    assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!(format!("{}\nbegun", program.as_raw_nonzero()))));
+    assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!(program.wrote)));
     is_recorded_once(&client, &id).await;
     let logs = client.get(&format!("/executions/{id}/logs?stream=stderr")).await;
     let text: String = logs["items"].as_array().unwrap().iter().filter_map(|part| part["text"].as_str()).collect();
@@ -139,8 +119,7 @@ async fn action_survives_twenty_node_restarts_and_kills_and_is_recorded_once() {
 async fn hung_supervisor_makes_its_attempt_indeterminate_within_the_lease() {
     let place = place().with_variable("ENSUE_LEASE", "5s");
     let node = place.start();
-    let id = begin(&node.client(), "long.wait").await;
-    let program = program(&place).await;
+    let (id, _, pid) = begin(&place, &node.client()).await;
     for supervisor in supervisors(&place) {
         kill_process(supervisor, Signal::STOP).unwrap();
     }
@@ -149,18 +128,17 @@ async fn hung_supervisor_makes_its_attempt_indeterminate_within_the_lease() {
     let error = &attempts["items"][0]["error"];
     assert_eq!(error["kind"], "lost", "{shown:#}{attempts:#}");
     assert!(error["message"].as_str().unwrap().contains("did not answer for 5 s"), "{attempts:#}");
-    until("the end of the program", || test_kill_process(program).is_err()).await;
+    until("the end of the program", async || test_kill_process(pid).is_err()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attempt_that_ended_without_a_node_has_its_real_end_time() {
     let place = place();
     let node = place.start();
-    let id = begin(&node.client(), "long.wait").await;
-    let program = program(&place).await;
+    let (id, program, pid) = begin(&place, &node.client()).await;
     node.kill();
-    std::fs::write(private(&place).join("go"), "").unwrap();
-    until("the end of the program", || test_kill_process(program).is_err()).await;
+    program.let_go();
+    until("the end of the program", async || test_kill_process(pid).is_err()).await;
     // An end that is reported within a second has no time of its own.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let node = place.start();
@@ -178,8 +156,7 @@ async fn attempt_that_ended_without_a_node_has_its_real_end_time() {
 async fn killed_node_and_supervisor_leave_no_process_but_indeterminate_status() {
     let place = place();
     let node = place.start();
-    let id = begin(&node.client(), "long.wait").await;
-    let program = program(&place).await;
+    let (id, _, pid) = begin(&place, &node.client()).await;
     let supervisors = supervisors(&place);
     node.kill();
     for supervisor in supervisors {
@@ -187,7 +164,7 @@ async fn killed_node_and_supervisor_leave_no_process_but_indeterminate_status() 
     }
     let node = place.start();
     node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "indeterminate").await;
-    until("the end of the program", || test_kill_process(program).is_err()).await;
+    until("the end of the program", async || test_kill_process(pid).is_err()).await;
     assert_eq!(std::fs::read_dir(place.data().join("attempts")).unwrap().count(), 0);
 
     let client = node.client();
@@ -214,26 +191,24 @@ async fn killed_node_and_supervisor_leave_no_process_but_indeterminate_status() 
 async fn cancel_of_an_adopted_action_ends_all_its_processes() {
     let place = place();
     let node = place.start();
-    let id = begin(&node.client(), "long.wait").await;
-    let program = program(&place).await;
+    let (id, _, pid) = begin(&place, &node.client()).await;
     node.kill();
     let node = place.start();
     let client = node.client();
     let answer = client.post(&format!("/executions/{id}/cancel"), &json!({})).await;
     assert!(answer.status.is_success(), "{answer:#?}");
     client.until(&format!("/executions/{id}"), |shown| shown["status"] == "cancelled").await;
-    until("the end of the program", || test_kill_process(program).is_err()).await;
+    until("the end of the program", async || test_kill_process(pid).is_err()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn actions_can_be_configured_to_end_with_their_node() {
     let place = place().with_variable("ENSUE_ACTIONS_AT_STOP", "end");
     let node = place.start();
-    let id = begin(&node.client(), "long.wait").await;
-    let program = program(&place).await;
-    std::fs::write(private(&place).join("unused"), "").unwrap();
+    let (id, program, pid) = begin(&place, &node.client()).await;
+    std::fs::write(program.folder.join("unused"), "").unwrap();
     assert_eq!(node.stop(), Some(0));
-    until("the end of the program", || test_kill_process(program).is_err()).await;
+    until("the end of the program", async || test_kill_process(pid).is_err()).await;
     let node = place.start();
     node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "indeterminate").await;
 }

@@ -12,7 +12,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::world::World;
-use crate::support::{ADMIN_TOKEN, Client, Delivery, Place, Printed, SECRET, files_below};
+use crate::support::{ADMIN_TOKEN, Client, Delivery, Place, Printed, Running, SECRET, files_below, until};
 
 /// The values of keys by the way they were set; all of different lengths.
 const BY_REST: &str = "canary-by-rest-5d1f0e";
@@ -391,19 +391,13 @@ run:
       reversed) printf %s "$CANARY" | rev ;;
       spaced) printf %s "$CANARY" | sed 's/./& /g' ;;
       short) echo "$SHORT" ;;
-      restart) printf 'first %s' "$CANARY $first"; while [ ! -e go ]; do sleep 0.02; done; echo "$rest last $CANARY" ;;
+      restart) printf 'first %s' "$CANARY $first"; echo begun > begun; while [ ! -e go ]; do sleep 0.02; done; echo "$rest last $CANARY" ;;
       esac
 "#;
 const LEAKED: &str = "canary-let-out-6f80d1b7e2";
 /// Under eight bytes.
 const SHORT: &str = "c4n4ry7";
 const MASK: &str = "[redacted leak.canary]";
-
-/// Returns the private directory of the one attempt that runs.
-#[cfg(target_os = "linux")]
-fn private(place: &Place) -> std::path::PathBuf {
-    std::fs::read_dir(place.data().join("attempts")).unwrap().next().unwrap().unwrap().path()
-}
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
@@ -472,19 +466,17 @@ async fn key_leaked_by_a_program_is_masked_everywhere() {
 
     // The output of a program that outlives its node is masked as well, and is never in a file in plain text.
     let id = client.execute("leak.way", &json!({ "way": "restart" })).await;
-    client
-        .until(&format!("/executions/{id}/timeline"), |_| {
-            let folders = std::fs::read_dir(place.data().join("supervisors")).unwrap().flatten();
-            folders
-                .map(|folder| folder.path().join("stdout"))
-                .any(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains(MASK)))
-        })
-        .await;
+    let program = Running::one(&place).await;
+    until("its masked output", async || {
+        let folders = std::fs::read_dir(place.data().join("supervisors")).unwrap().flatten();
+        folders.map(|folder| folder.path().join("stdout")).any(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains(MASK)))
+    })
+    .await;
     search_files(&place, &secrets);
     node.kill();
     let node = place.start();
     let client = node.client();
-    std::fs::write(private(&place).join("go"), "").unwrap();
+    program.let_go();
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!(shown["result"], format!("first {MASK} {MASK} last {MASK}"), "{shown:#}");
 

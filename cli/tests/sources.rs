@@ -157,6 +157,19 @@ async fn files_of_a_folder_become_events_if_the_operator_allows_it() {
     client.until("/sensors/shop.orders", |_| inbox.path().join("done/b.json").exists()).await;
 }
 
+/// Returns whether each thread of a process sleeps for a while.
+async fn rests(pid: u32) -> bool {
+    let threads = || {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let status = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+        let lines = |status: String| status.lines().filter(|line| line.starts_with("State:") || line.contains("ctxt")).collect::<String>();
+        status.map(lines).collect::<Vec<_>>()
+    };
+    let before = threads();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    before == threads() && before.iter().all(|thread| thread.contains("S (sleeping)"))
+}
+
 /// Reading a file is reported too, and makes nobody look at the folder. So the report of the new file is lost here,
 /// and nothing but the overflow leads to it within an hour.
 #[tokio::test(flavor = "multi_thread")]
@@ -185,11 +198,10 @@ async fn file_whose_report_the_system_dropped_becomes_an_event_at_once() {
     let node = place.start();
     let client = node.client();
     until_made(&client, "shop.orders", 2).await;
-    // The reports of these two files are handled by now.
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    until("the node rests, because it has handled the reports of these two files", async || rests(node.pid()).await).await;
     node.signal(Signal::STOP);
     let state = format!("/proc/{}/stat", node.pid());
-    until("the stop of the node", || std::fs::read_to_string(&state).is_ok_and(|stat| stat.contains(") T "))).await;
+    until("the stop of the node", async || std::fs::read_to_string(&state).is_ok_and(|stat| stat.contains(") T "))).await;
     // The system merges equal reports that follow each other, so that two files are read in turn.
     for turn in 0..queue + 100 {
         std::fs::File::open(if turn % 2 == 0 { &old } else { &older }).unwrap();

@@ -100,11 +100,11 @@ async fn ctrl_c_in_the_pager_goes_to_the_pager_and_leaves_no_process() {
     std::fs::set_permissions(&pager, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let has = |file: &str| place.path().join(file).exists();
     let mut terminal = AtTerminal::of(&place, &node, "triggers list", &[("PAGER", pager.to_str().unwrap())]);
-    until("the pager begins", || has("begun")).await;
+    until("the pager begins", async || has("begun")).await;
     terminal.types("\u{3}");
-    until("the pager is interrupted", || has("interrupted")).await;
+    until("the pager is interrupted", async || has("interrupted")).await;
     terminal.types("q\n");
-    until("the pager is left", || has("left")).await;
+    until("the pager is left", async || has("left")).await;
     let (code, shown) = terminal.end();
     assert_eq!(code, Some(0), "{shown}");
     let paged = std::fs::read_to_string(place.path().join("paged")).unwrap();

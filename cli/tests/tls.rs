@@ -103,17 +103,17 @@ async fn certificate_is_replaced_while_the_node_runs_and_a_bad_one_is_rejected()
     let next = new.issues(&["127.0.0.1"]);
     write(&place, "cert.pem", &next.cert);
     node.signal(Signal::HUP);
-    until("the half pair is rejected", || node.said().contains("is rejected, and the old one stays in use")).await;
+    until("the half pair is rejected", async || node.said().contains("is rejected, and the old one stays in use")).await;
     assert!(node.said().contains("the key belongs to another certificate"), "{}", node.said());
     assert!(is_trusted(&old, &node).await);
 
     write(&place, "key.pem", &next.key);
     node.signal(Signal::HUP);
-    until("the pair is used", || node.said().contains("the TLS certificate was replaced")).await;
+    until("the pair is used", async || node.said().contains("the TLS certificate was replaced")).await;
     assert!(is_trusted(&new, &node).await && !is_trusted(&old, &node).await);
     assert!(stream.chunk().await.unwrap().is_some(), "a connection that is open stays open");
     node.signal(Signal::HUP);
-    until("nothing changes", || node.said().contains("the TLS certificate is unchanged")).await;
+    until("nothing changes", async || node.said().contains("the TLS certificate is unchanged")).await;
     drop(stream);
     assert_eq!(node.stop(), Some(0));
 }

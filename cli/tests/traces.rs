@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -15,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Client, PATIENCE, Place, free_port};
+use crate::support::{Client, Place, Running, free_port, until};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 /// The caller's span.
@@ -90,16 +89,13 @@ impl StandIn {
 
     /// Waits for so many spans, and returns them by name.
     async fn spans(&self, many: usize) -> BTreeMap<String, Value> {
-        let begin = Instant::now();
-        loop {
+        let spans = until("so many spans", async || {
             let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if spans.len() >= many {
-                assert_eq!(spans.len(), many, "{spans:#?}");
-                return spans.into_iter().map(|span| (span["name"].as_str().unwrap().to_owned(), span)).collect();
-            }
-            assert!(begin.elapsed() < PATIENCE, "{many} spans never came: {spans:#?}");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+            if spans.len() >= many { Ok(spans) } else { Err(format!("not {many}: {spans:#?}")) }
+        })
+        .await;
+        assert_eq!(spans.len(), many, "{spans:#?}");
+        spans.into_iter().map(|span| (span["name"].as_str().unwrap().to_owned(), span)).collect()
     }
 
     /// The attributes of the resource of the last spans.
@@ -338,13 +334,13 @@ async fn spans_begun_before_a_kill_are_exported_completely_by_the_next_node() {
     let place = stand_in.place();
     let node = place.start();
     let client = node.client();
-    let script = "while [ ! -e \"$HOME/go\" ] && [ \"$(date +%s)\" -lt \"$UNTIL\" ]; do sleep 0.05; done";
-    let until = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 10;
-    let id = client.execute("core.shell", &json!({ "script": script, "env": { "UNTIL": until.to_string() } })).await;
-    client.until(&format!("/executions/{id}"), |shown| shown["status"] == "running").await;
+    let script = "echo begun > begun; while [ ! -e go ]; do sleep 0.02; done";
+    let id = client.execute("core.shell", &json!({ "script": script })).await;
+    let program = Running::one(&place).await;
     let told = stand_in.spans(1).await;
     node.kill();
     let node = place.start();
+    program.let_go();
     let ended = node.client().until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!(ended["status"], "succeeded", "{ended:#}");
     // Three in all: the request to the first node, and the attempt and the execution of the second.
@@ -356,16 +352,9 @@ async fn spans_begun_before_a_kill_are_exported_completely_by_the_next_node() {
 
 /// Waits until so many spans were sent, and so many dropped.
 async fn counted(client: &Client, sent: u64, dropped: u64) {
-    let begin = Instant::now();
     let line = |outcome: &str, many: u64| format!("ensue_spans_total{{outcome=\"{outcome}\"}} {many}\n");
-    loop {
-        let metrics = client.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
-        if metrics.contains(&line("sent", sent)) && metrics.contains(&line("dropped", dropped)) {
-            return;
-        }
-        assert!(begin.elapsed() < PATIENCE, "{sent} were never sent, or {dropped} not dropped:\n{metrics}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let lines = [line("sent", sent), line("dropped", dropped)];
+    client.until_metrics(&lines.concat(), |metrics| lines.iter().all(|line| metrics.contains(line))).await;
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::restart::{begin, is_recorded_once};
-use crate::support::{Client, Place};
+use crate::restart::is_recorded_once;
+use crate::support::{Client, Place, Running};
 
 const WAIT: &str = "\
 description: Runs until it may end.
@@ -19,9 +19,9 @@ timeout: 5m
 run:
   shell:
     script: |
-      echo begun >> runs
+      echo begun >> begun
       while [ ! -e go ]; do sleep 0.02; done
-      cat runs
+      cat begun
 ";
 
 /// The binary's own release, and another one of the same length.
@@ -58,13 +58,6 @@ fn place() -> (Place, PathBuf) {
     (place, binary)
 }
 
-/// Lets all running programs end.
-fn let_go(place: &Place) {
-    for attempt in std::fs::read_dir(place.data().join("attempts")).unwrap() {
-        std::fs::write(attempt.unwrap().path().join("go"), "").unwrap();
-    }
-}
-
 async fn succeeded_once(client: &Client, id: &str) {
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["status"] != "running").await;
     assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!("begun")), "{shown:#}");
@@ -84,16 +77,18 @@ async fn next_release_adopts_running_programs_and_a_downgrade_does_too() {
     for _ in 0..2 {
         let client = node.client();
         assert_eq!(release(&client).await, of[0].as_str());
-        let before = begin(&client, "long.wait").await;
+        let before = client.execute("long.wait", &json!({})).await;
+        Running::one(&place).await;
         // The file is replaced while the node runs, as a package manager does; the node still starts its own
         // release.
         install(&of[1], &binary);
-        let meanwhile = begin(&client, "long.wait").await;
+        let meanwhile = client.execute("long.wait", &json!({})).await;
+        let programs = Running::all(&place, 2).await;
         assert_eq!(node.stop(), Some(0));
         node = place.start();
         let client = node.client();
         assert_eq!(release(&client).await, of[1].as_str());
-        let_go(&place);
+        programs.iter().for_each(Running::let_go);
         for id in [before, meanwhile] {
             succeeded_once(&client, &id).await;
         }

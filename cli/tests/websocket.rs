@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, PATIENCE, Place};
+use crate::support::{ADMIN_TOKEN, Client, Node, PATIENCE, Place, until};
 
 const PACK: &str = "name: mill\nversion: 0.1.0\ndescription: A mill.\nrequires: { packs: { core: ^0.1 } }\n";
 const TRIGGER: &str = "description: Corn came.\npayload: { number: integer }\n";
@@ -192,7 +192,7 @@ async fn forbidden_or_invalid_handshake_gets_a_problem_and_no_websocket() {
 
 #[tokio::test]
 async fn slow_reader_is_disconnected_with_its_position() {
-    let place = place();
+    let place = place().with_variable("ENSUE_LOG", "ensue_api::streams=debug");
     let node = place.start();
     let client = node.client();
     let first = send(&client, 0).await;
@@ -210,7 +210,7 @@ async fn slow_reader_is_disconnected_with_its_position() {
         // A record is about seven hundred bytes of JSON.
         bytes = (last - first) * 700;
     }
-    tokio::time::sleep(std::time::Duration::from_secs(12)).await;
+    until("the reader is too slow", async || node.said().contains("a reader of records is too slow and is disconnected")).await;
     let (told, frame) = socket.read_to_the_end().await;
     let reached = told.last().copied().unwrap();
     assert_eq!(told, (first..=reached).collect::<Vec<_>>());

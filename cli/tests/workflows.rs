@@ -1,11 +1,9 @@
 //! Workflows of a pack on a running node: to their ends, over a kill, and cancelled.
 
-use std::path::PathBuf;
-
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, Running};
 
 const DEPLOY: &str = "\
 description: Deploys one region.
@@ -51,9 +49,9 @@ timeout: 5m
 run:
   shell:
     script: |
-      echo begun >> runs
+      echo begun >> begun
       while [ ! -e go ]; do sleep 0.02; done
-      cat runs
+      cat begun
 ";
 
 const HELD: &str = "\
@@ -101,19 +99,10 @@ async fn steps(client: &Client, workflow: &str) -> Vec<(String, Option<u64>, Str
     listed["items"].as_array().unwrap().iter().map(|step| (text(&step["step"]), step["item"].as_u64(), text(&step["status"]))).collect()
 }
 
-/// Starts the workflow that waits, and waits until its program runs: an execution runs as soon as a worker
-/// has it.
-async fn held(place: &Place, client: &Client) -> String {
+/// Starts the workflow that waits, and waits until its program runs.
+async fn held(place: &Place, client: &Client) -> (String, Running) {
     let id = client.execute("release.held", &json!({})).await;
-    client
-        .until(&format!("/executions?parent={id}&status=running"), |listed| listed["items"].as_array().is_some_and(|all| all.len() == 1))
-        .await;
-    until("the program has begun", || {
-        let attempts = std::fs::read_dir(place.data().join("attempts")).unwrap();
-        attempts.flatten().any(|attempt| attempt.path().join("runs").exists())
-    })
-    .await;
-    id
+    (id, Running::one(place).await)
 }
 
 #[tokio::test]
@@ -164,11 +153,10 @@ async fn failed_item_fails_the_workflow_and_always_steps_still_run() {
 async fn workflow_continues_where_a_killed_node_left_it() {
     let place = place();
     let node = place.start();
-    let id = held(&place, &node.client()).await;
+    let (id, program) = held(&place, &node.client()).await;
     node.kill();
     let node = place.start();
-    let mut attempts = std::fs::read_dir(place.data().join("attempts")).unwrap();
-    std::fs::write(attempts.next().unwrap().unwrap().path().join("go"), "").unwrap();
+    program.let_go();
     let shown = node.client().until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!(
         (&shown["status"], &shown["result"]),
@@ -184,7 +172,7 @@ async fn cancel_ends_running_steps_and_then_always_steps_clean_up() {
     let place = place();
     let node = place.start();
     let client = node.client();
-    let id = held(&place, &client).await;
+    let (id, _) = held(&place, &client).await;
     assert_eq!(client.post(&format!("/executions/{id}/cancel"), &json!({})).await.status, StatusCode::ACCEPTED);
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!(shown["status"], "cancelled");
@@ -309,22 +297,14 @@ async fn waiting_step_accepts_an_earlier_event_even_over_a_kill() {
     let node = place.start();
     let client = node.client();
     let id = client.execute("release.awaited", &json!({ "version": "v7" })).await;
-    client
-        .until(&format!("/executions?parent={id}&status=running"), |listed| listed["items"].as_array().is_some_and(|all| all.len() == 1))
-        .await;
+    let program = Running::one(&place).await;
     let push = |version: &str, author: &str| json!({ "trigger": "release.pushed", "payload": { "version": version, "author": author } });
-    until("the program has begun", || {
-        let attempts = std::fs::read_dir(place.data().join("attempts")).unwrap();
-        attempts.flatten().any(|attempt| attempt.path().join("runs").exists())
-    })
-    .await;
     for (version, author) in [("v6", "bo"), ("v7", "ana"), ("v7", "cy"), ("ana", "too early")] {
         assert_eq!(client.post("/events", &push(version, author)).await.status, StatusCode::ACCEPTED);
     }
     node.kill();
     let node = place.start();
-    let mut attempts = std::fs::read_dir(place.data().join("attempts")).unwrap();
-    std::fs::write(attempts.next().unwrap().unwrap().path().join("go"), "").unwrap();
+    program.let_go();
     let client = node.client();
     let waiting = format!("/executions?parent={id}&action=core.wait&status=waiting");
     let waits = client.until(&waiting, |listed| listed["items"].as_array().is_some_and(|all| all.len() == 1)).await;
@@ -359,26 +339,11 @@ parameters: { what: string }
 run:
   shell:
     script: |
-      touch begun
+      echo begun > begun
       while [ ! -e go ]; do sleep 0.02; done
       echo \"back: $WHAT\"
     env: { WHAT: \"${{ params.what }}\" }
 ";
-
-/// Waits until a program waits, and returns its folder.
-async fn begun(place: &Place) -> PathBuf {
-    let waiting = || {
-        let attempts = std::fs::read_dir(place.data().join("attempts")).unwrap().flatten();
-        attempts.map(|attempt| attempt.path()).find(|attempt| attempt.join("begun").exists() && !attempt.join("go").exists())
-    };
-    until("the program has begun", || waiting().is_some()).await;
-    waiting().unwrap()
-}
-
-/// Releases the waiting program once it has begun.
-async fn let_go(place: &Place) {
-    std::fs::write(begun(place).await.join("go"), "").unwrap();
-}
 
 #[tokio::test]
 async fn failed_workflow_undoes_its_steps_newest_first_even_over_a_kill() {
@@ -388,14 +353,13 @@ async fn failed_workflow_undoes_its_steps_newest_first_even_over_a_kill() {
     let node = place.start();
     let id = node.client().execute("release.move", &json!({})).await;
     node.client().until(&format!("/executions/{id}"), |shown| shown["status"] == "undoing").await;
-    let_go(&place).await;
+    Running::one(&place).await.let_go();
     let undone = format!("/executions?parent={id}&action=release.back&sort=position");
     node.client().until(&undone, |listed| listed["items"].as_array().is_some_and(|all| all.len() == 2)).await;
-    // A kill just before the program starts leaves the attempt without an outcome, which is not the subject here.
-    begun(&place).await;
+    let program = Running::one(&place).await;
     node.kill();
     let node = place.start();
-    let_go(&place).await;
+    program.let_go();
     let client = node.client();
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!((&shown["status"], &shown["error"]["kind"]), (&json!("failed"), &json!("child_failed")), "{shown:#}");

@@ -227,14 +227,14 @@ async fn damaged(left: &Left, ending: &str, random: &mut Random) -> (usize, usiz
         Verdict::Refused => refused += 1,
     };
     let length_of = |file: &Path| fs::metadata(left.kept.path().join(file)).unwrap().len();
-    for _ in 0..rounds(3, 60) {
+    for _ in 0..rounds(1, 60) {
         let file = &files[random.below(files.len() as u64) as usize];
         let damage = Damage::FlippedBit { byte: random.below(length_of(file)), bit: random.below(8) as u32 };
         tally(left.is_held_against(file, damage).await);
     }
-    for share in 0..rounds(2, 10) {
+    for _ in 0..rounds(1, 10) {
         let file = &files[random.below(files.len() as u64) as usize];
-        let damage = Damage::CutAt(if share == 0 { 0 } else { random.below(length_of(file)) });
+        let damage = Damage::CutAt(if random.below(3) == 0 { 0 } else { random.below(length_of(file)) });
         tally(left.is_held_against(file, damage).await);
     }
     (same, refused)
@@ -312,7 +312,7 @@ async fn damaged_file_of_begun_attempts_causes_no_retry() {
         Damage::CutAt(line as u64),
         Damage::CutAt(line as u64 + 10),
     ];
-    damages.extend((0..rounds(4, 200)).map(|_| Damage::FlippedBit { byte: random.below(noted.len() as u64), bit: random.below(8) as u32 }));
+    damages.extend((0..rounds(2, 200)).map(|_| Damage::FlippedBit { byte: random.below(noted.len() as u64), bit: random.below(8) as u32 }));
     // A copy of the file proves nothing, so the file itself is damaged.
     let itself = place.path().join("begun");
     fs::hard_link(&begun, &itself).unwrap();

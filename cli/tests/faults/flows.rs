@@ -60,7 +60,7 @@ struct Known {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn workflows_inquiries_timers_and_cancels_survive_kills_and_none_is_stuck() {
-    let kills = rounds(12, 300);
+    let kills = rounds(4, 300);
     let seed = seed();
     eprintln!("flows: {kills} kills; again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);

@@ -54,7 +54,7 @@ async fn goes_off(test: &str, place: &Place, node: Node) {
         return skipped(test, found["message"].as_str().unwrap_or_default());
     }
     let bomb = client.execute("bad.bomb", &json!({})).await;
-    until("the bomb at its bound", || processes(place) >= BOMB_PROCESSES).await;
+    until("the bomb at its bound", async || processes(place) >= BOMB_PROCESSES).await;
     // Others keep running: a program of another supervisor, and the node.
     let shown = client.run("bad.small", &json!({})).await;
     assert_eq!((&shown["status"], &shown["result"]), (&json!("succeeded"), &json!("small")), "{shown:#}");

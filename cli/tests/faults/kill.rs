@@ -11,7 +11,7 @@ use super::{Random, rounds, seed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_kills_lose_duplicate_and_guess_nothing() {
-    let kills = rounds(20, 1_000);
+    let kills = rounds(6, 1_000);
     let seed = seed();
     eprintln!("torture: {kills} kills; again with ENSUE_FAULTS_SEED={seed}");
     let mut trial = Trial::new().await;

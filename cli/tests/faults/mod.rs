@@ -44,10 +44,12 @@ fn rounds(in_ci: u64, in_a_long_run: u64) -> u64 {
     }
 }
 
-/// The seed of a test's random choices: `ENSUE_FAULTS_SEED`, or a new one in each run.
+/// The seed of a test's random choices: `ENSUE_FAULTS_SEED`, or the number in `tests/seed`, so that two runs of one tree choose the
+/// same.
 fn seed() -> u64 {
-    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
-    std::env::var("ENSUE_FAULTS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(now)
+    let of_this_tree = || include_str!("../../../tests/seed").to_owned();
+    let seed = std::env::var("ENSUE_FAULTS_SEED").unwrap_or_else(|_| of_this_tree());
+    seed.trim().parse().unwrap_or_else(|error| panic!("the seed `{seed}` is not a number: {error}"))
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): sufficient to choose moments, and to choose them again.

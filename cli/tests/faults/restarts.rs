@@ -17,7 +17,7 @@ use crate::support::{Client, PATIENCE, Place, free_port};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn retrying_client_sees_no_failed_request_during_restarts_under_load() {
-    let restarts = rounds(8, 50);
+    let restarts = rounds(3, 50);
     let seed = seed();
     eprintln!("restarts: {restarts}; again with ENSUE_FAULTS_SEED={seed}");
     let mut random = Random(seed);

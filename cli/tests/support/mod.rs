@@ -13,20 +13,21 @@ mod openid;
 pub(crate) mod ordinary;
 pub(crate) mod page;
 pub(crate) mod provider;
+mod running;
 pub(crate) mod secret_server;
+mod seen;
 #[path = "../../../tests/support/skipped.rs"]
 pub(crate) mod skipped;
 pub(crate) mod vendor;
 pub(crate) mod wall_clock;
 pub(crate) mod world;
 
-use std::hash::BuildHasher;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU16, AtomicU64};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -36,6 +37,9 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
 pub(crate) use self::delivery::{Delivery, PULL_REQUEST, SECRET, signature};
+pub(crate) use self::running::Running;
+pub(crate) use self::seen::until;
+use self::seen::{LOOK_EVERY, Seen};
 
 /// Where `.ci/run` installs packages of PyPI.
 pub(crate) const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/python");
@@ -56,9 +60,6 @@ const POSITION: &str = "ensue-position";
 
 /// How long to wait for a node's last output after its end.
 const HEARD_PATIENCE: Duration = Duration::from_secs(5);
-
-/// The polling interval.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// A directory for one node: data, packs, and its state outside of the data.
 ///
@@ -188,11 +189,21 @@ impl Place {
 
     /// Starts a node and waits until it is ready, or returns its output if it ended.
     pub(crate) fn try_start(&self) -> Result<Node, String> {
-        let (process, listens) = self.run();
-        match listens.recv_timeout(PATIENCE) {
-            Ok((scheme, address)) => Ok(Node { process, scheme, address }),
-            Err(RecvTimeoutError::Disconnected) => Err(process.end().1),
-            Err(RecvTimeoutError::Timeout) => panic!("the node was neither ready in time nor did it end: {}", process.said.text()),
+        let begin = Instant::now();
+        loop {
+            let (process, listens) = self.run();
+            match listens.recv_timeout(PATIENCE) {
+                Ok((scheme, address)) => return Ok(Node { process, scheme, address }),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let said = process.end().1;
+                    // The port may be taken for a moment by a program that is no test.
+                    if !said.contains("Address already in use") || begin.elapsed() > PATIENCE {
+                        return Err(said);
+                    }
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                Err(RecvTimeoutError::Timeout) => panic!("the node was neither ready in time nor did it end: {}", process.said.text()),
+            }
         }
     }
 
@@ -461,8 +472,17 @@ impl Client {
                 return answer.body;
             }
             assert!(begin.elapsed() < PATIENCE, "GET {path} never became what it should: {:#}", answer.body);
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
+    }
+
+    /// Reads the metrics until what a test looks for in them has come.
+    pub(crate) async fn until_metrics<S: Seen>(&self, what: &str, look: impl Fn(&str) -> S) -> S::State {
+        until(what, async || {
+            let metrics = self.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+            look(&metrics).state().map_err(|instead| format!("{instead}\n{metrics}"))
+        })
+        .await
     }
 
     /// Reads all records of the log.
@@ -529,17 +549,27 @@ impl Printed {
     }
 }
 
-/// Chooses a port outside of the range that the kernel assigns to clients, so that nobody else gets it
-/// between two nodes.
+/// Reserves a port for a server that must be told one: because it has the same one after a restart, or because its
+/// address is needed before its start. Any other server is told port 0.
+///
+/// Nobody else gets the port while this process lives. The kernel assigns none below 32768 to clients. And each process
+/// of tests reserves a port by listening on the one after it, so that the next port that is free is nobody's.
 pub(crate) fn free_port() -> u16 {
-    loop {
-        // Each hasher of the standard library has its own random keys.
-        let random = std::collections::hash_map::RandomState::new().hash_one(());
-        let port = 20_000 + (random % 10_000) as u16;
+    const PORTS: std::ops::Range<u16> = 20_000..30_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    static RESERVED: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+    let pairs = PORTS.len() as u16 / 2;
+    // Processes begin at different ports, so that they seldom try those of another one.
+    let first = (std::process::id() % u32::from(pairs)) as u16;
+    for _ in 0..pairs {
+        let port = PORTS.start + (first + NEXT.fetch_add(1, Relaxed)) % pairs * 2;
+        let Ok(mark) = TcpListener::bind(("127.0.0.1", port + 1)) else { continue };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            RESERVED.lock().unwrap_or_else(PoisonError::into_inner).push(mark);
             return port;
         }
     }
+    panic!("no port of {PORTS:?} is free");
 }
 
 /// Returns all files below a folder.
@@ -555,15 +585,6 @@ pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
         }
     }
     found
-}
-
-/// Waits for a condition on processes.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "it never came: {what}");
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
 }
 
 /// Reads all of a stream from a pipe.

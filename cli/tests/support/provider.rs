@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 pub(crate) use super::openid::{Provider, SECRET};
-use super::{Node, Place, free_port};
+use super::{Node, Place};
 
 impl Provider {
     /// Returns the settings of the issuer for people, as they are written below its name.
@@ -15,14 +15,14 @@ impl Provider {
         })
     }
 
-    /// Starts a node at a fixed address, to which the provider sends people back.
+    /// Starts a node, to which the provider sends people back.
     pub(crate) fn node(&mut self, settings: &Value) -> (Place, Node) {
-        let place = Place::new().listening_on(&format!("127.0.0.1:{}", free_port()));
+        let place = Place::new();
         let node = self.node_at(&place, settings);
         (place, node)
     }
 
-    /// The same, in a place that has a fixed address.
+    /// The same, in a given place.
     pub(crate) fn node_at(&mut self, place: &Place, settings: &Value) -> Node {
         std::fs::write(place.path().join("corp.secret"), format!("{SECRET}\n")).unwrap();
         std::fs::write(place.path().join("ensue.yaml"), json!({ "login": settings }).to_string()).unwrap();
