@@ -21,7 +21,6 @@ mod keyring;
 mod life;
 #[cfg(test)]
 mod makespans;
-pub mod mutants;
 #[path = "../support/no_logins.rs"]
 mod no_logins;
 mod node;

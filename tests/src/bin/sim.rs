@@ -1,6 +1,6 @@
 //! `cargo sim`: runs simulated worlds with fresh or given seeds, and reports the violated invariant.
 //!
-//! A failing seed is one line that replays it exactly; it is stored and runs each time from then on.
+//! A failing seed is one line that replays it exactly. With `--keep` it is stored, and runs each time from then on.
 //! Deliberate bugs are the job of the program `mutants`, which stores nothing.
 
 use std::fmt;
@@ -28,6 +28,18 @@ struct Asked {
     verbosity: Verbosity,
     until: Option<Duration>,
     rare_states: RareStates,
+    /// How many worlds run at once.
+    workers: usize,
+    failures: Failures,
+}
+
+/// What becomes of seeds that fail.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failures {
+    /// They are named.
+    Named,
+    /// They are also stored, so that they run each time from then on.
+    Kept,
 }
 
 /// How many times a seed is run.
@@ -55,7 +67,7 @@ fn main() -> Result<ExitCode> {
     let asked = asked(std::env::args().skip(1))?;
     ensue_simulation::quiet_simulated_bugs();
     let begin = Instant::now();
-    let workers = if asked.verbosity == Verbosity::Told { 1 } else { std::thread::available_parallelism().map_or(1, usize::from) };
+    let workers = if asked.verbosity == Verbosity::Told { 1 } else { asked.workers };
     let left = Mutex::new(asked.seeds);
     let tally = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
@@ -69,7 +81,7 @@ fn main() -> Result<ExitCode> {
                         Times::Twice if asked.verbosity == Verbosity::Quiet => again(seed, ran),
                         Times::Once | Times::Twice => ran,
                     };
-                    lock(&tally).note(seed, ran, began.elapsed());
+                    lock(&tally).note(seed, ran, began.elapsed(), asked.failures);
                 }
             });
         }
@@ -121,7 +133,8 @@ fn again(seed: u64, first: Result<Ran, Violation>) -> Result<Ran, Violation> {
 fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
     let (mut verbosity, mut until, mut rare_states) = (Verbosity::Quiet, None, RareStates::MayBeMissed);
     let mut named = Vec::new();
-    let (mut count, mut from, mut with_kept) = (None, None, false);
+    let (mut count, mut from, mut with_kept, mut failures) = (None, None, false, Failures::Named);
+    let mut workers = std::thread::available_parallelism().map_or(1, usize::from);
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<u64> {
             let value = arguments.next().with_context(|| format!("`{argument}` needs a number"))?;
@@ -132,17 +145,19 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
             "--seeds" => count = Some(number()?),
             "--from" => from = Some(number()?),
             "--kept" => with_kept = true,
+            "--keep" => failures = Failures::Kept,
+            "--workers" => workers = usize::try_from(number()?.max(1))?,
             "--minutes" => until = Some(Duration::from_secs(60 * number()?)),
             "--verbose" => verbosity = Verbosity::Told,
             "--all-rare-states" => rare_states = RareStates::MustBeReached,
             other => bail!(
-                "unknown argument `{other}`; `cargo sim` takes --seed S, --seeds N, --from S, --kept, --minutes M, --verbose, \
-                 --all-rare-states, or --mutants"
+                "unknown argument `{other}`; `cargo sim` takes --seed S, --seeds N, --from S, --kept, --keep, --minutes M, --workers N, \
+                 --verbose, --all-rare-states, or --mutants"
             ),
         }
     }
     if !named.is_empty() {
-        return Ok(Asked { seeds: Box::new(named.into_iter()), verbosity, until, rare_states });
+        return Ok(Asked { seeds: Box::new(named.into_iter()), verbosity, until, rare_states, workers, failures });
     }
     let kept = if from.is_none() || with_kept { kept()? } else { Vec::new() };
     let from = from.unwrap_or_else(fresh);
@@ -154,7 +169,7 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
     let kept = kept.into_iter().map(|seed| (seed, Times::Twice));
     let times = |place: u64| if place.is_multiple_of(TWICE_EVERY) { Times::Twice } else { Times::Once };
     let fresh = (0..count).map(move |place| (from.wrapping_add(place), times(place)));
-    Ok(Asked { seeds: Box::new(kept.chain(fresh)), verbosity, until, rare_states })
+    Ok(Asked { seeds: Box::new(kept.chain(fresh)), verbosity, until, rare_states, workers, failures })
 }
 
 /// Returns an unused first seed.
@@ -238,7 +253,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn note(&mut self, seed: u64, ran: Result<Ran, Violation>, took: Duration) {
+    fn note(&mut self, seed: u64, ran: Result<Ran, Violation>, took: Duration, failures: Failures) {
         self.seeds += 1;
         self.slowest = self.slowest.max((took, seed));
         match ran {
@@ -249,7 +264,11 @@ impl Tally {
                 self.micros += ran.micros;
             }
             Err(violation) => {
-                println!("FAILED cargo sim --seed {seed}   # {violation} ({})", keep(seed, &violation));
+                let kept = match failures {
+                    Failures::Named => String::new(),
+                    Failures::Kept => format!(" ({})", keep(seed, &violation)),
+                };
+                println!("FAILED cargo sim --seed {seed}   # {violation}{kept}");
                 self.failed.push(seed);
             }
         }

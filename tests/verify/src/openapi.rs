@@ -9,8 +9,9 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::keep::{OPENAPI_SEEDS, seeds_of};
 use crate::node::Node;
-use crate::{Report, refuse_in_ci};
+use crate::{Report, read_root, refuse_in_ci, seed};
 
 const DOCUMENT: &str = "OpenAPI document";
 const LIVE: &str = "OpenAPI document, live";
@@ -24,12 +25,17 @@ const LEFT: &str = "target/openapi";
 
 const SETTINGS: &str = "schemathesis.toml";
 
-/// The seed that makes each run send the same requests.
-const FIXED_SEED: u64 = 1;
+/// Which requests are sent.
+pub(crate) enum Kind {
+    /// Those of the gate: all phases with its seed, and random requests with the kept seeds.
+    Gate,
+    /// Random requests with these seeds.
+    Seeds(Vec<u64>),
+}
 
 /// One run against a live node.
 struct Asking {
-    name: &'static str,
+    name: String,
     by: Caller,
     seed: u64,
     /// The maximum number of requests for one operation in one phase.
@@ -51,7 +57,10 @@ enum Caller {
 }
 
 /// Checks the document, and a node against it.
-pub(crate) fn check(report: &mut Report) -> Result<()> {
+///
+/// # Errors
+/// If the document is not valid, or if a node does not keep to it.
+pub(crate) fn check(report: &mut Report, kind: Kind) -> Result<()> {
     let root = crate::root().canonicalize()?;
     let tools = root.join(TOOLS);
     let missing = ["openapi-spec-validator", "schemathesis"].into_iter().find(|tool| !tools.join(tool).is_file());
@@ -67,21 +76,27 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
         ensure!(status.success(), "{KEPT} is no OpenAPI document");
         Ok(())
     })?;
-    let seed = report.seed;
-    report.time(LIVE, || live(&root, seed))
+    let all = match kind {
+        Kind::Gate => {
+            let seed = seed().parse().context("tests/seed is a number")?;
+            let mut all = vec![
+                Asking { name: "admin".to_owned(), by: Caller::Admin, seed, examples: 15, cases_min: 1_000, phases: ALL_PHASES },
+                Asking { name: "nobody".to_owned(), by: Caller::Nobody, seed, examples: 5, cases_min: 300, phases: ALL_PHASES },
+            ];
+            all.extend(seeds_of(&read_root(OPENAPI_SEEDS)?).into_iter().map(Asking::random));
+            all
+        }
+        Kind::Seeds(seeds) => seeds.into_iter().map(Asking::random).collect(),
+    };
+    report.time(LIVE, || live(&root, &all))
 }
 
-fn live(root: &Path, seed: u64) -> Result<()> {
+fn live(root: &Path, all: &[Asking]) -> Result<()> {
     let left = root.join(LEFT);
     if left.exists() {
         std::fs::remove_dir_all(&left)?;
     }
     std::fs::create_dir_all(&left)?;
-    let all = [
-        Asking { name: "admin", by: Caller::Admin, seed: FIXED_SEED, examples: 15, cases_min: 1_000, phases: ALL_PHASES },
-        Asking { name: "admin-other", by: Caller::Admin, seed, examples: 15, cases_min: 1_000, phases: RANDOM_PHASES },
-        Asking { name: "nobody", by: Caller::Nobody, seed: FIXED_SEED, examples: 5, cases_min: 300, phases: ALL_PHASES },
-    ];
     // Each has a node of its own, and uses one core.
     std::thread::scope(|scope| {
         let asked: Vec<_> = all.iter().map(|asking| scope.spawn(|| asking.ask(root))).collect();
@@ -90,8 +105,13 @@ fn live(root: &Path, seed: u64) -> Result<()> {
 }
 
 impl Asking {
+    /// Random requests of an admin with a seed.
+    fn random(seed: u64) -> Self {
+        Self { name: format!("admin-{seed}"), by: Caller::Admin, seed, examples: 15, cases_min: 1_000, phases: RANDOM_PHASES }
+    }
+
     fn ask(&self, root: &Path) -> Result<()> {
-        let left = root.join(LEFT).join(self.name);
+        let left = root.join(LEFT).join(&self.name);
         std::fs::create_dir_all(&left)?;
         // The tool looks for its hooks and leaves its notes in its working directory.
         for file in [SETTINGS, "hooks.py"] {

@@ -1,12 +1,12 @@
-//! The page: its types, its tests in Node.js, a build that must equal the committed one, and the journeys in two browsers. With
-//! `--long`, its looks and its speed, and what is known about its packages.
+//! The page: its types, its tests in Node.js, a build that must equal the committed one, and the journeys in two browsers. An
+//! exploration also compares its looks, measures its speed, and asks what is known about its packages.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{BUILD, Report, cargo, git, refuse_in_ci, root};
+use crate::{Report, cargo, git, programs, refuse_in_ci, root};
 
 /// The node of tests.
 const DEBUG: &str = "target/debug/ensue";
@@ -45,7 +45,7 @@ pub(crate) fn check(report: &mut Report) -> Result<()> {
         let before = built()?;
         npm(&["run", "build"], DEBUG)?;
         ensure!(built()? == before, "page/dist is not what `npm run build` makes of the sources: commit what it wrote");
-        ensure!(cargo(&BUILD).status().context("cargo does not start")?.success(), "the tests do not build");
+        programs::binary("ensue")?;
         npm(&["run", "journeys"], DEBUG)
     })
 }

@@ -5,10 +5,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::{FORMATTING, LINTS, Report, Step, git};
-
-const HOUSE_RULES: Step =
-    Step { name: "house rules", arguments: &["test", "-q", "-p", "ensue-tests", "--test", "tidy", "--locked"], variables: &[] };
+use crate::report::Ledger;
+use crate::{FORMATTING, LINTS, Step, TIDY, cargo, git};
 
 const FEW_WORLDS: Step = Step {
     name: "simulation, thirty worlds",
@@ -21,24 +19,32 @@ const SINCE: &str = "ENSUE_CHANGED_SINCE";
 
 /// The crates whose tests are left to the full lane, each with the reason.
 const LEFT_OUT: &[(&str, &str)] = &[
+    ("ensue-tidy", "the step before has run them"),
     ("ensue", "they start built nodes and take minutes: `cargo test -p ensue`"),
-    ("ensue-tests", "the next steps run the house rules and thirty worlds; for the rest: `cargo test -p ensue-tests`"),
+    ("ensue-tests", "the next step runs thirty worlds; for the rest: `cargo test -p ensue-tests`"),
 ];
 
 /// Verifies what changed, as far as it can be verified in a few minutes.
-pub(crate) fn check(report: &mut Report) -> Result<()> {
-    for step in [FORMATTING, LINTS] {
-        report.run(&step)?;
+///
+/// # Errors
+/// If a step failed. The others ran all the same.
+pub(crate) fn check() -> Result<()> {
+    let mut ledger = Ledger::default();
+    for step in [FORMATTING, LINTS, TIDY] {
+        ledger.cargo(&step);
     }
     for name in changed_crates()? {
-        let step = format!("tests of {name}");
         match LEFT_OUT.iter().find(|(left_out, _)| *left_out == name) {
-            Some((_, why)) => report.skip(&step, why),
-            None => report.cargo(&step, &["test", "-q", "-p", &name, "--locked"], &[])?,
+            Some((_, why)) => eprintln!("verify: skipped: tests of {name}: {why}"),
+            None => {
+                let arguments = ["test", "-q", "-p", &name, "--locked", "--no-fail-fast"];
+                ledger.command(&format!("tests of {name}"), &format!("cargo {}", arguments.join(" ")), cargo(&arguments));
+            }
         }
     }
-    report.run(&HOUSE_RULES)?;
-    report.run(&FEW_WORLDS)
+    ledger.cargo(&FEW_WORLDS);
+    ledger.print();
+    ledger.outcome()
 }
 
 /// Returns the names of the crates with changed files.
@@ -70,7 +76,8 @@ mod tests {
         for (path, name) in [
             ("engine/src/ids/derived.rs", "ensue-engine"),
             ("cli/tests/main.rs", "ensue"),
-            ("tests/tidy/rooms.rs", "ensue-tests"),
+            ("tests/tidy/rooms.rs", "ensue-tidy"),
+            ("tests/simulation/plan.rs", "ensue-tests"),
             ("tests/verify/src/main.rs", "ensue-verify"),
             ("tests/disk/src/lib.rs", "ensue-disk"),
             ("tests/support/src/story.rs", "ensue-test-support"),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use ensue_simulation::mutants::patch;
+use ensue_mutants::patch;
 
 /// The crate root that declares the module with the seam, and the file of the module.
 const ENGINE: &str = "engine/src/lib.rs";

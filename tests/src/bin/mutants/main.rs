@@ -3,7 +3,7 @@
 //!
 //! The bugs are planted in a copy of the sources, and this program is built there once more. A bug is chosen
 //! once per process, so each has its own process. A world can show a bug only if it passes without one, so
-//! the worlds are also run without any bug.
+//! the worlds that showed one are also run without any bug.
 
 mod copy;
 
@@ -11,9 +11,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use ensue_simulation::mutants::{MUTANTS, Mutant, SEEDS_MAX};
+use ensue_mutants::{MUTANTS, Mutant, WORLDS_MAX};
 use ensue_simulation::watchdog::{PATIENCE, watched};
 use ensue_simulation::{Ran, Verbosity, Violation};
 
@@ -21,19 +22,29 @@ use ensue_simulation::{Ran, Verbosity, Violation};
 const CHOSEN: &str = "ENSUE_MUTANT";
 /// The default first seed: the same each time, so that the figures can be compared.
 const FROM: u64 = 1;
-/// How many worlds are run without a bug beforehand: as many as most bugs need. If a bug needs more, its
-/// world is checked afterwards.
-const WORLDS_BEFORE: u64 = 12;
 /// The exit code of a process whose world could not continue, so that no bug was looked for.
 const UNJUDGED: u8 = 2;
 
 /// The command line's options.
 struct Asked {
-    from: u64,
-    seeds: Option<u64>,
+    /// With a first seed, the search begins there instead of in the world that showed the bug before.
+    from: Option<u64>,
+    seeds: u64,
     only: Option<String>,
-    /// One of how many parts of the bugs is looked for; which part follows from the number of commits.
-    one_of: usize,
+    /// The time after which no further bug is looked for.
+    until: Option<Duration>,
+    /// How many bugs of the list to pass over, for a run that continues another one.
+    skip: usize,
+}
+
+impl Asked {
+    /// Returns the seeds of the worlds in which a bug is looked for, in their order.
+    fn worlds(&self, mutant: &Mutant) -> impl Iterator<Item = u64> {
+        let known = self.from.is_none().then_some(mutant.world);
+        let from = self.from.unwrap_or(FROM);
+        let others = (from..from.saturating_add(self.seeds)).filter(move |seed| Some(*seed) != known);
+        known.into_iter().chain(others).take(usize::try_from(self.seeds).unwrap_or(usize::MAX))
+    }
 }
 
 fn main() -> Result<ExitCode> {
@@ -45,19 +56,20 @@ fn main() -> Result<ExitCode> {
 }
 
 fn asked() -> Result<Asked> {
-    let mut asked = Asked { from: FROM, seeds: None, only: None, one_of: 1 };
+    let mut asked = Asked { from: None, seeds: WORLDS_MAX, only: None, until: None, skip: 0 };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().with_context(|| format!("`{argument}` needs a value"))?;
+        let number = || value.parse::<u64>().with_context(|| format!("`{value}` is not a number"));
         match argument.as_str() {
-            "--from" => asked.from = value.parse().with_context(|| format!("`{value}` is not a number"))?,
-            "--seeds" => asked.seeds = Some(value.parse().with_context(|| format!("`{value}` is not a number"))?),
+            "--from" => asked.from = Some(number()?),
+            "--seeds" => asked.seeds = number()?,
             "--only" => asked.only = Some(value),
-            "--one-of" => {
-                asked.one_of =
-                    value.parse().ok().filter(|parts| *parts > 0).with_context(|| format!("`{value}` is not a number of parts"))?
-            }
-            other => bail!("unknown argument `{other}`; `cargo sim --mutants` takes --from S, --seeds N, --only NAME, --one-of PARTS"),
+            "--minutes" => asked.until = Some(Duration::from_secs(60 * number()?)),
+            "--skip" => asked.skip = usize::try_from(number()?)?,
+            other => bail!(
+                "unknown argument `{other}`; `cargo sim --mutants` takes --from S, --seeds N, --only NAME, --minutes M, --skip N"
+            ),
         }
     }
     Ok(asked)
@@ -69,6 +81,8 @@ enum Hunt {
     Found {
         /// In how many worlds.
         worlds: u64,
+        /// The seed of the world that showed it.
+        seed: u64,
         /// By which invariant.
         by: String,
     },
@@ -82,22 +96,20 @@ enum Hunt {
 fn one(name: &str, asked: &Asked) -> Result<ExitCode> {
     let mutant = MUTANTS.iter().find(|mutant| mutant.name == name).with_context(|| format!("there is no mutant `{name}`"))?;
     std::panic::set_hook(Box::new(|_| {}));
-    let (from, most) = (asked.from.wrapping_add(mutant.passes), asked.seeds.unwrap_or(SEEDS_MAX));
-    for tried in 0..most {
-        let seed = from.wrapping_add(tried);
+    for (tried, seed) in (1..).zip(asked.worlds(mutant)) {
         if let Err(violation) = run(seed) {
-            println!("{}\t{violation}", tried + 1);
+            println!("{tried}\t{seed}\t{violation}");
             return Ok(if violation.is_of_the_world() { ExitCode::from(UNJUDGED) } else { ExitCode::SUCCESS });
         }
     }
-    println!("0\tnot found in {most} worlds from seed {from} on");
+    println!("0\t0\tnot found in {} worlds", asked.seeds);
     Ok(ExitCode::FAILURE)
 }
 
 /// Runs the world of a seed. If it hangs, names it and ends the process, because nothing else would.
 fn run(seed: u64) -> Result<Ran, Violation> {
     let give_up = || {
-        println!("0\tcargo sim --seed {seed}   # its world has not ended in {} s: something in it spins", PATIENCE.as_secs());
+        println!("0\t{seed}\tcargo sim --seed {seed}   # its world has not ended in {} s: something in it spins", PATIENCE.as_secs());
         std::process::exit(1);
     };
     watched(PATIENCE, || ensue_simulation::run(seed, Verbosity::Quiet), give_up)
@@ -107,24 +119,19 @@ fn run(seed: u64) -> Result<Ran, Violation> {
 fn all(asked: &Asked, built: &Path) -> Result<ExitCode> {
     ensue_simulation::quiet_simulated_bugs();
     let chosen = MUTANTS.iter().filter(|mutant| asked.only.as_ref().is_none_or(|only| mutant.name.contains(only.as_str())));
-    let part = if asked.one_of == 1 { 0 } else { commits()? % asked.one_of };
-    let chosen: VecDeque<&Mutant> = chosen.skip(part).step_by(asked.one_of).collect();
-    if asked.one_of > 1 {
-        println!("part {part} of {}", asked.one_of);
-    }
+    let chosen: VecDeque<&Mutant> = chosen.skip(asked.skip).collect();
     if chosen.is_empty() {
-        bail!("no bug has `{}` in its name", asked.only.as_deref().unwrap_or_default());
+        bail!("no bug has `{}` in its name, after the first {} that have it", asked.only.as_deref().unwrap_or_default(), asked.skip);
     }
-    let before = WORLDS_BEFORE.min(asked.seeds.unwrap_or(WORLDS_BEFORE));
-    hold_without_a_bug((0..before).map(|place| asked.from.wrapping_add(place)))?;
+    let begin = Instant::now();
     let left = Mutex::new(chosen);
     let hunts: Mutex<Vec<(&Mutant, Hunt)>> = Mutex::default();
     on_each_core(|| {
-        loop {
+        while asked.until.is_none_or(|until| begin.elapsed() < until) {
             let Some(mutant) = lock(&left).pop_front() else { return };
-            let hunt = hunted(mutant, asked, built).unwrap_or_else(|error| Hunt::Unjudged(format!("{error:#}")));
+            let hunt = hunted(mutant, built).unwrap_or_else(|error| Hunt::Unjudged(format!("{error:#}")));
             match &hunt {
-                Hunt::Found { worlds, by } => println!("found in {worlds:>4}: {}: {by}", mutant.name),
+                Hunt::Found { worlds, seed, by } => println!("found in {worlds:>4}: {}: {by} (world {seed})", mutant.name),
                 Hunt::Missed(why) => println!("NOT FOUND    : {}: {why}", mutant.name),
                 Hunt::Unjudged(why) => println!("NOT JUDGED   : {}: {why}", mutant.name),
             }
@@ -135,9 +142,9 @@ fn all(asked: &Asked, built: &Path) -> Result<ExitCode> {
     let (mut found, mut seeds, mut is_missed) = (Vec::new(), Vec::new(), false);
     for (mutant, hunt) in &hunts {
         match hunt {
-            Hunt::Found { worlds, .. } => {
+            Hunt::Found { worlds, seed, .. } => {
                 found.push(*worlds);
-                seeds.extend((mutant.passes + worlds > before).then(|| asked.from.wrapping_add(mutant.passes + worlds - 1)));
+                seeds.push(*seed);
             }
             Hunt::Missed(_) => is_missed = true,
             Hunt::Unjudged(why) => bail!("`{}` was not looked for, mend that first: {why}", mutant.name),
@@ -147,14 +154,11 @@ fn all(asked: &Asked, built: &Path) -> Result<ExitCode> {
     let median = found.get(found.len() / 2).copied().unwrap_or(0);
     hold_without_a_bug(seeds.into_iter())?;
     println!("mutants: {} of {} found, the median in {median} worlds", found.len(), hunts.len());
+    let not_tried = lock(&left).len();
+    if not_tried > 0 {
+        println!("mutants: the time is over; {not_tried} were not looked for: continue with --skip {}", asked.skip + hunts.len());
+    }
     Ok(if is_missed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
-}
-
-/// Returns how many commits led to this one, so that each commit has another part of the bugs looked for.
-fn commits() -> Result<usize> {
-    let output = Command::new("git").args(["rev-list", "--count", "HEAD"]).output().context("git does not start")?;
-    let count = String::from_utf8_lossy(&output.stdout);
-    count.trim().parse().with_context(|| format!("git counts `{}` commits", count.trim()))
 }
 
 /// Runs worlds without any bug: one that does not hold shows nothing of one either.
@@ -182,15 +186,16 @@ fn on_each_core(work: impl Fn() + Sync) {
 }
 
 /// Searches for a bug in its own process.
-fn hunted(mutant: &Mutant, asked: &Asked, built: &Path) -> Result<Hunt> {
+fn hunted(mutant: &Mutant, built: &Path) -> Result<Hunt> {
     let output = Command::new(built).args(std::env::args().skip(1)).env(CHOSEN, mutant.name).output()?;
     let said = String::from_utf8_lossy(&output.stdout);
-    let (worlds, by) = said.lines().last().and_then(|line| line.split_once('\t')).unwrap_or(("", "it ended without a word"));
-    let missed = || Hunt::Missed(format!("{by} (from seed {})", asked.from.wrapping_add(mutant.passes)));
-    Ok(match output.status.code() {
-        Some(0) => worlds.parse().map_or_else(|_| missed(), |worlds| Hunt::Found { worlds, by: by.to_owned() }),
-        Some(code) if code == i32::from(UNJUDGED) => Hunt::Unjudged(by.to_owned()),
-        Some(_) | None => missed(),
+    let mut parts = said.lines().last().unwrap_or_default().splitn(3, '\t');
+    let (worlds, seed) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let by = parts.next().unwrap_or("it ended without a word").to_owned();
+    Ok(match (output.status.code(), worlds.parse(), seed.parse()) {
+        (Some(0), Ok(worlds), Ok(seed)) => Hunt::Found { worlds, seed, by },
+        (Some(code), _, _) if code == i32::from(UNJUDGED) => Hunt::Unjudged(by),
+        _ => Hunt::Missed(by),
     })
 }
 
