@@ -39,7 +39,7 @@ pub(crate) struct EndedJob {
 }
 
 /// How many of the last lines of a failed job are repeated.
-const LAST_LINES: usize = 25;
+const LAST_LINES: usize = 80;
 
 /// Runs jobs in their order, several at once. No job begins after the deadline, and those that run then are killed.
 ///

@@ -67,7 +67,7 @@ const FORMATTING: Step = Step { name: "formatting", arguments: &["fmt", "--all",
 const TIDY: Step = Step {
     name: "rules, prose, links, patches",
     arguments: &["test", "--quiet", "--workspace", "--locked", "--test=tidy"],
-    variables: &[programs::WRAPPER],
+    variables: &[],
 };
 
 const LINTS: Step =

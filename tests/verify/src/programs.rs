@@ -8,15 +8,14 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
 use cargo_metadata::Message;
-use cargo_metadata::diagnostic::DiagnosticLevel;
 
 use crate::{cargo, root};
 
 /// What builds all tests and programs. Examples are not among them, and documentation has no code that could be tested.
 const BUILD: [&str; 7] = ["test", "--workspace", "--locked", "--no-run", "--lib", "--bins", "--tests"];
 
-/// What cargo runs instead of `rustc` for our own crates: the compiler with the lints in it, so that one pass does both.
-pub(crate) const WRAPPER: (&str, &str) = ("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+/// Set for the steps of the gate, which run after its build, so that they do not ask cargo again.
+pub(crate) const BUILT: (&str, &str) = ("ENSUE_VERIFY_BUILT", "1");
 
 /// A program of tests.
 #[derive(Clone)]
@@ -32,48 +31,27 @@ pub(crate) struct TestProgram {
     program: PathBuf,
 }
 
-/// What a build made.
-pub(crate) struct Build {
-    pub(crate) programs: Vec<TestProgram>,
-    /// The warnings about our own crates, as the compiler shows them.
-    pub(crate) warnings: Vec<String>,
-}
-
-/// Returns the command of cargo that builds the tests, with the lints. Every step that builds uses it, so that nothing is built twice.
-fn build_command() -> Command {
-    let mut command = cargo(&BUILD);
-    command.env(WRAPPER.0, WRAPPER.1);
-    command
-}
-
-/// Builds all tests and programs with their lints.
+/// Builds all tests and programs. Returns the programs of tests.
 ///
 /// # Errors
 /// If something does not compile; the compiler has said what.
-pub(crate) fn build() -> Result<Build> {
+pub(crate) fn build() -> Result<Vec<TestProgram>> {
+    let mut command = cargo(&BUILD);
     let mut running =
-        build_command().arg("--message-format=json-render-diagnostics").stdout(Stdio::piped()).spawn().context("cargo does not start")?;
+        command.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped()).spawn().context("cargo does not start")?;
     let output = running.stdout.take().context("cargo has no output")?;
-    let mut build = Build { programs: Vec::new(), warnings: Vec::new() };
+    let mut programs = Vec::new();
     for message in Message::parse_stream(BufReader::new(output)) {
-        match message.context("what cargo says about the build")? {
-            Message::CompilerArtifact(artifact) if artifact.profile.test => {
-                if let Some(program) = artifact.executable.clone() {
-                    build.programs.push(program_of(&artifact, program.into_std_path_buf())?);
-                }
-            }
-            // The summary `2 warnings emitted` has no place.
-            Message::CompilerMessage(message) if message.message.level == DiagnosticLevel::Warning && !message.message.spans.is_empty() => {
-                build.warnings.extend(message.message.rendered);
-            }
-            _ => {}
+        if let Message::CompilerArtifact(artifact) = message.context("what cargo says about the build")?
+            && artifact.profile.test
+            && let Some(program) = artifact.executable.clone()
+        {
+            programs.push(program_of(&artifact, program.into_std_path_buf())?);
         }
     }
     ensure!(running.wait().context("cargo")?.success(), "the tests do not compile");
-    build.warnings.sort();
-    build.warnings.dedup();
-    build.programs.sort_by_key(TestProgram::name);
-    Ok(build)
+    programs.sort_by_key(TestProgram::name);
+    Ok(programs)
 }
 
 fn program_of(artifact: &cargo_metadata::Artifact, program: PathBuf) -> Result<TestProgram> {
@@ -136,9 +114,9 @@ fn library_folder() -> &'static OsString {
 /// # Errors
 /// If something does not compile.
 pub(crate) fn binary(name: &str) -> Result<PathBuf> {
-    ensure!(
-        build_command().arg("--quiet").stdout(Stdio::null()).status().context("cargo does not start")?.success(),
-        "the tests do not compile"
-    );
+    if std::env::var_os(BUILT.0).is_none() {
+        let status = cargo(&BUILD).arg("--quiet").stdout(Stdio::null()).status().context("cargo does not start")?;
+        ensure!(status.success(), "the tests do not compile");
+    }
     Ok(root().join("target/debug").join(name))
 }

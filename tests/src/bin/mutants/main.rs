@@ -67,9 +67,9 @@ fn asked() -> Result<Asked> {
             "--only" => asked.only = Some(value),
             "--minutes" => asked.until = Some(Duration::from_secs(60 * number()?)),
             "--skip" => asked.skip = usize::try_from(number()?)?,
-            other => bail!(
-                "unknown argument `{other}`; `cargo sim --mutants` takes --from S, --seeds N, --only NAME, --minutes M, --skip N"
-            ),
+            other => {
+                bail!("unknown argument `{other}`; `cargo sim --mutants` takes --from S, --seeds N, --only NAME, --minutes M, --skip N")
+            }
         }
     }
     Ok(asked)

@@ -52,7 +52,7 @@ impl Search {
     /// Builds what is needed.
     pub(super) fn begin(seed: u64) -> Result<Self> {
         eprintln!("explore: build");
-        let programs = programs::build()?.programs;
+        let programs = programs::build()?;
         Ok(Self { programs, seed, properties: 0, schedules: 0, faults: 0, fuzzers: 0, mutants: 0 })
     }
 
