@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{ADMIN_TOKEN, Client, Node, PATIENCE, Place, Printed, Running, free_port};
 
 const PACK: &str = "name: mill\nversion: 0.1.0\ndescription: A mill.\nrequires: { packs: { core: ^0.1 } }\n";
-/// A script that runs until it is let go.
+/// A script that runs until it may end.
 const WAIT: &str = "echo begun > begun; while [ ! -e go ]; do sleep 0.02; done";
 const TRIGGER: &str = "description: Corn came.\npayload: { number: integer }\n";
 

@@ -214,7 +214,7 @@ async fn reply_waits_for_the_execution_of_its_rule() {
 async fn late_reply_has_the_address_of_the_execution_which_continues() {
     let (place, node) = deploying("200ms");
     let client = node.client();
-    // The program does not end before it is let go.
+    // The program does not end before it may.
     let answer = command(&client, "1", "/deploy", "slow").send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::ACCEPTED);
     Running::one(&place).await.let_go();

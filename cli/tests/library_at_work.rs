@@ -290,7 +290,7 @@ async fn items_of_a_json_api_become_events_with_the_token() {
     let place = place("http", &settings);
     hurry(&place, "http/sensors/items.yaml", "every: 1m", "every: 1s");
     let node = place.start();
-    // What is there at the first request makes no events. The second one comes after it was read.
+    // The entries at the first request make no events. The second comes after they were read.
     until("a second request", async || site.heads.lock().unwrap().len() > 1).await;
     site.set(json!({ "rows": [{ "key": 2, "name": "loom" }, { "key": 1 }] }).to_string());
     let found = payloads(&node.client(), "http.item", 1).await;

@@ -168,7 +168,11 @@ fn each_crate_of_the_workspace_table_is_used() {
 fn each_crate_uses_the_dependencies_of_its_manifest() {
     let mut findings = Vec::new();
     for folder in CRATES {
-        let sources = files(folder, ".rs");
+        let mut sources = files(folder, ".rs");
+        if *folder == "tests" {
+            // A test of it runs the checks of the fuzzers.
+            sources.extend(files("fuzz/checks", ".rs"));
+        }
         // The library of `tests` is the simulator, which has its own folder.
         let inside = [format!("{folder}/src/"), "tests/simulation/".to_owned()];
         for Named { name, is_for_tests } in named_by(folder) {

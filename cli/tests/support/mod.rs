@@ -549,8 +549,8 @@ impl Printed {
     }
 }
 
-/// Reserves a port for a server that must be told one: because it has the same one after a restart, or because its
-/// address is needed before its start. Any other server is told port 0.
+/// Reserves a port for a server that cannot choose one: because it has the same one after a restart, or because its
+/// address is needed before its start. Any other server listens on port 0.
 ///
 /// Nobody else gets the port while this process lives. The kernel assigns none below 32768 to clients. And each process
 /// of tests reserves a port by listening on the one after it, so that the next port that is free is nobody's.
@@ -559,7 +559,7 @@ pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     static RESERVED: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
     let pairs = PORTS.len() as u16 / 2;
-    // Processes begin at different ports, so that they seldom try those of another one.
+    // Processes begin at different ports, so that they rarely try those of another one.
     let first = (std::process::id() % u32::from(pairs)) as u16;
     for _ in 0..pairs {
         let port = PORTS.start + (first + NEXT.fetch_add(1, Relaxed)) % pairs * 2;

@@ -7,12 +7,12 @@ use super::PATIENCE;
 /// The polling interval.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// The result of one look: what the test waits for, or what was there instead.
+/// The result of one look: the state, or a description of another one.
 pub(crate) trait Seen {
     /// What the test waits for.
     type State;
 
-    /// Returns the state, or a description of what was there instead.
+    /// Returns the state, or a description of another one.
     fn state(self) -> Result<Self::State, String>;
 }
 
