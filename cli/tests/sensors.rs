@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::skipped::skipped;
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
 
 /// How many items the program has.
 const ITEMS: u64 = 400;
@@ -79,7 +79,9 @@ async fn lines_of_a_program_become_events_once_although_the_node_is_killed() {
     let client = node.client();
     let sensor = until_read(&client, ITEMS).await;
     assert_eq!((&sensor["state"], &sensor["cursor"], &sensor["mode"]), (&json!("running"), &json!(ITEMS), &json!("enabled")));
-    assert_eq!(items(&client).await, (1..=ITEMS).collect::<Vec<_>>());
+    // The list of events follows the log on its own.
+    let listed = until("all items are listed", async || Some(items(&client).await).filter(|items| items.len() as u64 >= ITEMS)).await;
+    assert_eq!(listed, (1..=ITEMS).collect::<Vec<_>>());
     let logs = command(&place, &node, &["sensors", "logs", "feed.items"]);
     // The log has the first run too, which had no cursor.
     assert_eq!(logs.stdout.matches("begins after ").count(), 3, "{logs:?}");

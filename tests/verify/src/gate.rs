@@ -16,18 +16,18 @@ use crate::{AFTER_TESTS, FORMATTING, LINTS, Step, TIDY, cargo, is_ci, jobs, prog
 /// The gate ends itself with a table of its times before CI would kill it without one, after 90 minutes.
 const LIMIT: Duration = Duration::from_secs(80 * 60);
 
-/// How many jobs run at once on two cores: most tests wait, for programs, timers and nodes.
-const JOBS_PER_CORE: usize = 2;
+/// How many jobs run at once beyond one for each core: most tests wait, for programs, timers and nodes. With two more, tests that need
+/// real time failed.
+const JOBS_BEYOND_CORES: usize = 1;
 
 /// How many tests run at once within a job, and within the one that would run alone at the end otherwise.
 const TEST_THREADS: &str = "2";
-const LONGEST_TEST_THREADS: &str = "4";
+const LONGEST_TEST_THREADS: &str = "3";
 
 /// The jobs that take longest begin first, so that none of them runs alone at the end. The others follow in the order of their names.
 const LONGEST_FIRST: &[&str] = &[
     "ensue --test main",
     "page",
-    "lints",
     "ensue-api --test api",
     "ensue-postgres --test main",
     "simulation",
@@ -75,8 +75,9 @@ pub(crate) fn run() -> Result<()> {
         ledger.print();
         bail!("the tests do not compile, so nothing else ran");
     };
+    ledger.cargo(&LINTS);
     let begin = Instant::now();
-    let at_once = std::thread::available_parallelism().map_or(2, usize::from) * JOBS_PER_CORE;
+    let at_once = std::thread::available_parallelism().map_or(2, usize::from) + JOBS_BEYOND_CORES;
     let ended = jobs::run(in_order(&programs)?, at_once, deadline, tell)?;
     ledger.line("tests and other steps", begin.elapsed());
     finish(ledger, &ended)
@@ -105,8 +106,6 @@ fn in_order(programs: &[TestProgram]) -> Result<Vec<Job>> {
         let repeat = format!("PROPTEST_RNG_SEED={} cargo test -p {} {}", seed(), program.package, program.selection);
         jobs.push(Job { name: program.name(), command, repeat });
     }
-    // It waits for nothing that the tests wait for, and checks the sources while they wait.
-    jobs.push(Job { name: LINTS.name.to_owned(), command: command_of(&LINTS), repeat: format!("cargo {}", LINTS.arguments.join(" ")) });
     for (name, _) in AFTER_TESTS {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--only", name]).env(programs::BUILT.0, programs::BUILT.1);

@@ -89,7 +89,7 @@ const AFTER_TESTS: &[(&str, RunsStep)] = &[
 ];
 
 /// The worlds of the gate: the kept ones, and as many others from the seed of all random inputs on.
-const WORLDS: [&str; 5] = ["--kept", "--seeds", "40", "--workers", "2"];
+const WORLDS: [&str; 5] = ["--kept", "--seeds", "40", "--workers", "1"];
 
 fn main() -> ExitCode {
     match verify(Arguments::parse()) {

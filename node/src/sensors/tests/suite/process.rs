@@ -22,10 +22,12 @@ const PROGRAM: &str = "ensue-test-program";
 /// After how many messages the program can break off.
 const CUTS: usize = 4;
 
-/// The folder of the built programs.
+/// The folder of the built programs: that of this one, or the usual one if cargo keeps what it builds from elsewhere.
 fn built() -> PathBuf {
     let tests = std::env::current_exe().unwrap();
-    tests.ancestors().nth(2).unwrap().to_owned()
+    let here = tests.ancestors().nth(2).unwrap().to_owned();
+    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/debug");
+    if here.join(PROGRAM).exists() { here } else { usual.canonicalize().unwrap_or(usual) }
 }
 
 /// Returns the programs of sensors as a node opens them.
