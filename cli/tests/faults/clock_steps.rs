@@ -10,7 +10,7 @@ use super::trial::{SentAgain, Trial};
 use crate::database_server::{Server, is_missing};
 use crate::support::skipped::not_installed;
 use crate::support::wall_clock::{WallClock, libfaketime};
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed};
+use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
 
 const HOUR: i64 = 3_600;
 const YEAR: i64 = 365 * 24 * HOUR;
@@ -117,13 +117,18 @@ async fn timers_held_by_a_clock_jump_are_reported_and_fire_once_accepted() {
     let path = format!("/executions/{}", asked.body["id"].as_str().unwrap());
     clock.is_off_by(5 * HOUR);
     step_is_noted(&node, &mut 0).await;
-    let held = finding(&client).await;
-    assert!(held["verdict"] == "warning" && held["hint"].as_str().is_some_and(|hint| hint.contains("ensue clock accept")), "{held}");
-    assert_eq!(client.get(&path).await["status"], "delayed");
+    // What the node knows of its clock, and its lists, follow the log on their own.
+    let finding_becomes = async |verdict: &str| {
+        until(&format!("the verdict `{verdict}`"), async || Some(finding(&client).await).filter(|finding| finding["verdict"] == verdict))
+            .await
+    };
+    let held = finding_becomes("warning").await;
+    assert!(held["hint"].as_str().is_some_and(|hint| hint.contains("ensue clock accept")), "{held}");
+    client.until(&path, |shown| shown["status"] == "delayed").await;
     let accepted = Printed::by(place.ensue(&["clock", "accept"]).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
     assert_eq!(accepted.code, Some(0), "{}", accepted.stderr);
     client.until(&path, |shown| shown["status"] == "succeeded").await;
-    assert_eq!(finding(&client).await["verdict"], "good");
+    finding_becomes("good").await;
     let kinds = client.records().await.iter().filter(|record| record["kind"] == "clock.accepted").count();
     let again = client.post("/clock/accept", &json!({})).await;
     let after = client.records().await.iter().filter(|record| record["kind"] == "clock.accepted").count();
