@@ -16,10 +16,6 @@ use crate::{AFTER_TESTS, FORMATTING, LINTS, Step, TIDY, cargo, is_ci, jobs, prog
 /// The gate ends itself with a table of its times before CI would kill it without one, after 90 minutes.
 const LIMIT: Duration = Duration::from_secs(80 * 60);
 
-/// How many jobs run at once beyond one for each core: most tests wait, for programs, timers and nodes. With two more, tests that need
-/// real time failed.
-const JOBS_BEYOND_CORES: usize = 1;
-
 /// How many tests run at once within a job, and within the one that would run alone at the end otherwise.
 const TEST_THREADS: &str = "2";
 const LONGEST_TEST_THREADS: &str = "3";
@@ -77,7 +73,8 @@ pub(crate) fn run() -> Result<()> {
     };
     ledger.cargo(&LINTS);
     let begin = Instant::now();
-    let at_once = std::thread::available_parallelism().map_or(2, usize::from) + JOBS_BEYOND_CORES;
+    // One for each core: several tests of each run at once. With two for each, tests that need real time failed.
+    let at_once = std::thread::available_parallelism().map_or(2, usize::from);
     let ended = jobs::run(in_order(&programs)?, at_once, deadline, tell)?;
     ledger.line("tests and other steps", begin.elapsed());
     finish(ledger, &ended)
