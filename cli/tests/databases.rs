@@ -548,13 +548,11 @@ async fn node_is_not_ready_while_no_commit_is_acknowledged() {
     let Alone { server, node, _place } = Alone::start();
     sent(&node, 1).await;
     each_order_is_done_once(&node, 1).await;
-    server.psql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'gone'");
-    server.psql("postgres", "SELECT pg_reload_conf()");
+    server.set("synchronous_standby_names", "gone");
     let waiting = async { sent(&node, 2).await };
     let (event, ()) = tokio::join!(waiting, async {
         until_ready(&node.url(), StatusCode::SERVICE_UNAVAILABLE, "does not acknowledge what is written").await;
-        server.psql("postgres", "ALTER SYSTEM RESET synchronous_standby_names");
-        server.psql("postgres", "SELECT pg_reload_conf()");
+        server.set("synchronous_standby_names", "");
     });
     until_ready(&node.url(), StatusCode::OK, "").await;
     assert_eq!(sent(&node, 2).await, event);

@@ -289,11 +289,15 @@ impl Server {
         child
     }
 
-    /// Changes a setting, and waits until new connections have it.
+    /// Changes a setting, and waits until new connections and the server's own processes have it.
     pub(crate) fn set(&self, setting: &str, value: &str) {
         self.psql("postgres", &format!("ALTER SYSTEM SET {setting} = '{value}'"));
         self.psql("postgres", "SELECT pg_reload_conf()");
         until(|| self.psql("postgres", &format!("SHOW {setting}")) == value);
+        // Commits wait for a standby only once the checkpointer has read the setting. It reads its settings before each
+        // checkpoint, and the first of the two may have begun before the setting changed.
+        self.psql("postgres", "CHECKPOINT");
+        self.psql("postgres", "CHECKPOINT");
     }
 
     /// Stops the server in the way an administrator does who does not wait for clients.

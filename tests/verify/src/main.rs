@@ -179,7 +179,8 @@ fn git(arguments: &[&str]) -> Result<String> {
 
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments);
+    // `cargo run` sets it for this program. A build script that asks for it would run again, and what depends on it be built again.
+    command.args(arguments).env_remove("CARGO_MANIFEST_DIR");
     command
 }
 

@@ -10,7 +10,7 @@ use crate::{FORMATTING, LINTS, Step, TIDY, cargo, git};
 
 const FEW_WORLDS: Step = Step {
     name: "simulation, thirty worlds",
-    arguments: &["run", "-q", "-p", "ensue-tests", "--bin", "sim", "--locked", "--", "--seeds", "30"],
+    arguments: &["run", "-q", "-p", "ensue-simulation", "--bin", "sim", "--locked", "--", "--seeds", "30"],
     variables: &[],
 };
 
@@ -19,9 +19,9 @@ const SINCE: &str = "ENSUE_CHANGED_SINCE";
 
 /// The crates whose tests are left to the full lane, each with the reason.
 const LEFT_OUT: &[(&str, &str)] = &[
-    ("ensue-tidy", "the step before has run them"),
+    ("ensue-tests", "the step before has run them"),
     ("ensue", "they start built nodes and take minutes: `cargo test -p ensue`"),
-    ("ensue-tests", "the next step runs thirty worlds; for the rest: `cargo test -p ensue-tests`"),
+    ("ensue-simulation", "the next step runs thirty worlds; for the rest: `cargo test -p ensue-simulation`"),
 ];
 
 /// Verifies what changed, as far as it can be verified in a few minutes.
@@ -76,8 +76,8 @@ mod tests {
         for (path, name) in [
             ("engine/src/ids/derived.rs", "ensue-engine"),
             ("cli/tests/main.rs", "ensue"),
-            ("tests/tidy/rooms.rs", "ensue-tidy"),
-            ("tests/simulation/plan.rs", "ensue-tests"),
+            ("tests/tidy/rooms.rs", "ensue-tests"),
+            ("tests/simulation/plan.rs", "ensue-simulation"),
             ("tests/verify/src/main.rs", "ensue-verify"),
             ("tests/disk/src/lib.rs", "ensue-disk"),
             ("tests/support/src/story.rs", "ensue-test-support"),

@@ -28,7 +28,10 @@ pub(crate) fn built() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Offline: only the versions of our own crates differ from what is locked.
     let with = ["build", "-q", "--workspace", "--bin", "mutants", "--offline", "--target-dir"];
-    let status = Command::new(cargo).args(with).arg(target).current_dir(&source).status().context("cargo does not start")?;
+    let mut command = Command::new(cargo);
+    // `cargo run` sets it for this program. A build script that asks for it would run again, and what depends on it be built again.
+    command.args(with).arg(target).current_dir(&source).env_remove("CARGO_MANIFEST_DIR");
+    let status = command.status().context("cargo does not start")?;
     if !status.success() {
         bail!("the sources with the bugs of {} do not compile: renew the patch that the error shows", patch::FOLDER);
     }
