@@ -17,7 +17,7 @@ fn place() -> Place {
     place
 }
 
-/// Requests a run of the action with a key. Fails if there is no answer.
+/// Requests a run of the action with a key. Fails without an answer.
 async fn run(client: &Client, key: &str, name: &str) -> Result<Answer, reqwest::Error> {
     let request = client.request(Method::POST, "/api/v1/actions/greet.hello/execute").header("idempotency-key", key);
     let response = request.json(&json!({ "params": { "name": name } })).send().await?;

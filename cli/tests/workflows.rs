@@ -100,7 +100,7 @@ async fn steps(client: &Client, workflow: &str) -> Vec<(String, Option<u64>, Str
 }
 
 /// Starts the workflow that waits, and waits until its program runs.
-async fn held(place: &Place, client: &Client) -> (String, Running) {
+async fn start_held_workflow(place: &Place, client: &Client) -> (String, Running) {
     let id = client.execute("release.held", &json!({})).await;
     (id, Running::one(place).await)
 }
@@ -153,7 +153,7 @@ async fn failed_item_fails_the_workflow_and_always_steps_still_run() {
 async fn workflow_continues_where_a_killed_node_left_it() {
     let place = place();
     let node = place.start();
-    let (id, program) = held(&place, &node.client()).await;
+    let (id, program) = start_held_workflow(&place, &node.client()).await;
     node.kill();
     let node = place.start();
     program.let_go();
@@ -172,7 +172,7 @@ async fn cancel_ends_running_steps_and_then_always_steps_clean_up() {
     let place = place();
     let node = place.start();
     let client = node.client();
-    let (id, _) = held(&place, &client).await;
+    let (id, _) = start_held_workflow(&place, &client).await;
     assert_eq!(client.post(&format!("/executions/{id}/cancel"), &json!({})).await.status, StatusCode::ACCEPTED);
     let shown = client.until(&format!("/executions/{id}"), |shown| shown["ended_at"].is_string()).await;
     assert_eq!(shown["status"], "cancelled");

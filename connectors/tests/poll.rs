@@ -149,7 +149,7 @@ impl Polling {
         }
     }
 
-    fn asked(&self) -> usize {
+    fn request_count(&self) -> usize {
         self.server.asked.lock().unwrap().len()
     }
 
@@ -194,7 +194,7 @@ async fn server_that_hangs_ends_the_run_after_a_minute_and_can_be_left_before() 
     let left = tokio::time::timeout(Duration::from_secs(30), polling.source.next(ROOM)).await;
     assert!(left.is_err(), "nothing comes");
     let error = polling.fails().await;
-    assert_eq!((error.kind, polling.asked()), (SensorErrorKind::Timeout, 1));
+    assert_eq!((error.kind, polling.request_count()), (SensorErrorKind::Timeout, 1));
     polling.source.close().await;
 }
 
@@ -222,12 +222,12 @@ async fn pages_without_end_are_a_failure_and_make_no_message() {
     let page = |next: u64| says(200, &json!({ "items": [{ "n": next }], "next": next }).to_string());
     let mut growing = Polling::begin(PollSource { next_page, ..poll() }, None, move |_, asked| Some(page(asked))).await;
     let error = growing.next().await.unwrap_err();
-    assert_eq!((error.kind, growing.asked()), (SensorErrorKind::Limit, 5), "{}", error.message);
+    assert_eq!((error.kind, growing.request_count()), (SensorErrorKind::Limit, 5), "{}", error.message);
 
     let next_page = Some(expression("body.next"));
     let mut same = Polling::begin(PollSource { next_page, ..poll() }, None, move |_, _| Some(page(7))).await;
     let error = same.next().await.unwrap_err();
-    assert_eq!((error.kind, same.asked()), (SensorErrorKind::Protocol, 2), "{}", error.message);
+    assert_eq!((error.kind, same.request_count()), (SensorErrorKind::Protocol, 2), "{}", error.message);
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,7 +270,7 @@ async fn server_that_keeps_limiting_its_rate_fails_the_sensor_after_the_fifth_ti
     let begin = Instant::now();
     let mut polling = Polling::begin(poll(), None, answer).await;
     let error = polling.fails().await;
-    assert_eq!((error.kind, error.retry_after, polling.asked()), (SensorErrorKind::Limit, Some(Duration::from_secs(100)), 5));
+    assert_eq!((error.kind, error.retry_after, polling.request_count()), (SensorErrorKind::Limit, Some(Duration::from_secs(100)), 5));
     assert!(begin.elapsed() >= 4 * Duration::from_secs(100), "it waits as long as the server asks: {:?}", begin.elapsed());
     assert_eq!(polling.lines.0.lock().unwrap().len(), 4);
 }
@@ -310,7 +310,7 @@ async fn any_other_answer_ends_a_row_of_requests_to_be_left_alone() {
             all.extend(polling.next().await.unwrap());
         }
         let error = polling.fails().await;
-        assert_eq!((error.kind, polling.asked()), (SensorErrorKind::Limit, 15), "{said:?}");
+        assert_eq!((error.kind, polling.request_count()), (SensorErrorKind::Limit, 15), "{said:?}");
     }
 }
 
@@ -511,7 +511,7 @@ async fn lag_is_that_of_the_newest_poll_with_an_item() {
     let read_at = Lag::NewestAt(BEGIN.plus_millis(50_001));
     assert_eq!(polling.source.lag(), read_at);
     tokio::time::timeout(10 * MINUTE, polling.source.next(ROOM)).await.expect_err("nothing comes");
-    assert_eq!((polling.source.lag(), polling.asked() > 5), (read_at, true));
+    assert_eq!((polling.source.lag(), polling.request_count() > 5), (read_at, true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -523,7 +523,7 @@ async fn poll_that_is_left_while_it_is_under_way_continues() {
     for _ in 0..5 {
         tokio::time::timeout(Duration::from_secs(10), polling.source.next(ROOM)).await.expect_err("nothing comes");
     }
-    assert_eq!(polling.asked(), 2);
+    assert_eq!(polling.request_count(), 2);
     assert_eq!(polling.fails().await.kind, SensorErrorKind::Timeout);
     assert_eq!(polling.requests()[0].at.elapsed(), MINUTE);
 }

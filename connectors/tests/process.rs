@@ -38,12 +38,12 @@ enum Does {
 struct Played {
     /// What it does after each start.
     runs: Mutex<VecDeque<Vec<Does>>>,
-    seen: Mutex<Seen>,
+    seen: Mutex<Interactions>,
 }
 
 /// What was done with a program.
 #[derive(Default)]
-struct Seen {
+struct Interactions {
     /// The cursor and the moment of each start.
     starts: Vec<(Option<Value>, Instant)>,
     /// The lines that it received. While it is `deaf`, none fits into its pipe.
@@ -228,7 +228,7 @@ async fn line_says_an_event_a_log_line_or_the_end_and_everything_else_is_an_even
     assert_eq!(all[0].time.map(|time| time.to_string()).as_deref(), Some("2026-01-01T00:00:00.000000Z"));
     assert_eq!(*process.lines.0.lock().unwrap(), ["hello", r#"{"of":1}"#]);
     assert!(matches!(process.source.next(ROOM).await, Ok(Pulled::Done)));
-    assert_eq!(process.cursor_at(Token(u64::MAX)), Some(json!(5)), "null is no cursor");
+    assert_eq!(process.cursor_at(Token(u64::MAX)), Some(json!(5)), "null does not count as a cursor");
     process.source.close().await;
     assert_eq!(process.played.seen.lock().unwrap().stops, 1, "a program that is done is stopped");
 }
@@ -334,7 +334,7 @@ async fn last_line_without_a_line_break_counts_only_after_a_success() {
 async fn program_waits_after_a_thousand_messages_or_four_mebibytes_until_some_are_settled() {
     let long = "x".repeat((1 << 20) - 2);
     for (line, count) in [("1".to_owned(), 1_000), (format!("\"{long}\""), 4)] {
-        // One line per read, so that no more than one is read ahead.
+        // One line per read, so that at most one is read ahead.
         let mut run = vec![prints(&format!("{line}\n")); count + 1];
         run.push(Does::Waits);
         let mut process = Process::begin(vec![run]).await;

@@ -19,9 +19,9 @@ pub(crate) fn check_input(input: &str) {
     let scope = Scope::new().with("event", event.root());
 
     let mut budget = Budget::default();
-    let first = shown(expression.evaluate(&scope, &mut budget));
+    let first = render(expression.evaluate(&scope, &mut budget));
     let mut again = Budget::default();
-    assert_eq!(first, shown(expression.evaluate(&scope, &mut again)));
+    assert_eq!(first, render(expression.evaluate(&scope, &mut again)));
     assert_eq!((budget.spent(), budget.bytes_spent()), (again.spent(), again.bytes_spent()));
 
     let is_exhausted = matches!(&first, Err(error) if error.kind == ErrorKind::Budget);
@@ -30,9 +30,9 @@ pub(crate) fn check_input(input: &str) {
     }
     assert!(budget.spent() <= EVALUATION_STEPS_MAX && budget.bytes_spent() <= EVALUATION_BYTES_MAX);
     // With exactly the steps that it needs, the result is the same; with one step less, the budget runs out.
-    assert_eq!(first, shown(expression.evaluate(&scope, &mut Budget::steps(budget.spent()))));
+    assert_eq!(first, render(expression.evaluate(&scope, &mut Budget::steps(budget.spent()))));
     if budget.spent() > 0 {
-        let short = shown(expression.evaluate(&scope, &mut Budget::steps(budget.spent() - 1)));
+        let short = render(expression.evaluate(&scope, &mut Budget::steps(budget.spent() - 1)));
         assert!(matches!(&short, Err(error) if error.kind == ErrorKind::Budget), "one step less gives {short:?}");
     }
 
@@ -50,7 +50,7 @@ pub(crate) fn check_input(input: &str) {
 
 /// Returns the result of an evaluation in a form that can be compared: an undefined number is not equal to
 /// itself.
-fn shown(result: Result<Value<'_>, EvaluationError>) -> Result<String, EvaluationError> {
+fn render(result: Result<Value<'_>, EvaluationError>) -> Result<String, EvaluationError> {
     let value = result?;
     let json = value.to_json().map_or_else(|error| error.to_string(), |json| json.to_string());
     Ok(format!("{}: {} {json}", value.kind(), value.brief()))

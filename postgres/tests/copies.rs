@@ -97,7 +97,7 @@ fn log_of_a_node_is_not_copied_unless_the_node_is_gone() {
     thread::spawn(move || tell.send(asked.demand_no_leader(LOG)).unwrap());
     let refused = told.recv_timeout(Duration::from_secs(60)).unwrap();
     assert!(matches!(&refused, Err(DatabaseError::InUse { leader, .. }) if leader == "node-1"), "{refused:?}");
-    // One that is gone beats no more.
+    // A stopped node sends no beats.
     let gone = "00000000-0000-0000-0000-0000000000ff";
     server.psql(&name, &format!("UPDATE ensue.nodes SET id = '{gone}'; UPDATE ensue.logs SET leader = '{gone}'"));
     database.demand_no_leader(LOG).unwrap();

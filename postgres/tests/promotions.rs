@@ -301,7 +301,7 @@ fn frozen_primary_holds_up_a_node_that_has_idle_connections_only_once() {
     standby.promote();
     let led = lead_elsewhere(&waiting);
     assert_eq!(led.head().unwrap(), writer.head());
-    assert_eq!(proxy.asked(connections), 1, "idle connections that the node tried");
+    assert_eq!(proxy.used_connections(connections), 1, "idle connections that the node tried");
     drop(frozen);
 }
 

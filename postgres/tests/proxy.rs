@@ -119,7 +119,7 @@ impl Proxy {
     }
 
     /// Returns on how many of the first connections the client asked something.
-    pub(crate) fn asked(&self, first: usize) -> usize {
+    pub(crate) fn used_connections(&self, first: usize) -> usize {
         self.plan.asked.lock().unwrap_or_else(PoisonError::into_inner)[..first].iter().filter(|asked| **asked).count()
     }
 }

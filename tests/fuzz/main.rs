@@ -75,8 +75,8 @@ fn edits(inputs: &'static Inputs) -> impl Strategy<Value = Vec<Edit>> {
     proptest::collection::vec(edit, 1..=EDITS_MAX)
 }
 
-/// Makes inputs: a kept one with some changes.
-fn made(inputs: &'static Inputs) -> impl Strategy<Value = Vec<u8>> {
+/// Returns a kept input with some changes.
+fn mutated_input(inputs: &'static Inputs) -> impl Strategy<Value = Vec<u8>> {
     (select(inputs.kept.clone()), edits(inputs)).prop_map(|(mut input, edits)| {
         edits.iter().for_each(|edit| apply(edit, &mut input));
         input
@@ -131,27 +131,27 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: INPUTS, ..ProptestConfig::with_source_file(file!()) })]
 
     #[test]
-    fn any_text_is_an_expression_or_is_rejected_with_a_place(input in made(&EXPRESSIONS)) {
+    fn any_text_is_an_expression_or_is_rejected_with_a_place(input in mutated_input(&EXPRESSIONS)) {
         text(parse::check_input, &input);
     }
 
     #[test]
-    fn evaluation_of_any_expression_is_deterministic_and_explained(input in made(&EXPRESSIONS)) {
+    fn evaluation_of_any_expression_is_deterministic_and_explained(input in mutated_input(&EXPRESSIONS)) {
         text(evaluate::check_input, &input);
     }
 
     #[test]
-    fn any_file_of_a_pack_is_accepted_or_reported_with_a_place(input in made(&YAML)) {
+    fn any_file_of_a_pack_is_accepted_or_reported_with_a_place(input in mutated_input(&YAML)) {
         yaml::check_input(&input);
     }
 
     #[test]
-    fn any_text_is_refused_as_a_token(input in made(&TOKENS)) {
+    fn any_text_is_refused_as_a_token(input in mutated_input(&TOKENS)) {
         text(jwt::check_input, &input);
     }
 
     #[test]
-    fn any_document_is_read_as_keys_or_refused(input in made(&KEYS)) {
+    fn any_document_is_read_as_keys_or_refused(input in mutated_input(&KEYS)) {
         jwks::check_input(&input);
     }
 }

@@ -38,7 +38,7 @@ fn only(changed: &ChangedRows, kind: ChangedKind) -> ChangedRow {
     rows[0].clone()
 }
 
-fn tell(story: &mut Story, stream: StreamId, fact: impl Into<Fact>) {
+fn append_fact(story: &mut Story, stream: StreamId, fact: impl Into<Fact>) {
     story.tell(stream, None, Actor::Token("ana".into()), None, fact.into(), None);
 }
 
@@ -113,15 +113,15 @@ fn grants_and_identities_are_reported_as_a_whole() {
     let (identity, grant) = (IdentityId(Id::root(NOON, 5)), GrantId(Id::root(NOON, 6)));
     let mut story = Story::new();
     let added = IdentityAdded { id: identity, kind: IdentityKind::Person, by_issuer: None };
-    tell(&mut story, StreamId::Identity(identity), added);
+    append_fact(&mut story, StreamId::Identity(identity), added);
     assert_eq!(kinds(&changed_after(&story, 0)), [ChangedKind::Identities]);
     let role = "viewer".parse().unwrap();
     let granted = GrantAdded { id: grant, subject: Subject::Everyone, role, on: None, until: None, declared: false };
-    tell(&mut story, StreamId::Grant(grant), granted);
-    tell(&mut story, StreamId::Grant(grant), GrantRemoved { id: grant });
+    append_fact(&mut story, StreamId::Grant(grant), granted);
+    append_fact(&mut story, StreamId::Grant(grant), GrantRemoved { id: grant });
     assert_eq!(kinds(&changed_after(&story, 1)), [ChangedKind::Grants]);
     let key: ensue_engine::names::KeyRef = "garden.code".parse().unwrap();
-    tell(&mut story, StreamId::Key(key.clone()), KeySet { key, version: 1 });
+    append_fact(&mut story, StreamId::Key(key.clone()), KeySet { key, version: 1 });
     assert_eq!(kinds(&changed_after(&story, 3)), [ChangedKind::Keys]);
     assert_eq!(kinds(&changed_after(&story, 0)), [ChangedKind::Keys, ChangedKind::Grants, ChangedKind::Identities]);
 }

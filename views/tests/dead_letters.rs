@@ -121,7 +121,7 @@ fn only_the_letter_that_is_named_changes() {
     let letters = fold::<DeadLetter>(story.records());
     let statuses = [first.0, second.0, third].map(|of| letters[&of.to_string()].status);
     assert_eq!(statuses, [LetterStatus::Dismissed, LetterStatus::Retried, LetterStatus::Open]);
-    assert_eq!(letters.len(), 3, "a rerun is no letter");
+    assert_eq!(letters.len(), 3, "a rerun does not count as a letter");
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn cancel_of_an_execution_without_an_inquiry_makes_no_row() {
     assert!(fold::<Inquiry>(story.records()).is_empty());
 }
 
-fn tell(story: &mut Story, execution: ExecutionId, fact: impl Into<Fact>) {
+fn append_fact(story: &mut Story, execution: ExecutionId, fact: impl Into<Fact>) {
     story.tell(StreamId::Execution(execution), None, Actor::Engine, None, fact.into(), None);
 }
 
@@ -129,7 +129,7 @@ fn newest_deputy_of_each_assignee_is_asked() {
     let inquiry = only::<Inquiry>(story.records()).id;
     let delegates = |by, to| InquiryDelegated { inquiry, by: identity(by), to: identity(to) };
     for (by, to) in [(1, 7), (2, 8), (1, 9)] {
-        tell(&mut story, execution, delegates(by, to));
+        append_fact(&mut story, execution, delegates(by, to));
     }
     let asked: Inquiry = only(story.records());
     let shown: Vec<_> = asked.delegations.iter().map(|delegation| (delegation.by, delegation.to)).collect();
@@ -138,8 +138,8 @@ fn newest_deputy_of_each_assignee_is_asked() {
     assert_eq!(asked.asked(), everybody);
     let at = COLUMNS.iter().position(|column| *column == Column::Assignee).unwrap();
     let found_by = |name: String| asked.columns()[at].as_ref().unwrap().is_found_by(&Term::Text(name));
-    assert!(everybody.into_iter().all(found_by) && !found_by(deputy(identity(7))), "the first deputy is asked no more");
-    assert!(!asked.asks(&deputy(identity(8)), &[]), "a deputy is no assignee");
+    assert!(everybody.into_iter().all(found_by) && !found_by(deputy(identity(7))), "the first deputy is not asked any longer");
+    assert!(!asked.asks(&deputy(identity(8)), &[]), "a deputy does not count as an assignee");
 }
 
 #[test]
@@ -153,9 +153,9 @@ fn answer_of_a_deputy_counts_for_both() {
         digest: None,
         on_behalf_of,
     };
-    tell(&mut story, execution, answered(7, Some(identity(1))));
+    append_fact(&mut story, execution, answered(7, Some(identity(1))));
     let first = story.records().last().unwrap().time;
-    tell(&mut story, execution, answered(2, None));
+    append_fact(&mut story, execution, answered(2, None));
     let second = story.records().last().unwrap().time;
     let asked: Inquiry = only(story.records());
     let times = [7, 1, 2, 8].map(|number| asked.answered_at(&identity(number).to_string()));
@@ -169,7 +169,7 @@ fn escalation_asks_others_as_well_and_nobody_twice() {
     let inquiry = only::<Inquiry>(story.records()).id;
     for (number, to) in [(1, ["role:leads", "ana"]), (2, ["zoe", "role:leads"])] {
         let to = to.iter().map(|name| name.parse().unwrap()).collect();
-        tell(&mut story, execution, InquiryEscalated { inquiry, number, to });
+        append_fact(&mut story, execution, InquiryEscalated { inquiry, number, to });
     }
     let asked: Inquiry = only(story.records());
     assert_eq!((asked.assignees, asked.escalations), (["role:keepers", "ana", "role:leads", "zoe"].map(str::to_owned).to_vec(), 2));
@@ -188,13 +188,13 @@ fn open_inquiry_is_overdue_after_a_day_a_reminder_or_an_escalation() {
     };
     let nothing: Act = |_, _, _| {};
     assert_eq!([0, DAY_MILLIS, DAY_MILLIS + 1].map(|millis| overdue(nothing, millis)), [false, false, true]);
-    assert!(overdue(|story, execution, inquiry| tell(story, execution, InquiryReminded { inquiry, number: 1 }), 1));
+    assert!(overdue(|story, execution, inquiry| append_fact(story, execution, InquiryReminded { inquiry, number: 1 }), 1));
     let escalates: Act = |story, execution, inquiry| {
-        tell(story, execution, InquiryEscalated { inquiry, number: 1, to: vec!["zoe".parse().unwrap()] });
+        append_fact(story, execution, InquiryEscalated { inquiry, number: 1, to: vec!["zoe".parse().unwrap()] });
     };
     assert!(overdue(escalates, 1));
     let ended: Act = |story, execution, inquiry| {
-        tell(story, execution, InquiryReminded { inquiry, number: 1 });
+        append_fact(story, execution, InquiryReminded { inquiry, number: 1 });
         story.cancelled(execution);
     };
     assert!(!overdue(ended, 2 * DAY_MILLIS), "it has ended");
@@ -204,7 +204,7 @@ fn open_inquiry_is_overdue_after_a_day_a_reminder_or_an_escalation() {
 fn inquiry_that_expired_after_a_cancel_is_cancelled_and_keeps_its_end() {
     let (mut story, execution) = asking(None);
     let fact = TimerFired { kind: TimerKind::Expiry, number: 1, due: story.now(), schedule: None };
-    tell(&mut story, execution, fact);
+    append_fact(&mut story, execution, fact);
     let at = story.records().last().map(|record| record.time);
     assert_eq!(only::<Inquiry>(story.records()).status, InquiryStatus::Expired);
     story.cancelled(execution);

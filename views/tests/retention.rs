@@ -144,7 +144,7 @@ fn only_a_clock_that_was_set_back_may_have_been_corrected_without_a_node() {
         (-2 * DAY_MICROS, 2 * DAY_MICROS, 0),
         (-2 * DAY_MICROS, 2 * DAY_MICROS + 1, 1),
         (-2 * DAY_MICROS, 5 * DAY_MICROS, 3 * DAY_MICROS),
-        // It was set back once more, which is no step forward.
+        // Going back once more is not a step forward.
         (-2 * DAY_MICROS, -DAY_MICROS, -DAY_MICROS),
     ] {
         assert_eq!(passed_without_a_node(stepped, moved), passed, "stepped by {stepped}, moved by {moved}");

@@ -63,7 +63,7 @@ fn drain() -> RuleRef {
     "garden.drain".parse().unwrap()
 }
 
-fn tell(story: &mut Story, fact: impl Into<Fact>) -> Position {
+fn append_fact(story: &mut Story, fact: impl Into<Fact>) -> Position {
     story.tell(StreamId::Rule(drain()), None, Actor::Engine, None, fact.into(), None)
 }
 
@@ -92,11 +92,11 @@ fn repeated_errors_of_a_rule_count_by_their_number() {
     let event = story.event("garden.rained", "{}");
     let rule_id = story.rule_id(&drain());
     let erred = |message: &str| RuleErred { rule: drain(), rule_id, event, error: Digest::of(b"way"), message: message.to_owned() };
-    let first = tell(&mut story, erred("no such field"));
-    tell(&mut story, erred("not a number"));
+    let first = append_fact(&mut story, erred("no such field"));
+    append_fact(&mut story, erred("not a number"));
     assert_eq!(counts(&story, SeriesKind::RuleErrors), [counted("garden.drain", "erred", 2)]);
     for count in [41, 7] {
-        tell(&mut story, RuleErrorsCounted { rule: drain(), rule_id, event, error: first, count });
+        append_fact(&mut story, RuleErrorsCounted { rule: drain(), rule_id, event, error: first, count });
     }
     assert_eq!(counts(&story, SeriesKind::RuleErrors), [counted("garden.drain", "erred", 50)]);
 }

@@ -22,7 +22,7 @@ pub(crate) struct Shelf {
     pub(crate) is_full: bool,
 }
 
-fn shown(row: &NewRow) -> Row {
+fn to_row(row: &NewRow) -> Row {
     Row { key: row.key.to_string(), position: row.position, document: row.document.clone() }
 }
 
@@ -36,7 +36,7 @@ impl Shelf {
 
     /// Returns the rows of a view by their keys.
     pub(crate) fn rows(&self, view: ViewName) -> BTreeMap<String, Row> {
-        self.of_view(view).map(|row| (row.key.to_string(), shown(row))).collect()
+        self.of_view(view).map(|row| (row.key.to_string(), to_row(row))).collect()
     }
 
     fn of_view(&self, view: ViewName) -> impl DoubleEndedIterator<Item = &NewRow> {

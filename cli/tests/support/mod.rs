@@ -15,9 +15,9 @@ pub(crate) mod page;
 pub(crate) mod provider;
 mod running;
 pub(crate) mod secret_server;
-mod seen;
 #[path = "../../../tests/support/skipped.rs"]
 pub(crate) mod skipped;
+mod states;
 pub(crate) mod vendor;
 pub(crate) mod wall_clock;
 pub(crate) mod world;
@@ -38,8 +38,8 @@ use serde_json::{Value, json};
 
 pub(crate) use self::delivery::{Delivery, PULL_REQUEST, SECRET, signature};
 pub(crate) use self::running::Running;
-pub(crate) use self::seen::until;
-use self::seen::{LOOK_EVERY, Seen};
+pub(crate) use self::states::until;
+use self::states::{Observation, POLL_INTERVAL};
 
 /// Where `.ci/run` installs packages of PyPI.
 pub(crate) const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/python");
@@ -196,11 +196,11 @@ impl Place {
                 Ok((scheme, address)) => return Ok(Node { process, scheme, address }),
                 Err(RecvTimeoutError::Disconnected) => {
                     let said = process.end().1;
-                    // The port may be taken for a moment by a program that is no test.
+                    // The port may be taken for a moment by another program.
                     if !said.contains("Address already in use") || begin.elapsed() > PATIENCE {
                         return Err(said);
                     }
-                    std::thread::sleep(LOOK_EVERY);
+                    std::thread::sleep(POLL_INTERVAL);
                 }
                 Err(RecvTimeoutError::Timeout) => panic!("the node was neither ready in time nor did it end: {}", process.said.text()),
             }
@@ -291,13 +291,13 @@ impl Process {
                 break status;
             }
             assert!(begin.elapsed() < PATIENCE, "the node did not end: {}", self.said.text());
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(POLL_INTERVAL);
         };
         // Its last output arrives a moment after its end, unless a process that it left behind holds its
         // standard error.
         let ended = Instant::now();
         while !self.hearing.is_finished() && ended.elapsed() < HEARD_PATIENCE {
-            std::thread::sleep(LOOK_EVERY);
+            std::thread::sleep(POLL_INTERVAL);
         }
         (status.code(), self.said.text())
     }
@@ -472,12 +472,12 @@ impl Client {
                 return answer.body;
             }
             assert!(begin.elapsed() < PATIENCE, "GET {path} never became what it should: {:#}", answer.body);
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
     /// Reads the metrics until what a test looks for in them has come.
-    pub(crate) async fn until_metrics<S: Seen>(&self, what: &str, look: impl Fn(&str) -> S) -> S::State {
+    pub(crate) async fn until_metrics<S: Observation>(&self, what: &str, look: impl Fn(&str) -> S) -> S::State {
         until(what, async || {
             let metrics = self.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
             look(&metrics).state().map_err(|instead| format!("{instead}\n{metrics}"))

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Place;
-use super::seen::until;
+use super::states::until;
 
 /// A program that has written a line into the file `begun` of its private directory, and now waits there for the file `go`.
 #[derive(Debug)]

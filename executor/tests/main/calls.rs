@@ -4,7 +4,7 @@ use ensue_engine::command::ReportOutcome;
 use ensue_engine::executions::facts::FailureKind;
 use serde_json::json;
 
-use crate::kernel::Around;
+use crate::kernel::WallKind;
 use crate::node::supervised;
 use crate::skipped::{has_program, skipped};
 use crate::walls::printed;
@@ -22,7 +22,7 @@ const OF_32_BITS: [u8; 93] = [
 #[tokio::test]
 async fn system_call_with_its_second_number_is_blocked_as_well() {
     let test = "system_call_with_its_second_number_is_blocked_as_well";
-    if !Around::SystemCalls.stands_for(test) || !has_program(test, "python3") {
+    if !WallKind::SystemCalls.stands_for(test) || !has_program(test, "python3") {
         return;
     }
     // `getpid`, which is allowed with its native number; a kernel without the other numbers returns 38.
@@ -34,7 +34,7 @@ async fn system_call_with_its_second_number_is_blocked_as_well() {
 #[tokio::test]
 async fn isolated_32_bit_program_is_ended_with_an_explanation() {
     let test = "isolated_32_bit_program_is_ended_with_an_explanation";
-    if !Around::SystemCalls.stands_for(test) {
+    if !WallKind::SystemCalls.stands_for(test) {
         return;
     }
     let bytes: String = OF_32_BITS.iter().map(|byte| format!("\\{byte:03o}")).collect();

@@ -7,7 +7,7 @@ use ensue_executor::programs::Isolation;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::kernel::Around;
+use crate::kernel::WallKind;
 use crate::walls::printed;
 use crate::world::sh;
 use crate::world::{Plan, result};
@@ -39,7 +39,7 @@ impl Site {
 
 #[tokio::test]
 async fn secret_in_a_writable_folder_can_be_neither_read_nor_written() {
-    if !Around::Files.stands_for("secret_in_a_writable_folder_can_be_neither_read_nor_written") {
+    if !WallKind::Files.stands_for("secret_in_a_writable_folder_can_be_neither_read_nor_written") {
         return;
     }
     let site = Site::with_secret("secret");
@@ -51,7 +51,7 @@ async fn secret_in_a_writable_folder_can_be_neither_read_nor_written() {
 
 #[tokio::test]
 async fn secret_stays_hidden_when_its_link_is_switched_to_another_file() {
-    if !Around::Files.stands_for("secret_stays_hidden_when_its_link_is_switched_to_another_file") {
+    if !WallKind::Files.stands_for("secret_stays_hidden_when_its_link_is_switched_to_another_file") {
         return;
     }
     let site = Site::with_secret("secret");
@@ -67,7 +67,7 @@ async fn secret_stays_hidden_when_its_link_is_switched_to_another_file() {
 
 #[tokio::test]
 async fn link_next_to_a_secret_reveals_nothing() {
-    if !Around::Files.stands_for("link_next_to_a_secret_reveals_nothing") {
+    if !WallKind::Files.stands_for("link_next_to_a_secret_reveals_nothing") {
         return;
     }
     let (site, elsewhere) = (Site::with_secret("secret"), tempfile::Builder::new().tempdir_in("/var/tmp").unwrap());
@@ -78,7 +78,7 @@ async fn link_next_to_a_secret_reveals_nothing() {
 
 #[tokio::test]
 async fn writable_folder_is_resolved_when_each_program_starts() {
-    if !Around::Files.stands_for("writable_folder_is_resolved_when_each_program_starts") {
+    if !WallKind::Files.stands_for("writable_folder_is_resolved_when_each_program_starts") {
         return;
     }
     let folder = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();

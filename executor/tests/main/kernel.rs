@@ -13,13 +13,13 @@ use crate::users::{ONE, RANGE};
 
 /// A wall around programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Around {
+pub(crate) enum WallKind {
     Files,
     Signals,
     SystemCalls,
 }
 
-impl Around {
+impl WallKind {
     pub(crate) const ALL: [Self; 3] = [Self::Files, Self::Signals, Self::SystemCalls];
 
     /// Returns true if the kernel has this wall, by raising one like it around a thread that ends.
@@ -69,8 +69,8 @@ fn starts_as(user: u32, group: u32) -> bool {
 #[test]
 fn probe_finds_the_walls_that_the_kernel_has() {
     let walls = walls_of_this_machine();
-    for (around, found) in Around::ALL.into_iter().zip([&walls.files, &walls.signals, &walls.system_calls]) {
-        assert_eq!(*found == Wall::Stands, around.stands(), "{around:?}: {found:?}");
+    for (kind, found) in WallKind::ALL.into_iter().zip([&walls.files, &walls.signals, &walls.system_calls]) {
+        assert_eq!(*found == Wall::Stands, kind.stands(), "{kind:?}: {found:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use ensue_executor::programs::{Isolation, IsolationMode, ProgramUsers};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::kernel::Around;
+use crate::kernel::WallKind;
 use crate::skipped::skipped;
 use crate::walls::{caller, printed};
 use crate::world::{Plan, World, failure, result, sh};
@@ -85,7 +85,7 @@ async fn program_of_a_root_node_keeps_no_capability_as_root() {
     if !is_root() {
         return skipped(test, "this test does not run as root");
     }
-    if !Around::Files.stands_for(test) {
+    if !WallKind::Files.stands_for(test) {
         return;
     }
     let script = "grep -E '^Cap' /proc/self/status | cut -f2 | sort -u; \
@@ -117,13 +117,13 @@ async fn program_of_another_user_gets_its_files_streams_and_limits() {
 #[tokio::test]
 async fn program_of_another_user_changes_no_process_outside() {
     let test = "program_of_another_user_changes_no_process_outside";
-    if !can_be(test, RANGE) || !Around::SystemCalls.stands_for(test) {
+    if !can_be(test, RANGE) || !WallKind::SystemCalls.stands_for(test) {
         return;
     }
     if !std::path::Path::new("/usr/bin/python3").exists() {
         return skipped(test, "there is no /usr/bin/python3, which another user can start");
     }
-    let script = caller("/usr/bin/python3", Around::Signals.stands());
+    let script = caller("/usr/bin/python3", WallKind::Signals.stands());
     assert_eq!(said(plan(&script, running_as(RANGE)).begin()).await, "done");
 }
 

@@ -5,7 +5,7 @@ use ensue_executor::probes::walls_of_this_machine;
 use ensue_executor::programs::{Isolation, IsolationMode};
 use serde_json::json;
 
-use crate::kernel::Around;
+use crate::kernel::WallKind;
 use crate::skipped::has_program;
 use crate::world::{Plan, failure, result, sh};
 
@@ -18,7 +18,7 @@ pub(crate) async fn printed(plan: Plan) -> String {
 #[tokio::test]
 async fn program_writes_in_its_private_directory_and_nowhere_else() {
     let test = "program_writes_in_its_private_directory_and_nowhere_else";
-    if !Around::Files.stands_for(test) {
+    if !WallKind::Files.stands_for(test) {
         return;
     }
     let outside = tempfile::TempDir::new().unwrap();
@@ -35,7 +35,7 @@ async fn program_writes_in_its_private_directory_and_nowhere_else() {
 #[tokio::test]
 async fn program_can_read_the_system_but_neither_hidden_nor_private_files() {
     let test = "program_can_read_the_system_but_neither_hidden_nor_private_files";
-    if !Around::Files.stands_for(test) {
+    if !WallKind::Files.stands_for(test) {
         return;
     }
     let data = tempfile::Builder::new().tempdir_in("/var/tmp").unwrap();
@@ -66,7 +66,7 @@ async fn ordinary_programs_work_when_isolated() {
 #[tokio::test]
 async fn isolated_program_cannot_signal_processes_outside() {
     let test = "isolated_program_cannot_signal_processes_outside";
-    if !Around::Signals.stands_for(test) {
+    if !WallKind::Signals.stands_for(test) {
         return;
     }
     let script = format!("kill -0 {} 2>/dev/null && echo reached; kill -0 $PPID 2>/dev/null && echo reached; echo ok", std::process::id());
@@ -76,7 +76,7 @@ async fn isolated_program_cannot_signal_processes_outside() {
 #[tokio::test]
 async fn program_cannot_inspect_another_of_the_same_user() {
     let test = "program_cannot_inspect_another_of_the_same_user";
-    if !Around::Files.stands_for(test) {
+    if !WallKind::Files.stands_for(test) {
         return;
     }
     // Both have the same user, and the canary is in the environment of the other.
@@ -91,7 +91,7 @@ async fn program_cannot_inspect_another_of_the_same_user() {
 #[tokio::test]
 async fn system_calls_that_escape_the_isolation_are_blocked() {
     let test = "system_calls_that_escape_the_isolation_are_blocked";
-    if !Around::SystemCalls.stands_for(test) {
+    if !WallKind::SystemCalls.stands_for(test) {
         return;
     }
     let script = "unshare -Ur true 2>/dev/null && echo unshared; unshare -n true 2>/dev/null && echo unshared; \
@@ -180,10 +180,10 @@ pub(crate) fn caller(python: &str, are_signals_walled: bool) -> String {
 #[tokio::test]
 async fn isolated_program_changes_no_process_outside() {
     let test = "isolated_program_changes_no_process_outside";
-    if !Around::SystemCalls.stands_for(test) || !has_program(test, "python3") {
+    if !WallKind::SystemCalls.stands_for(test) || !has_program(test, "python3") {
         return;
     }
-    let script = caller("python3", Around::Signals.stands());
+    let script = caller("python3", WallKind::Signals.stands());
     assert_eq!(printed(Plan::new(sh(&script)).supervised()).await, "done");
 }
 
@@ -211,7 +211,7 @@ async fn isolated_program_may_limit_and_schedule_itself() {
 
 #[tokio::test]
 async fn required_isolation_is_applied_or_the_program_does_not_start() {
-    let kernel_has_all = Around::ALL.into_iter().all(Around::stands);
+    let kernel_has_all = WallKind::ALL.into_iter().all(WallKind::stands);
     let mut world = Plan::new(sh("echo ran")).isolated(Isolation { mode: IsolationMode::Required, ..Isolation::default() }).begin();
     let report = world.report_of(json!({})).await;
     if kernel_has_all {

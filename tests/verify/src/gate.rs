@@ -75,7 +75,7 @@ pub(crate) fn run() -> Result<()> {
     let begin = Instant::now();
     // One for each core: several tests of each run at once. With two for each, tests that need real time failed.
     let at_once = std::thread::available_parallelism().map_or(2, usize::from);
-    let ended = jobs::run(in_order(&programs)?, at_once, deadline, tell)?;
+    let ended = jobs::run(in_order(&programs)?, at_once, deadline, print_outcome)?;
     ledger.line("tests and other steps", begin.elapsed());
     finish(ledger, &ended)
 }
@@ -114,7 +114,7 @@ fn in_order(programs: &[TestProgram]) -> Result<Vec<Job>> {
 }
 
 /// Says at once how a job ended.
-fn tell(job: &EndedJob) {
+fn print_outcome(job: &EndedJob) {
     let tests = match job.output.passed {
         0 => String::new(),
         passed => format!(", {passed} tests passed"),

@@ -44,8 +44,8 @@ const LAST_LINES: usize = 80;
 /// Runs jobs in their order, several at once. No job begins after the deadline, and those that run then are killed.
 ///
 /// # Errors
-/// If the folder for the output cannot be made. A job that fails or does not start is no error.
-pub(crate) fn run(jobs: Vec<Job>, at_once: usize, deadline: Instant, tell: impl Fn(&EndedJob) + Sync) -> Result<Vec<EndedJob>> {
+/// If the folder for the output cannot be made. A job that fails or does not start is reported in its result.
+pub(crate) fn run(jobs: Vec<Job>, at_once: usize, deadline: Instant, on_end: impl Fn(&EndedJob) + Sync) -> Result<Vec<EndedJob>> {
     let folder = root().join("target/verify");
     std::fs::create_dir_all(&folder).context("the folder for the output of the steps")?;
     let folder = folder.canonicalize()?;
@@ -58,7 +58,7 @@ pub(crate) fn run(jobs: Vec<Job>, at_once: usize, deadline: Instant, tell: impl 
                     let Some(job) = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return };
                     let log = folder.join(format!("{}.log", job.name.replace([' ', '/'], "-")));
                     let one = run_one(job, log, deadline);
-                    tell(&one);
+                    on_end(&one);
                     ended.lock().unwrap_or_else(PoisonError::into_inner).push(one);
                 }
             });

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use super::PATIENCE;
 
 /// The polling interval.
-pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The result of one look: the state, or a description of another one.
-pub(crate) trait Seen {
+pub(crate) trait Observation {
     /// What the test waits for.
     type State;
 
@@ -16,7 +16,7 @@ pub(crate) trait Seen {
     fn state(self) -> Result<Self::State, String>;
 }
 
-impl Seen for bool {
+impl Observation for bool {
     type State = ();
 
     fn state(self) -> Result<(), String> {
@@ -24,7 +24,7 @@ impl Seen for bool {
     }
 }
 
-impl<S> Seen for Option<S> {
+impl<S> Observation for Option<S> {
     type State = S;
 
     fn state(self) -> Result<S, String> {
@@ -32,7 +32,7 @@ impl<S> Seen for Option<S> {
     }
 }
 
-impl<S> Seen for Result<S, String> {
+impl<S> Observation for Result<S, String> {
     type State = S;
 
     fn state(self) -> Self {
@@ -41,13 +41,13 @@ impl<S> Seen for Result<S, String> {
 }
 
 /// Looks until a state has come, and returns it.
-pub(crate) async fn until<S: Seen>(what: &str, mut look: impl AsyncFnMut() -> S) -> S::State {
+pub(crate) async fn until<S: Observation>(what: &str, mut look: impl AsyncFnMut() -> S) -> S::State {
     let begin = Instant::now();
     loop {
         match look().await.state() {
             Ok(state) => return state,
             Err(instead) => assert!(begin.elapsed() < PATIENCE, "it never came: {what}\n{instead}"),
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
