@@ -3,6 +3,9 @@
 //! A failing seed is one line that replays it exactly. With `--keep` it is stored, and runs each time from then on.
 //! Deliberate bugs are the job of the program `mutants`, which stores nothing.
 
+#[path = "../../support/cargo.rs"]
+mod cargo;
+
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,6 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use ensue_simulation::watchdog::{PATIENCE, watched};
 use ensue_simulation::{Ran, Verbosity, Violation, sometimes};
+
+use self::cargo::cargo;
 
 /// The default number of fresh seeds.
 const SEEDS: u64 = 100;
@@ -98,13 +103,9 @@ fn main() -> Result<ExitCode> {
 
 /// Searches for each of the deliberate bugs.
 fn mutants() -> Result<ExitCode> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let with = ["run", "-q", "-p", "ensue-simulation", "--bin", "mutants", "--locked", "--"];
     let further = std::env::args().skip(1).filter(|argument| argument != "--mutants");
-    let mut command = std::process::Command::new(cargo);
-    // `cargo run` sets it for this program. A build script that asks for it would run again, and what depends on it be built again.
-    command.args(with).args(further).env_remove("CARGO_MANIFEST_DIR");
-    let status = command.status().context("cargo does not start")?;
+    let status = cargo(&with).args(further).status().context("cargo does not start")?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -58,6 +58,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Returns how many parts of the time are for it. An hour must be enough for all planted bugs.
+    fn parts(self) -> u32 {
+        if self == Self::Mutants { 2 } else { 1 }
+    }
+
     /// Returns the noun of what it counts.
     fn noun(self) -> &'static str {
         match self {
@@ -101,7 +106,7 @@ pub(crate) fn run(exploration: &Exploration) -> Result<()> {
     let first = exploration.seed.unwrap_or_else(unused_seed);
     eprintln!("explore: the first seed is {first}; the gate's is {}", seed());
     let _load = Load::begin(exploration.load)?;
-    let search = Search::begin(first)?;
+    let search = Search::begin(first, exploration.only)?;
     let finds = match exploration.minutes {
         Some(minutes) => take_turns(search, exploration.only, Duration::from_secs(60 * minutes))?,
         None => long::run(search, exploration.only)?,
@@ -119,7 +124,7 @@ fn take_turns(mut search: Search, only: Option<Kind>, time: Duration) -> Result<
     let mut tried: BTreeMap<Kind, usize> = BTreeMap::new();
     let mut finds = Vec::new();
     while Instant::now() < deadline {
-        let Some((&kind, _)) = spent.iter().min_by_key(|(_, spent)| **spent) else { break };
+        let Some((&kind, _)) = spent.iter().min_by_key(|(kind, spent)| **spent / kind.parts()) else { break };
         let began = Instant::now();
         let turn = search.turn(kind, deadline)?;
         *tried.entry(kind).or_default() += turn.tried;

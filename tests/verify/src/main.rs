@@ -4,6 +4,8 @@
 //! It installs nothing; `.ci/run` does that and then runs this. A step whose requirements are missing on the machine is skipped by
 //! name, except that it fails if `CI` is `true`.
 
+#[path = "../../support/cargo.rs"]
+mod cargo;
 mod changed;
 mod clients;
 mod explore;
@@ -27,6 +29,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 
+use self::cargo::cargo;
 use self::report::seconds;
 
 /// Without arguments: the gate, which is what CI runs.
@@ -175,13 +178,6 @@ fn git(arguments: &[&str]) -> Result<String> {
     let output = Command::new("git").args(arguments).output().context("git does not start")?;
     ensure!(output.status.success(), "git {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8(output.stdout)?)
-}
-
-fn cargo(arguments: &[&str]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // `cargo run` sets it for this program. A build script that asks for it would run again, and what depends on it be built again.
-    command.args(arguments).env_remove("CARGO_MANIFEST_DIR");
-    command
 }
 
 fn succeeds(arguments: &[&str]) -> bool {

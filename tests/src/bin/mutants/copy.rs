@@ -8,6 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use ensue_mutants::patch;
 
+use crate::cargo::cargo;
+
 /// The crate root that declares the module with the seam, and the file of the module.
 const ENGINE: &str = "engine/src/lib.rs";
 const SEAM: &str = "engine/src/mutants.rs";
@@ -25,13 +27,9 @@ pub(crate) fn built() -> Result<PathBuf> {
     let target = itself.parent().and_then(Path::parent).context("this program lies in a target folder")?;
     let (source, planted) = (target.join("mutants/source"), target.join("mutants/planted"));
     write(root, &source)?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Offline: only the versions of our own crates differ from what is locked.
     let with = ["build", "-q", "--workspace", "--bin", "mutants", "--offline", "--target-dir"];
-    let mut command = Command::new(cargo);
-    // `cargo run` sets it for this program. A build script that asks for it would run again, and what depends on it be built again.
-    command.args(with).arg(target).current_dir(&source).env_remove("CARGO_MANIFEST_DIR");
-    let status = command.status().context("cargo does not start")?;
+    let status = cargo(&with).arg(target).current_dir(&source).status().context("cargo does not start")?;
     if !status.success() {
         bail!("the sources with the bugs of {} do not compile: renew the patch that the error shows", patch::FOLDER);
     }

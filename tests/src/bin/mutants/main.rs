@@ -5,6 +5,8 @@
 //! once per process, so each has its own process. A world can show a bug only if it passes without one, so
 //! the worlds that showed one are also run without any bug.
 
+#[path = "../../../support/cargo.rs"]
+mod cargo;
 mod copy;
 
 use std::collections::{BTreeSet, VecDeque};

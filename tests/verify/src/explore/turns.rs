@@ -20,6 +20,10 @@ pub(crate) const FUZZING: [[&str; 3]; 5] = [
     ["jwks", "fuzz/seeds/jwks", "-dict=fuzz/json.dict"],
 ];
 
+/// How the search for planted bugs begins the line of a bug that no world showed, and of one for which no world could be judged.
+const NOT_FOUND: &str = "NOT FOUND    : ";
+const NOT_JUDGED: &str = "NOT JUDGED   : ";
+
 /// How long a turn may take: the last one may end so much after the time.
 const TURN_MAX: Duration = Duration::from_secs(600);
 
@@ -50,9 +54,15 @@ pub(super) struct Search {
 
 impl Search {
     /// Builds what is needed.
-    pub(super) fn begin(seed: u64) -> Result<Self> {
+    pub(super) fn begin(seed: u64, only: Option<Kind>) -> Result<Self> {
         eprintln!("explore: build");
         let programs = programs::build()?;
+        if only.is_none_or(|only| only == Kind::Mutants) {
+            // Without time to look for bugs, it builds the copy with all of them. If that fails, its first turn says so.
+            let mut command = Command::new(programs::binary("mutants")?);
+            command.args(["--minutes", "0"]);
+            run("mutants", command, Instant::now() + TURN_MAX * 2)?;
+        }
         Ok(Self { programs, seed, properties: 0, schedules: 0, faults: 0, fuzzers: 0, mutants: 0 })
     }
 
@@ -116,23 +126,16 @@ impl Search {
         command.args(["--skip", &self.mutants.to_string()]).args(arguments);
         let ended = run("mutants", command, deadline)?;
         let text = std::fs::read_to_string(&ended.log)?;
-        let missed =
-            |line: &str| line.strip_prefix("NOT FOUND    : ")?.split_once(": ").map(|(name, why)| (name.to_owned(), why.to_owned()));
-        let finds: Vec<Find> = text
-            .lines()
-            .filter_map(missed)
-            .map(|(name, why)| Find {
-                what: format!("the planted bug `{name}` is not noticed: {why}"),
-                repeat: format!("cargo sim --mutants --only '{name}'"),
-                keep: None,
-            })
-            .collect();
-        let tried = text.lines().filter(|line| line.starts_with("found in ")).count() + finds.len();
+        let finds: Vec<Find> = text.lines().filter_map(find_of_a_bug).collect();
+        let looked_for = |line: &&str| ["found in ", NOT_FOUND, NOT_JUDGED].iter().any(|word| line.starts_with(word));
+        let tried = text.lines().filter(looked_for).count();
         self.mutants += tried;
-        let is_over = !text.contains("the time is over");
         match (&ended.failure, tried) {
             (Some(why), 0) => Ok(ended_with(&ended, why)),
-            _ => Ok(Turn { tried, finds, end: is_over.then(|| "all were looked for".to_owned()) }),
+            (_, tried) => {
+                let is_over = text.contains("\nmutants: ") && !text.contains("the time is over");
+                Ok(Turn { tried, finds, end: is_over.then(|| "all were looked for".to_owned()) })
+            }
         }
     }
 
@@ -270,6 +273,22 @@ fn find_of_a_world(line: &str) -> Option<Find> {
     })
 }
 
+/// Returns the find that a line of the search for planted bugs names: a bug that no world showed, one that could not be looked for,
+/// or a world that fails without any.
+fn find_of_a_bug(line: &str) -> Option<Find> {
+    if let Some((_, failing)) = line.split_once("a world fails without any bug, mend it first: ") {
+        return find_of_a_world(&format!("FAILED {failing}"));
+    }
+    let (fault, rest) = match (line.strip_prefix(NOT_FOUND), line.strip_prefix(NOT_JUDGED)) {
+        (Some(rest), _) => ("is not noticed", rest),
+        (None, Some(rest)) => ("could not be looked for", rest),
+        (None, None) => return None,
+    };
+    let (name, why) = rest.split_once(": ")?;
+    let repeat = format!("cargo sim --mutants --only '{name}'");
+    Some(Find { what: format!("the planted bug `{name}` {fault}: {why}"), repeat, keep: None })
+}
+
 /// Returns the names of all tests of a program.
 fn names_of(program: &TestProgram) -> Result<Vec<String>> {
     let output = program.command().arg("--list").output().context("a program of tests does not start")?;
@@ -328,6 +347,18 @@ mod tests {
         assert_eq!(find.keep.as_deref(), Some("cargo verify keep simulation 4711"));
         assert!(find.what.starts_with("world 4711 breaks I1: key"));
         assert!(find_of_a_world("sim: 3 seeds in 4 s").is_none());
+    }
+
+    #[test]
+    fn bug_that_is_missed_or_not_judged_and_a_world_that_fails_without_one_are_finds() {
+        let missed = find_of_a_bug("NOT FOUND    : lost ack: not found in 100 worlds").unwrap();
+        assert_eq!(missed.what, "the planted bug `lost ack` is not noticed: not found in 100 worlds");
+        let unjudged = find_of_a_bug("NOT JUDGED   : lost ack: the world is stuck").unwrap();
+        assert_eq!(unjudged.repeat, "cargo sim --mutants --only 'lost ack'");
+        let failing =
+            find_of_a_bug("Error: a world fails without any bug, mend it first: cargo sim --seed 7   # I1: key k4 was accepted twice");
+        assert_eq!(failing.unwrap().repeat, "cargo sim --seed 7");
+        assert!(find_of_a_bug("found in    1: lost ack: I3 (world 9)").is_none());
     }
 
     #[test]
