@@ -82,7 +82,7 @@ impl ViewStore for Shelf {
 
     fn load(&self, view: ViewName, keys: &[Term]) -> Result<Vec<Row>, ViewError> {
         let place = |key: &Term| self.places.get(&(view, key.clone()));
-        Ok(keys.iter().filter_map(|key| self.rows.get(&(view, *place(key)?))).map(shown).collect())
+        Ok(keys.iter().filter_map(|key| self.rows.get(&(view, *place(key)?))).map(to_row).collect())
     }
 
     fn apply(&mut self, changes: &Changes) -> Result<(), ViewError> {
@@ -120,7 +120,7 @@ impl RetainedViews for Shelf {
             Order::OldestFirst => query.after.is_none_or(|after| row.position > after),
             Order::NewestFirst => query.after.is_none_or(|after| row.position < after),
         };
-        let mut rows: Vec<Row> = rows.filter(follows).map(shown).collect();
+        let mut rows: Vec<Row> = rows.filter(follows).map(to_row).collect();
         if query.order == Order::NewestFirst {
             rows.reverse();
         }
