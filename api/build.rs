@@ -1,15 +1,32 @@
-//! Collects the titles of the pages of `docs/errors`, which are those of the problems.
+//! Collects the titles of the pages of `docs/errors`, which are those of the problems, and compresses the OpenAPI document and its
+//! page, which a node serves: as they are, they would be 2.7 MB of its binary.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 
 fn main() -> io::Result<()> {
     let crate_dir = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo names the crate's folder"));
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").expect("cargo names a folder for what is generated"));
     let pages = crate_dir.join("../docs/errors");
     println!("cargo::rerun-if-changed={}", pages.display());
-    fs::write(out_dir.join("error_titles.rs"), generated(&pages)?)
+    fs::write(out_dir.join("error_titles.rs"), generated(&pages)?)?;
+    for name in ["openapi.json", "openapi.html"] {
+        let document = crate_dir.join("../docs/reference").join(name);
+        println!("cargo::rerun-if-changed={}", document.display());
+        compress(&document, &out_dir.join(format!("{name}.deflate")))?;
+    }
+    Ok(())
+}
+
+fn compress(document: &Path, to: &Path) -> io::Result<()> {
+    let mut encoder = DeflateEncoder::new(fs::File::create(to)?, Compression::best());
+    encoder.write_all(&fs::read(document)?)?;
+    encoder.finish().map(drop)
 }
 
 /// The source of a list of `(slug, title)`, in the order of the slugs.

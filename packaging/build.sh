@@ -26,7 +26,9 @@ work=$PWD/target/pgo
 rm -rf "$work/raw" "$work/trained.profdata" && mkdir -p "$work/raw"
 
 # With `--target`, the flags reach the binary and not the build scripts.
-RUSTFLAGS="-Cprofile-generate=$work/raw" \
+# They replace those of `.cargo/config.toml`, which are repeated.
+flags="-Crelro-level=partial -Clink-args=-Wl,-z,relro,-z,now"
+RUSTFLAGS="$flags -Cprofile-generate=$work/raw" \
   cargo build --profile dist --locked --bin ensue --target "$host" --target-dir "$work"
 
 train() {
@@ -42,6 +44,6 @@ train bench ingest rule http process batch workflow --seconds 5 --output json
 train bench http --rate 200 --seconds 5 --output json
 train demo
 
-RUSTFLAGS="-Cprofile-use=$work/trained.profdata -Clink-arg=-Wl,-z,pack-relative-relocs" \
+RUSTFLAGS="$flags -Cprofile-use=$work/trained.profdata -Clink-arg=-Wl,-z,pack-relative-relocs" \
   cargo build --profile dist --locked --bin ensue --target "$host"
 install -D "target/$host/dist/ensue" target/dist/ensue

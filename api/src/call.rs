@@ -25,7 +25,7 @@ use crate::keyed::{self, Keyed};
 use crate::operation::{Conditional, Operation, Strangers};
 use crate::paging::{self, Page};
 use crate::permissions::Permission;
-use crate::ports::{OnBehalf, Ports};
+use crate::ports::{Holder, OnBehalf, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::{ParameterRefusal, Query};
 use crate::quotas::{Caller, Room};
@@ -179,13 +179,14 @@ impl Call {
 
     /// Reads the request's `Idempotency-Key`, if it has one, and looks up the answer to the first request
     /// with that key.
-    pub(crate) async fn take_key(&mut self, allowed: &impl Proof) -> Result<(), Problem> {
+    pub(crate) async fn take_key(&mut self, holder: &Holder) -> Result<(), Problem> {
         let Some(key) = keyed::given(&self.parts.headers)? else { return Ok(()) };
         if self.is_dry_run()? {
             return Ok(());
         }
-        let mut keyed = Keyed::enter(&self.api.under_way, &allowed.caller(), &key)?;
-        let recalled = self.api.submit(allowed.on_behalf(&self.context), Ask::Recall(keyed.key().clone())).await?;
+        let mut keyed = Keyed::enter(&self.api.under_way, &holder.caller(), &key)?;
+        let on_behalf = OnBehalf { actor: holder.actor(), trace: Some(self.context.recorded()), request: None };
+        let recalled = self.api.submit(on_behalf, Ask::Recall(keyed.key().clone())).await?;
         if let Answer::Before(before) = recalled.answer {
             keyed.note(before);
         }

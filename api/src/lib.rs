@@ -43,7 +43,7 @@ mod listing;
 mod live;
 mod local_path;
 pub mod metrics;
-pub mod openapi;
+mod openapi;
 mod operation;
 mod page;
 mod pages;

@@ -20,8 +20,8 @@ use crate::problem::WireProblem;
 use crate::route::{Demand, Route};
 use crate::sse::EVENT_STREAM;
 
-/// The document as it is kept in the repository and served. A test compares it with the routes.
-pub const KEPT: &str = include_str!("../../docs/reference/openapi.json");
+/// The document as it is kept in the repository and served, compressed. A test compares it with the routes.
+pub(crate) const COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json.deflate"));
 
 /// The media type of problems.
 const PROBLEM: &str = "application/problem+json";

@@ -25,6 +25,7 @@ mod events;
 mod executions;
 mod grants;
 mod graph;
+mod guard;
 mod health;
 pub(crate) mod hooks;
 mod identities;
@@ -60,30 +61,22 @@ pub(crate) mod traces;
 pub(crate) mod usage;
 mod vars;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{RawPathParams, Request};
-use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use axum::http::Method;
 use axum::routing::{MethodFilter, on};
 
-use crate::addresses::Sender;
 use crate::api::Api;
-use crate::as_of::ENSUE_AS_OF;
-use crate::auth::{self, Allowed, Known, Proof, Secrecy};
+use crate::auth::{Allowed, Known, Proof};
 use crate::call::Call;
-use crate::context::ENSUE_POSITION;
-use crate::operation::{Operation, WaitsFor};
+use crate::operation::Operation;
 use crate::permissions::Permission;
-use crate::ports::{Holder, Refusals, RefusedLogin};
-use crate::problem::{NoSuchPath, Outcome, Problem, Refused};
+use crate::problem::{NoSuchPath, Outcome, Problem};
 use crate::quotas::Caller;
-use crate::rates::{self, Class};
-use crate::route::{is_keyed, is_write, shows_views};
-use crate::tags;
+
+use self::guard::{Guard, PendingOutcome};
 
 pub use crate::route::{BASE, Demand, INQUIRIES, Public, Route};
 
@@ -156,15 +149,15 @@ fn declare(routes: &mut Routes) {
 /// A handler for requests of callers with the proof `A`.
 pub(crate) trait Handler<A>: Clone + Send + Sync + 'static {
     /// Answers the request.
-    fn handle(self, proof: A, call: Call) -> impl Future<Output = Outcome> + Send;
+    fn handle(self, proof: A, call: Call) -> impl Future<Output = Outcome> + Send + 'static;
 }
 
 impl<A, F, Answer> Handler<A> for F
 where
     F: Fn(A, Call) -> Answer + Clone + Send + Sync + 'static,
-    Answer: Future<Output = Outcome> + Send,
+    Answer: Future<Output = Outcome> + Send + 'static,
 {
-    fn handle(self, proof: A, call: Call) -> impl Future<Output = Outcome> + Send {
+    fn handle(self, proof: A, call: Call) -> impl Future<Output = Outcome> + Send + 'static {
         self(proof, call)
     }
 }
@@ -225,66 +218,10 @@ impl Routes {
     }
 
     fn guarded<A: Proof>(&mut self, method: Method, path: String, demands: Demand, handler: impl Handler<A>, operation: Operation) {
-        let api = self.api.clone();
-        let (may_be_keyed, is_read, is_write) = (is_keyed(&method, &operation), method == Method::GET, is_write(&method));
-        let shows_views = shows_views(&method, &operation);
-        let class = if is_write { Class::Writes } else { Class::Reads };
+        let guard = Arc::new(Guard::new(self.api.clone(), &method, demands, operation, handler));
         let answer = move |params: RawPathParams, request: Request| {
-            let (api, handler) = (api.clone(), handler.clone());
-            async move {
-                let (mut parts, body) = request.into_parts();
-                let sender = parts.extensions.get::<Sender>().map(|sender| sender.address);
-                auth::verify(&api.ports, &api.threads, &mut parts)
-                    .await
-                    .inspect_err(|problem| note_refused(&*api.ports.refusals, problem, sender))?;
-                let allowed = in_link(A::demand(&*api.ports.access, &parts, &secrecy(&params)), &api, &parts, (&operation, &params))
-                    .inspect_err(|problem| note_refused(&*api.ports.refusals, problem, sender))?;
-                api.ports.access.note_use(&allowed.holder().by);
-                let (ports, holder) = (api.ports.clone(), allowed.holder().clone());
-                let caller = Caller::Token(allowed.caller());
-                let counted = api.rates.count(class, || caller.clone());
-                let asked = async {
-                    counted.map_or(Ok(()), |standing| standing.demand())?;
-                    let known: Vec<_> = match is_read {
-                        true => parts.headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect(),
-                        false => Vec::new(),
-                    };
-                    let mut call = Call::new(api, &operation, &params, caller, Request::from_parts(parts, body))?;
-                    if is_write {
-                        call.take_condition(operation.conditional)?;
-                    }
-                    if may_be_keyed {
-                        call.take_key(&allowed).await?;
-                    }
-                    match operation.waits_for {
-                        WaitsFor::Views => call.see().await?,
-                        WaitsFor::Nothing | WaitsFor::NothingAtPosition => {}
-                    }
-                    call.take_as_of().await?;
-                    let as_of = call.as_of();
-                    // The views only move on, so whatever the handler reads is at this position or after it.
-                    let position = *call.api().ports.views_at.borrow();
-                    let response = handler.handle(allowed, call).await?;
-                    let mut response = if is_read { tags::tagged(response, &known).await? } else { response };
-                    if shows_views && is_json_or_unchanged(&response) {
-                        response.headers_mut().insert(ENSUE_POSITION, HeaderValue::from(position.0));
-                    }
-                    if let Some(as_of) = as_of {
-                        response.headers_mut().insert(ENSUE_AS_OF, HeaderValue::from(as_of.0));
-                    }
-                    Ok(response)
-                };
-                let outcome: Outcome = asked.await;
-                if let Err(problem) = &outcome {
-                    match (problem.refused(), demands) {
-                        (None, Demand::Permission { name, .. }) if problem.status() == StatusCode::FORBIDDEN => {
-                            ports.refusals.denied(holder.actor(), name);
-                        }
-                        _ => note_refused(&*ports.refusals, problem, sender),
-                    }
-                }
-                rates::standing(counted, outcome)
-            }
+            let guard = Arc::clone(&guard);
+            async move { guard.answer(params, request).await }
         };
         let filter = MethodFilter::try_from(method.clone()).expect("the methods declared here are ones that axum routes");
         self.router = std::mem::take(&mut self.router).route(&path, on(filter, answer));
@@ -293,10 +230,12 @@ impl Routes {
 
     fn public<F, Answer>(&mut self, public: Public, handler: F, operation: Operation)
     where
-        F: Fn(Call) -> Answer + Clone + Send + Sync + 'static,
-        Answer: Future<Output = Outcome> + Send,
+        F: Fn(Call) -> Answer + Send + Sync + 'static,
+        Answer: Future<Output = Outcome> + Send + 'static,
     {
         let api = self.api.clone();
+        // Without its type, so that what surrounds it is compiled once.
+        let handler: Arc<dyn Fn(Call) -> PendingOutcome + Send + Sync> = Arc::new(move |call| Box::pin(handler(call)));
         let answer = move |params: RawPathParams, request: Request| {
             let (api, handler) = (api.clone(), handler.clone());
             async move { handler(Call::new(api, &operation, &params, Caller::Nobody, request)?).await }
@@ -310,44 +249,4 @@ impl Routes {
     fn in_front(&mut self, public: Public, operation: Operation) {
         self.table.push(Route { method: public.method(), path: public.path().to_owned(), demands: Demand::Nothing, operation });
     }
-}
-
-/// Restricts a caller with the session of a link to its inquiry. Nothing else tells it what else there is.
-fn in_link<A: Proof>(
-    allowed: Result<A, Problem>,
-    api: &Api,
-    parts: &Parts,
-    (operation, params): (&Operation, &RawPathParams),
-) -> Result<A, Problem> {
-    let demand = |holder: &Holder| auth::demand_in_link(holder, operation.links, params.iter().map(|(_, value)| value));
-    match allowed {
-        Ok(allowed) => demand(allowed.holder()).map(|()| allowed).map_err(Problem::from),
-        Err(problem) => match Known::demand(&*api.ports.access, parts, &Secrecy::Open) {
-            Ok(known) => Err(demand(known.holder()).err().map_or(problem, Problem::from)),
-            Err(_) => Err(problem),
-        },
-    }
-}
-
-/// Reports a rejected caller.
-fn note_refused(refusals: &dyn Refusals, problem: &Problem, address: Option<IpAddr>) {
-    match problem.refused() {
-        Some(Refused::Request { caller, permission }) => refusals.denied(caller.clone(), permission),
-        Some(Refused::Token { identity }) => refusals.login_refused(RefusedLogin { way: "token", identity: *identity, address }),
-        Some(Refused::Certificate) => refusals.login_refused(RefusedLogin { way: "certificate", identity: None, address }),
-        Some(Refused::Password { identity }) => refusals.login_refused(RefusedLogin { way: "password", identity: *identity, address }),
-        None => {}
-    }
-}
-
-/// Reports whether an answer is JSON, or reports that the caller has it already.
-fn is_json_or_unchanged(response: &Response<Body>) -> bool {
-    let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes().ends_with(b"json"));
-    response.status() == StatusCode::NOT_MODIFIED || (response.status() == StatusCode::OK && is_json)
-}
-
-/// Returns whether the name in a path must be hidden from callers that may not see such things.
-fn secrecy(params: &RawPathParams) -> Secrecy {
-    let names: Vec<&str> = params.iter().map(|(_, value)| value).collect();
-    if names.is_empty() { Secrecy::Open } else { Secrecy::ThingNamed(names.join("/")) }
 }

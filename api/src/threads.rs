@@ -2,6 +2,7 @@
 //!
 //! Callers define the work and handle its result.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,7 +134,12 @@ impl Threads {
     /// Runs blocking work where that is allowed, immediately: it does not wait for a turn.
     pub(crate) async fn where_it_may_block<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
         match self.mode {
-            Blocking::Pool => tokio::task::spawn_blocking(work).await.map_err(|why| Problem::bug(&why)),
+            Blocking::Pool => {
+                // Without their types, so that the runtime's tasks are compiled once and not for each kind of work.
+                let work: Box<dyn FnOnce() -> Box<dyn Any + Send> + Send> = Box::new(move || Box::new(work()));
+                let done = tokio::task::spawn_blocking(work).await.map_err(|why| Problem::bug(&why))?;
+                Ok(*done.downcast().expect("the work returned a value of this type"))
+            }
             Blocking::InPlace => Ok(work()),
         }
     }

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::DATA_OF_EVENTS;
 
-/// The page as it is kept in the repository and served. A test compares it with the one generated from the
+/// The page as it is kept in the repository and served, compressed. A test compares it with the one generated from the
 /// document.
-pub(crate) const KEPT: &str = include_str!("../../../docs/reference/openapi.html");
+pub(crate) const COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/openapi.html.deflate"));
 
 /// The style of the page, which contains it.
 pub(crate) const STYLE: &str = include_str!("page.css");

@@ -1,10 +1,13 @@
 //! The documentation with its pictures, for people and for programs that read text, and the OpenAPI document. Every problem's `type`
 //! links to a page.
 
+use std::io::Read as _;
+use std::sync::LazyLock;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
-
 use bytes::Bytes;
+use flate2::read::DeflateDecoder;
 
 use super::Routes;
 use crate::call::Call;
@@ -110,17 +113,24 @@ pub(super) async fn search(call: Call) -> Outcome {
 
 /// Returns the OpenAPI document: the stored one, which a test keeps equal to the routes.
 pub(super) async fn openapi(call: Call) -> Outcome {
-    static DOCUMENT: Constant = Constant::new(Bytes::from_static(openapi::KEPT.as_bytes()));
+    static DOCUMENT: LazyLock<Constant> = LazyLock::new(|| Constant::new(inflate(openapi::COMPRESSED)));
     Ok(DOCUMENT.answer(call.request(), "application/json"))
 }
 
 /// Shows the document as a page: the stored one, which a test keeps equal to the document.
 pub(super) async fn reference(call: Call) -> Outcome {
     call.accepted(&[HTML])?;
-    static PAGE: Constant = Constant::new(Bytes::from_static(page::KEPT.as_bytes()));
+    static PAGE: LazyLock<Constant> = LazyLock::new(|| Constant::new(inflate(page::COMPRESSED)));
     let mut response = PAGE.answer(call.request(), "text/html; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_of(page::STYLE, "'none'", "'none'")?);
     Ok(response)
+}
+
+/// Decompresses what the build compressed.
+fn inflate(compressed: &[u8]) -> Bytes {
+    let mut plain = Vec::new();
+    DeflateDecoder::new(compressed).read_to_end(&mut plain).expect("the build wrote these bytes");
+    plain.into()
 }
 
 /// Returns a page as Markdown or, for a browser, as HTML.

@@ -6,8 +6,9 @@ use ensue_engine::explain::Explain;
 use ensue_engine::ports::Secret;
 use thiserror::Error;
 
+use super::Routes;
 use super::attempts::{address, attempt_of, current, network, private, problem_of};
-use super::{Routes, note_refused};
+use super::guard::note_refused;
 use crate::auth::{Allowed, Known, Proof as _};
 use crate::call::Call;
 use crate::cookies;

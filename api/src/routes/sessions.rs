@@ -13,8 +13,9 @@ use ensue_engine::ports::Secret;
 use ensue_engine::record::CredentialId;
 use thiserror::Error;
 
+use super::Routes;
 use super::attempts::{address, attempt_of, current, from, network, private, problem_of};
-use super::{Routes, note_refused};
+use super::guard::note_refused;
 use crate::auth::{Allowed, AuthRefusal, Known, Proof as _, parse_token};
 use crate::call::Call;
 use crate::cookies;

@@ -1,0 +1,175 @@
+//! A route that demands a proof of its caller: what happens before its handler and after it.
+//!
+//! The handler of each route has a type of its own. It is boxed here, so that what surrounds it is compiled once and not for each
+//! route.
+
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+
+use super::Handler;
+use crate::addresses::Sender;
+use crate::api::Api;
+use crate::as_of::ENSUE_AS_OF;
+use crate::auth::{self, Known, Proof, Secrecy};
+use crate::call::Call;
+use crate::context::ENSUE_POSITION;
+use crate::operation::{Operation, WaitsFor};
+use crate::ports::{Access, Holder, Refusals, RefusedLogin};
+use crate::problem::{Outcome, Problem, Refused};
+use crate::quotas::Caller;
+use crate::rates::{self, Class};
+use crate::route::{Demand, is_keyed, is_write, shows_views};
+use crate::tags;
+
+/// The outcome of a request that a handler works on.
+pub(super) type PendingOutcome = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// Checks the caller of a request, and binds the handler to its proof.
+type Admit = dyn Fn(&dyn Access, &Parts, &Secrecy) -> Result<Admitted, Problem> + Send + Sync;
+
+/// A caller that may make its request, and the handler of the request.
+struct Admitted {
+    holder: Arc<Holder>,
+    handle: Box<dyn FnOnce(Call) -> PendingOutcome + Send>,
+}
+
+/// A route with its handler.
+pub(super) struct Guard {
+    api: Arc<Api>,
+    demands: Demand,
+    operation: Operation,
+    class: Class,
+    may_be_keyed: bool,
+    is_read: bool,
+    is_write: bool,
+    shows_views: bool,
+    admit: Box<Admit>,
+}
+
+impl Guard {
+    pub(super) fn new<A: Proof>(api: Arc<Api>, method: &Method, demands: Demand, operation: Operation, handler: impl Handler<A>) -> Self {
+        let admit = move |access: &dyn Access, parts: &Parts, secrecy: &Secrecy| {
+            let (proof, handler) = (A::demand(access, parts, secrecy)?, handler.clone());
+            let holder = Arc::clone(proof.holder());
+            Ok(Admitted { holder, handle: Box::new(move |call| Box::pin(handler.handle(proof, call))) })
+        };
+        Self {
+            api,
+            demands,
+            operation,
+            class: if is_write(method) { Class::Writes } else { Class::Reads },
+            may_be_keyed: is_keyed(method, &operation),
+            is_read: method == Method::GET,
+            is_write: is_write(method),
+            shows_views: shows_views(method, &operation),
+            admit: Box::new(admit),
+        }
+    }
+
+    /// Answers a request.
+    pub(super) async fn answer(&self, params: RawPathParams, request: Request) -> Outcome {
+        let ports = &self.api.ports;
+        let (mut parts, body) = request.into_parts();
+        let sender = parts.extensions.get::<Sender>().map(|sender| sender.address);
+        auth::verify(ports, &self.api.threads, &mut parts).await.inspect_err(|problem| note_refused(&*ports.refusals, problem, sender))?;
+        let admitted = (self.admit)(&*ports.access, &parts, &secrecy(&params));
+        let admitted = in_link(admitted, &self.api, &parts, (&self.operation, &params))
+            .inspect_err(|problem| note_refused(&*ports.refusals, problem, sender))?;
+        let holder = Arc::clone(&admitted.holder);
+        ports.access.note_use(&holder.by);
+        let caller = Caller::Token(holder.caller());
+        let counted = self.api.rates.count(self.class, || caller.clone());
+        let handled = async {
+            counted.map_or(Ok(()), |standing| standing.demand())?;
+            self.handle(admitted, caller, &params, Request::from_parts(parts, body)).await
+        };
+        let outcome = handled.await;
+        if let Err(problem) = &outcome {
+            match (problem.refused(), self.demands) {
+                (None, Demand::Permission { name, .. }) if problem.status() == StatusCode::FORBIDDEN => {
+                    ports.refusals.denied(holder.actor(), name);
+                }
+                _ => note_refused(&*ports.refusals, problem, sender),
+            }
+        }
+        rates::standing(counted, outcome)
+    }
+
+    /// Prepares a request of an admitted caller, and has it handled.
+    async fn handle(&self, admitted: Admitted, caller: Caller, params: &RawPathParams, request: Request) -> Outcome {
+        let known: Vec<_> = match self.is_read {
+            true => request.headers().get_all(header::IF_NONE_MATCH).iter().cloned().collect(),
+            false => Vec::new(),
+        };
+        let mut call = Call::new(self.api.clone(), &self.operation, params, caller, request)?;
+        if self.is_write {
+            call.take_condition(self.operation.conditional)?;
+        }
+        if self.may_be_keyed {
+            call.take_key(&admitted.holder).await?;
+        }
+        match self.operation.waits_for {
+            WaitsFor::Views => call.see().await?,
+            WaitsFor::Nothing | WaitsFor::NothingAtPosition => {}
+        }
+        call.take_as_of().await?;
+        let as_of = call.as_of();
+        // The views only move on, so whatever the handler reads is at this position or after it.
+        let position = *call.api().ports.views_at.borrow();
+        let response = (admitted.handle)(call).await?;
+        let mut response = if self.is_read { tags::tagged(response, &known).await? } else { response };
+        if self.shows_views && is_json_or_unchanged(&response) {
+            response.headers_mut().insert(ENSUE_POSITION, HeaderValue::from(position.0));
+        }
+        if let Some(as_of) = as_of {
+            response.headers_mut().insert(ENSUE_AS_OF, HeaderValue::from(as_of.0));
+        }
+        Ok(response)
+    }
+}
+
+/// Restricts a caller with the session of a link to its inquiry. Nothing else tells it what else there is.
+fn in_link(
+    admitted: Result<Admitted, Problem>,
+    api: &Api,
+    parts: &Parts,
+    (operation, params): (&Operation, &RawPathParams),
+) -> Result<Admitted, Problem> {
+    let demand = |holder: &Holder| auth::demand_in_link(holder, operation.links, params.iter().map(|(_, value)| value));
+    match admitted {
+        Ok(admitted) => demand(&admitted.holder).map(|()| admitted).map_err(Problem::from),
+        Err(problem) => match Known::demand(&*api.ports.access, parts, &Secrecy::Open) {
+            Ok(known) => Err(demand(known.holder()).err().map_or(problem, Problem::from)),
+            Err(_) => Err(problem),
+        },
+    }
+}
+
+/// Reports a rejected caller.
+pub(super) fn note_refused(refusals: &dyn Refusals, problem: &Problem, address: Option<IpAddr>) {
+    match problem.refused() {
+        Some(Refused::Request { caller, permission }) => refusals.denied(caller.clone(), permission),
+        Some(Refused::Token { identity }) => refusals.login_refused(RefusedLogin { way: "token", identity: *identity, address }),
+        Some(Refused::Certificate) => refusals.login_refused(RefusedLogin { way: "certificate", identity: None, address }),
+        Some(Refused::Password { identity }) => refusals.login_refused(RefusedLogin { way: "password", identity: *identity, address }),
+        None => {}
+    }
+}
+
+/// Reports whether an answer is JSON, or reports that the caller has it already.
+fn is_json_or_unchanged(response: &Response<Body>) -> bool {
+    let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media.as_bytes().ends_with(b"json"));
+    response.status() == StatusCode::NOT_MODIFIED || (response.status() == StatusCode::OK && is_json)
+}
+
+/// Returns whether the name in a path must be hidden from callers that may not see such things.
+fn secrecy(params: &RawPathParams) -> Secrecy {
+    let names: Vec<&str> = params.iter().map(|(_, value)| value).collect();
+    if names.is_empty() { Secrecy::Open } else { Secrecy::ThingNamed(names.join("/")) }
+}
