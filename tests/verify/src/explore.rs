@@ -60,7 +60,7 @@ pub(crate) enum Kind {
 impl Kind {
     /// Returns how many parts of the time are for it. An hour must be enough for all planted bugs.
     fn parts(self) -> u32 {
-        if self == Self::Mutants { 2 } else { 1 }
+        if self == Self::Mutants { 3 } else { 1 }
     }
 
     /// Returns the noun of what it counts.
