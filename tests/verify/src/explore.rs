@@ -69,7 +69,7 @@ impl Kind {
             Self::Worlds => "world",
             Self::Properties => "property test",
             Self::Mutants => "planted bug",
-            Self::Openapi => "run of random requests",
+            Self::Openapi => "Schemathesis run",
             Self::Schedules => "schedule",
             Self::Faults => "fault test",
             Self::Fuzzers => "fuzzer",
