@@ -290,7 +290,7 @@ impl Sequencer {
         let rates = StartRates::begin(parts.rates, &parts.engine, parts.clock.now());
         gauges.tell_usage(parts.engine.usage());
         gauges.tell_sensors(parts.engine.sensors());
-        Self {
+        let new = Self {
             sequencing: Sequencing::new(parts.engine, parts.head, epoch),
             log: parts.log,
             reader: RefCell::new(None),
@@ -311,7 +311,9 @@ impl Sequencer {
             rates,
             crash: CrashFile::open(&parts.crash_file),
             is_stopping: false,
-        }
+        };
+        new.gauge();
+        new
     }
 
     /// Returns the state, with the accepted input folded in.
@@ -342,7 +344,6 @@ impl Sequencer {
             Some(owed) => self.serve(owed)?,
             None => fired,
         };
-        self.gauge();
         Ok(if turn == Turn::NoRoom && self.may_end() { Turn::Ended } else { turn })
     }
 
@@ -519,6 +520,7 @@ impl Sequencer {
                     self.gauges.tell_sensors(self.sequencing.engine().sensors());
                 }
                 self.gauges.position.store(self.sequencing.committed_head().position.0, Ordering::Relaxed);
+                self.gauge();
                 self.listener.committed(&batch, self.sequencing.committed_head());
                 Ok(batch)
             }
@@ -548,6 +550,7 @@ impl Sequencer {
         self.gauges.intake.set(self.open_work(), self.settings.open_work_max, has_room);
     }
 
+    /// Shows the state after a commit, before its callers have an answer: what they ask next must include it.
     fn gauge(&self) {
         let engine = self.sequencing.engine();
         let open = self.open_work();

@@ -195,6 +195,24 @@ fn waiting_commands_are_committed_together() {
 }
 
 #[test]
+fn answered_caller_finds_its_change_in_the_gauges() {
+    let mut world = World::new();
+    let thread = world.start();
+    let hold_at_the_answer = |ask| {
+        let (tell, told) = sync_channel(1);
+        let gauges = world.handle.gauges().clone();
+        let reply = move |outcome: Result<Committed, SubmitError>| drop(tell.send(outcome.map(|_| *gauges.hold.lock().unwrap())));
+        world.handle.submit(Command { actor: Actor::Operator, trace: None, ask }, Box::new(reply));
+        told.recv().unwrap().unwrap()
+    };
+    let far = Ask::NoteClockStep { from: NOON, to: NOON.plus_millis(5 * 3_600_000) };
+    assert!(hold_at_the_answer(far).is_some());
+    assert_eq!(hold_at_the_answer(Ask::AcceptClock), None);
+    world.handle.stop();
+    thread.join().unwrap().unwrap();
+}
+
+#[test]
 fn command_on_a_full_disk_is_rejected_and_accepted_once_there_is_space() {
     let mut world = World::new();
     world.faults.fail_append_at(2, AppendFault::Full);
