@@ -88,3 +88,40 @@ fn untrusted(error: &io::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    fn line(sockets: Vec<SocketAddr>) -> CheckedLine {
+        CheckedLine::new("mail.example.test", sockets, Err("no encryption is needed".to_owned()))
+    }
+
+    /// Returns an address that refuses connections as long as its socket is kept.
+    fn refusing() -> (TcpSocket, SocketAddr) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
+    #[tokio::test]
+    async fn each_address_of_a_host_is_tried_until_one_answers() {
+        let ((_first, first), (_second, second)) = (refusing(), refusing());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listening = listener.local_addr().unwrap();
+        assert!(line(vec![first, second, listening]).open().await.is_ok());
+        assert!(line(vec![listening, first]).open().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn host_without_an_address_that_answers_is_an_error_with_the_reason() {
+        let (_socket, address) = refusing();
+        let error = |opened: Result<Box<dyn Stream>, BrokenOff>| opened.map(|_| ()).unwrap_err().0;
+        let refused = error(line(vec![address]).open().await);
+        assert!(refused.starts_with("it cannot be connected to: "), "{refused}");
+        assert_eq!(error(line(Vec::new()).open().await), "it has no address");
+    }
+}

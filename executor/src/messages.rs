@@ -84,8 +84,7 @@ impl Messages {
     pub(crate) async fn hear(&self, waiting: &mut Option<(u32, Bytes)>) {
         // A long line takes the room of several, so that the bytes waiting for the log are limited as well.
         let bytes = waiting.as_ref().map_or(0, |(_, line)| line.len());
-        let places = (1 + bytes * LINES_WAITING_MAX / LINE_BYTES_MAX).min(LINES_WAITING_MAX);
-        match self.to.reserve_many(places).await {
+        match self.to.reserve_many(places_of(bytes)).await {
             Ok(mut permits) => {
                 if let (Some(permit), Some(line)) = (permits.next(), waiting.take()) {
                     permit.send(line);
@@ -185,7 +184,7 @@ impl Teller {
                     Next::Left => return Told::Left,
                 }
                 let now = self.clock.now();
-                due = now + PROGRESS_EVERY.max(now.saturating_sub(began) / PROGRESS_SHARE);
+                due = now + progress_interval(now.saturating_sub(began));
             }
             if let Some((index, given)) = other {
                 let kind = given.as_ref().map_or(Kind::Unusable, Given::kind);
@@ -326,4 +325,32 @@ impl Lines {
 fn said(progress: Progress) -> Said {
     let Progress { thousandths, message } = progress;
     Said::Progress { thousandths, body: message.map(|message| Body::json(json!({ "message": message }).to_string())) }
+}
+
+/// Returns how many of the places for waiting lines a line takes.
+fn places_of(bytes: usize) -> usize {
+    (1 + bytes * LINES_WAITING_MAX / LINE_BYTES_MAX).min(LINES_WAITING_MAX)
+}
+
+/// Returns the shortest interval between two reports of progress at an age of the attempt.
+fn progress_interval(age: Duration) -> Duration {
+    PROGRESS_EVERY.max(age / PROGRESS_SHARE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_line_takes_the_places_of_several() {
+        let quarter = LINE_BYTES_MAX / LINES_WAITING_MAX;
+        let places = [0, quarter - 1, quarter, 2 * quarter, LINE_BYTES_MAX - 1, LINE_BYTES_MAX].map(places_of);
+        assert_eq!(places, [1, 1, 2, 3, 4, 4]);
+    }
+
+    #[test]
+    fn old_attempt_reports_progress_less_often() {
+        let intervals = [0, 1_000, 2_000, 86_400].map(|age| progress_interval(Duration::from_secs(age)).as_millis());
+        assert_eq!(intervals, [1_000, 1_000, 2_000, 86_400]);
+    }
 }

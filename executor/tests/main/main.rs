@@ -44,6 +44,7 @@ mod skipped;
 mod smtp;
 #[cfg(target_os = "linux")]
 mod supervised;
+mod tokens;
 #[cfg(target_os = "linux")]
 mod users;
 #[cfg(target_os = "linux")]

@@ -11,7 +11,7 @@ use ensue_engine::executions::facts::{Evidence, FailureKind};
 use ensue_engine::ids::EventId;
 use ensue_engine::ports::OutputStream::Stdout;
 use ensue_engine::ports::SubmitError;
-use ensue_engine::record::{CatalogRevision, Digest};
+use ensue_engine::record::{CatalogRevision, Digest, Position};
 use ensue_engine::rules::judge::{EventView, Judgement};
 use ensue_executor::begun::{Begun, Opener};
 use ensue_executor::ports::{Emission, EmissionError, Observe};
@@ -176,6 +176,33 @@ async fn result_rejected_by_the_log_is_reported_as_a_failure() {
     let report = world.report().await;
     assert_eq!(failure(&report, FailureKind::OutputLimit).message, "it is too large");
     assert_eq!(report.body, None);
+}
+
+#[tokio::test]
+async fn report_that_the_log_does_not_keep_becomes_a_failure_with_the_reason() {
+    let misfit = Refusal::PayloadMisfit { trigger: "test.done".parse().unwrap(), misfits: "/n: is missing".into() };
+    for refusal in [
+        Refusal::NoTrigger("test.done".parse().unwrap()),
+        misfit,
+        Refusal::KeyReused { position: Position(7) },
+        Refusal::TooManyVars { name: "n".parse().unwrap(), max: 10_000 },
+    ] {
+        let mut world = Plan::new(sh("echo 1")).answers([refused(refusal.clone())]).begin();
+        world.report_of(json!({})).await;
+        let report = world.report().await;
+        assert_eq!(failure(&report, FailureKind::ParametersInvalid).message, refusal.to_string());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn report_that_is_delayed_for_long_is_repeated_once_a_second() {
+    let mut world = Plan::new(echo()).answers((0..40).map(|_| Err(SubmitError::Busy))).begin();
+    let begin = tokio::time::Instant::now();
+    world.report_of(json!({})).await;
+    // The first is at once, and the next begins at 10 ms: 10, 20, 40, ... 640, and then 32 times a second.
+    let expected = Duration::from_millis(1_270 + 32_000);
+    let took = begin.elapsed();
+    assert!(expected <= took && took < expected + Duration::from_secs(1), "{took:?}");
 }
 
 #[tokio::test]

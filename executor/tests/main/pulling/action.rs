@@ -307,6 +307,14 @@ async fn keys_are_masked_in_the_log_of_the_sensor() {
 }
 
 #[tokio::test]
+async fn last_line_of_standard_error_is_in_the_log_without_its_end_and_long_lines_are_cut() {
+    let script = r#"cat >/dev/null; echo '{"items": [], "next": 1}'; printf '%05000d\n' 7 >&2; printf 'the last' >&2"#;
+    let (outside, mut source) = polling(action(shell(script), |_| {})).await;
+    messages(&mut source).await;
+    assert_eq!(outside.lines(), ["0".repeat(4 << 10), "the last".to_owned()]);
+}
+
+#[tokio::test]
 async fn program_ends_when_its_source_is_closed() {
     let (outside, mut source) = polling(action(shell("echo $$ >&2; sleep 60"), |_| {})).await;
     is_silent_until(&mut source, "the program has started", || !outside.lines().is_empty()).await;

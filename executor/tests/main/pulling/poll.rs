@@ -262,3 +262,12 @@ async fn foreign_cursor_is_rejected() {
     let error = outside.open(Source::Poll(Arc::new(poll("http://127.0.0.1:1/"))), Some(&cursor)).await.err().unwrap();
     assert_eq!(error.kind, SensorErrorKind::Protocol, "{error}");
 }
+
+#[tokio::test]
+async fn all_values_of_a_repeated_header_are_read() {
+    let outside = Outside::new();
+    let server = serve(|_, _| answer("200 OK", "content-type: application/json\r\nx-part: one\r\nx-part: two\r\n", "{}")).await;
+    let source = PollSource { items: Some(expression("[{'id': headers['x-part']}]")), ..poll(&server.url("/items")) };
+    let mut source = opened(&outside, source, None).await;
+    assert_eq!(bodies(&settled(&mut source, 1).await), [json!({ "id": "one, two" })]);
+}
