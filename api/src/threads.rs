@@ -3,7 +3,8 @@
 //! Callers define the work and handle its result.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ensue_engine::explain::Explain;
@@ -26,6 +27,10 @@ const CHECKERS_MAX: usize = 2;
 const VERIFIERS_MAX: usize = 128;
 /// The maximum number of logins with a password that are evaluated or wait for it. Of these, the node hashes two at once.
 const HASHERS_MAX: usize = 34;
+/// The maximum number of packs that are checked at once with files of callers. Each caller has one of them.
+const TRIALS_MAX: usize = 2;
+/// How long the check of a pack with files of a caller can take.
+const TRIAL_TIME_MAX: Duration = Duration::from_secs(30);
 /// The maximum number of replays and backtests of one caller that run or wait.
 const REHEARSALS_OF_ONE_MAX: u64 = 2;
 /// How long a replay or a backtest can take.
@@ -72,6 +77,10 @@ pub(crate) struct Threads {
     coders: Arc<Semaphore>,
     /// The turns for checking values against the schemas of callers.
     checkers: Arc<Semaphore>,
+    /// The turns for checking packs with files of callers.
+    trials: Arc<Semaphore>,
+    /// The turn of each caller that has such a check run or wait.
+    trials_of: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     /// The turns for verifying signed tokens.
     verifiers: Arc<Semaphore>,
     /// The turns for logins with a password.
@@ -93,6 +102,8 @@ impl Threads {
             explainers: turns(&queues, QueueName::Explanations),
             coders: Arc::new(Semaphore::new(CODERS_MAX)),
             checkers: Arc::new(Semaphore::new(CHECKERS_MAX)),
+            trials: Arc::new(Semaphore::new(TRIALS_MAX)),
+            trials_of: Mutex::default(),
             verifiers: Arc::new(Semaphore::new(VERIFIERS_MAX)),
             hashers: Arc::new(Semaphore::new(HASHERS_MAX)),
             rehearsals: Quotas::of(queues.of(QueueName::Rehearsals).clone(), REHEARSALS_OF_ONE_MAX),
@@ -173,6 +184,26 @@ impl Threads {
         self.where_it_may_block(work).await
     }
 
+    /// Checks packs with files of a caller, on a thread where blocking is allowed. It delays neither reads nor
+    /// explanations, and the checks of one caller run one after the other. The work stops soon after its caller has
+    /// disconnected, and after [`TRIAL_TIME_MAX`].
+    pub(crate) async fn trying<T: Send + 'static>(
+        self: &Arc<Self>,
+        caller: &str,
+        work: impl FnOnce(&Ports, &Patience) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let own = self.trial_of(caller).acquire_owned().await.map_err(|why| Problem::bug(&why))?;
+        let turn = self.trials.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
+        self.with_patience(TRIAL_TIME_MAX, (own, turn), work).await
+    }
+
+    /// Returns the turn of a caller for checking packs. The turns that nobody uses are forgotten.
+    fn trial_of(&self, caller: &str) -> Arc<Semaphore> {
+        let mut trials = self.trials_of.lock().unwrap_or_else(PoisonError::into_inner);
+        trials.retain(|_, turn| Arc::strong_count(turn) > 1);
+        trials.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+    }
+
     /// Verifies a signed token, on a thread where blocking is allowed. It does not delay reads.
     pub(crate) async fn verifying<T: Send + 'static>(
         self: &Arc<Self>,
@@ -230,11 +261,22 @@ impl Threads {
         work: impl FnOnce(&Ports, &Patience) -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let turn = self.rehearsing.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
-        let (patience, waiting) = Patience::of(REHEARSAL_TIME_MAX);
+        self.with_patience(REHEARSAL_TIME_MAX, (turn, place), work).await
+    }
+
+    /// Runs work that can take this long, on a thread where blocking is allowed. It holds its turns until it ends, and
+    /// stops soon after its caller has disconnected, or the node begins to stop.
+    async fn with_patience<T: Send + 'static>(
+        self: &Arc<Self>,
+        time: Duration,
+        turns: impl Send + 'static,
+        work: impl FnOnce(&Ports, &Patience) -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (patience, waiting) = Patience::of(time);
         let threads = self.clone();
         let work = move || {
             let done = work(&threads.ports, &patience);
-            drop((turn, place));
+            drop(turns);
             done
         };
         let done = tokio::select! {

@@ -97,13 +97,20 @@ async fn changed_file_of_a_rule_explains_its_decision() {
     let installed = explained(&api, "demo.greet/explain", json!(id)).await.expect(200).json();
     assert_eq!(installed["verdict"], "not_matched");
     let is_short = "event.payload.name.size() < 3";
-    let changed = ask("viewer", "explain", json!(id), is_short).await.expect(200).json();
+    let changed = ask("author", "explain", json!(id), is_short).await.expect(200).json();
     assert_eq!((&changed["verdict"], &changed["definitions"]), (&json!("matched"), &json!("now")));
     assert_eq!(changed["plan"]["params"]["message"], "changed");
     let hello = |name: &str| json!({ "trigger": "demo.hello", "payload": { "name": name } });
-    let given = ask("viewer", "explain", hello("ana"), is_short).await.expect(200).json();
+    let given = ask("author", "explain", hello("ana"), is_short).await.expect(200).json();
     assert_eq!((&given["verdict"], &given["decisive"][0]["source"]), (&json!("not_matched"), &json!(is_short)));
-    ask("viewer", "explain?definitions=then", json!(id), is_short).await.expect_problem(400, "bad_parameter");
+    ask("author", "explain?definitions=then", json!(id), is_short).await.expect_problem(400, "bad_parameter");
+    for event in [json!(id), hello("ana")] {
+        ask("viewer", "explain", event, is_short).await.expect_problem(403, "forbidden");
+    }
+    let of_another_pack = granted(&api, "dee", "author", &json!({ "packs": ["core"] })).await;
+    let asked = json!({ "event": hello("ana"), "file": file(is_short) });
+    let refused = api.post("/api/v1/rules/demo.greet/explain").bearing(&of_another_pack).json(&asked).answer().await;
+    refused.expect_problem(404, "not_found");
 }
 
 #[tokio::test]
@@ -113,9 +120,9 @@ async fn changed_file_reads_vars_only_if_its_caller_may() {
     let event = json!({ "trigger": "demo.hello", "payload": { "name": "ana" } });
     let asked = json!({ "event": event, "file": { "path": "rules/greet.yaml", "text": text } });
     let ask = async |token: &str| api.post("/api/v1/rules/demo.greet/explain").bearing(token).json(&asked).answer().await;
-    let may = granted(&api, "cy", "viewer", &json!(null)).await;
+    let may = granted(&api, "cy", "author", &json!(null)).await;
     assert_eq!(ask(&may).await.expect(200).json()["verdict"], "not_matched");
-    let limited = granted(&api, "ana", "viewer", &json!({ "packs": ["demo"] })).await;
+    let limited = granted(&api, "ana", "author", &json!({ "packs": ["demo"] })).await;
     ask(&limited).await.expect_problem(403, "forbidden");
 }
 
@@ -512,9 +519,12 @@ async fn files_of_a_pack_are_listed_and_shown() {
 #[tokio::test]
 async fn pack_is_checked_with_other_files_and_nothing_is_installed() {
     let api = TestApi::new();
+    let check_by = async |role: &str, files: serde_json::Value| {
+        api.post("/api/v1/packs/demo/check").by(role).json(&json!({ "files": files })).answer().await
+    };
+    let check = async |files: serde_json::Value| check_by("author", files).await;
+    check_by("viewer", json!({})).await.expect_problem(403, "forbidden");
     let before = api.node.head_position();
-    let check =
-        async |files: serde_json::Value| api.post("/api/v1/packs/demo/check").by("viewer").json(&json!({ "files": files })).answer().await;
     let same = check(json!({})).await.expect(200).json();
     assert_eq!(same["is_good"], true, "{same:#}");
     let wrong =

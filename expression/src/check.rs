@@ -6,6 +6,7 @@
 //! is reported.
 
 mod assume;
+mod budget;
 mod calls;
 mod chains;
 mod facts;
@@ -25,9 +26,10 @@ use crate::types::ValueType;
 use facts::{Facts, Weight};
 use missing::Suspect;
 
-/// The maximum number of parts of an expression that are examined, counting repeated ones. Parts beyond it
-/// can be anything.
-pub const CHECK_STEPS_MAX: u32 = 100_000;
+pub use budget::{CHECK_STEPS_MAX, CheckBudget, IsStopped};
+
+/// The number of types within joined types for one step.
+const TYPES_PER_STEP: u32 = 8;
 /// The maximum number of evaluation steps for the parts whose value is known.
 const FOLDING_STEPS_MAX: u64 = 20_000;
 /// The maximum number of possibly missing fields that are examined.
@@ -140,14 +142,16 @@ impl Knowledge {
 
 impl Expression {
     /// Determines the possible values, and the problems that do not depend on the input. Each error is
-    /// reported once.
-    pub fn infer(&self, known: &Knowledge, purpose: Purpose) -> Inferred {
+    /// reported once. Parts that the budget is not enough for can be anything.
+    pub fn infer(&self, known: &Knowledge, purpose: Purpose, budget: &mut CheckBudget) -> Inferred {
         let tree = self.tree();
-        let mut checker = Checker { findings: Some(Vec::new()), ..Checker::new(self.source(), known) };
+        let steps_max = budget.steps_of_one();
+        let mut checker = Checker { findings: Some(Vec::new()), steps_max, ..Checker::new(self.source(), known) };
         let value = checker.whole(tree, purpose);
         if !value.is_nothing() {
             checker.tell_what_may_be_missing(tree, purpose);
         }
+        budget.spend(checker.steps);
         let mut findings = checker.findings.unwrap_or_default();
         findings.sort_by_key(|finding| (finding.span.start, finding.span.end));
         Inferred { value, findings }
@@ -200,6 +204,8 @@ struct Checker<'c> {
     /// How often a fact came from a neighboring operand, and where that operand was last.
     borrowed: (u32, Option<Span>),
     steps: u32,
+    /// Parts beyond this number of steps can be anything.
+    steps_max: u32,
     budget: Budget,
 }
 
@@ -214,6 +220,7 @@ impl<'c> Checker<'c> {
             suspects: Vec::new(),
             borrowed: (0, None),
             steps: 0,
+            steps_max: CHECK_STEPS_MAX,
             budget: Budget::steps(FOLDING_STEPS_MAX),
         }
     }
@@ -226,6 +233,18 @@ impl<'c> Checker<'c> {
                 ValueType::truths(truths)
             }
         }
+    }
+
+    /// Returns what can be one or the other. Joining large types takes steps; if there are none left, it can be anything.
+    fn join(&mut self, one: ValueType, other: ValueType) -> ValueType {
+        if one.is_nothing() {
+            return other;
+        }
+        if other.is_nothing() {
+            return one;
+        }
+        self.steps = self.steps.saturating_add((one.size() + other.size()) / TYPES_PER_STEP);
+        if self.steps > self.steps_max { ValueType::anything() } else { one.or(other) }
     }
 
     fn tell(&mut self, kind: FindingKind, span: Span, message: impl Into<String>, hint: Option<String>) {

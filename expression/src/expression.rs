@@ -22,6 +22,7 @@ pub struct Expression {
 struct Compiled {
     source: String,
     tree: Expr,
+    pattern_work: usize,
 }
 
 impl Expression {
@@ -33,17 +34,23 @@ impl Expression {
     /// errors, with their place in `source`.
     pub fn compile(source: &str, roots: &Roots) -> Result<Self, CompileError> {
         let inner = unwrapped(source);
-        let tree = parse::parse(&source[inner.clone()], roots).map_err(|mut error| {
+        let (tree, pattern_work) = parse::parse(&source[inner.clone()], roots).map_err(|mut error| {
             slips::explain(&source[inner.clone()], &mut error);
             error.span = error.span.start + inner.start..error.span.end + inner.start;
             *error
         })?;
-        Ok(Self { compiled: Arc::new(Compiled { source: source[inner].to_owned(), tree }) })
+        Ok(Self { compiled: Arc::new(Compiled { source: source[inner].to_owned(), tree, pattern_work }) })
     }
 
     /// Returns the compiled text, without a `${{ … }}` around it. All spans are relative to it.
     pub fn source(&self) -> &str {
         &self.compiled.source
+    }
+
+    /// Returns how much work it was to compile its literal patterns, in bytes that were written for them. It depends on
+    /// the patterns alone.
+    pub fn pattern_work(&self) -> usize {
+        self.compiled.pattern_work
     }
 
     /// Returns the expression's value.

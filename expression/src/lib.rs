@@ -51,7 +51,7 @@ mod value;
 
 pub use analyse::{Access, Astray, Check, Demand, Extent, Known, Literal, Obstacle, Path, Reach, Test, Wanted};
 pub use budget::{Budget, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX};
-pub use check::{CHECK_STEPS_MAX, Finding, FindingKind, Inferred, Knowledge, Purpose};
+pub use check::{CHECK_STEPS_MAX, CheckBudget, Finding, FindingKind, Inferred, IsStopped, Knowledge, Purpose};
 pub use error::{CompileError, ErrorKind, EvaluationError};
 pub use explain::{
     EXPLANATION_PARTS_MAX, EXPLANATION_STEPS_MAX, Element, Elements, Explanation, Flip, Outcome, Part, Reading, Route, Shape, Turn,
@@ -64,5 +64,5 @@ pub use nearest::nearest;
 pub use parse::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX};
 pub use scope::{Roots, Scope};
 pub use template::{Piece, Template, TemplateError, TemplateString};
-pub use types::{FieldType, MapType, Occurrence, Others, TYPE_DEPTH_MAX, TYPE_TEXTS_MAX, ValueType};
+pub use types::{FieldType, MapType, Occurrence, Others, TYPE_DEPTH_MAX, TYPE_SIZE_MAX, TYPE_TEXTS_MAX, ValueType};
 pub use value::{List, Map, RESULT_BYTES_MAX, RESULT_VALUES_MAX, Text, Type, VALUE_DEPTH_MAX, Value};

@@ -20,7 +20,8 @@ pub const SOURCE_DEPTH_MAX: usize = 64;
 /// The maximum depth of the tree. In practice a level of brackets makes one to three levels of the tree.
 const TREE_DEPTH_MAX: u32 = 160;
 /// Parses the whole of `source`.
-pub(crate) fn parse(source: &str, roots: &Roots) -> Result<Expr> {
+/// Parses an expression. Returns it with the work of compiling its patterns, in bytes that were written for them.
+pub(crate) fn parse(source: &str, roots: &Roots) -> Result<(Expr, usize)> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(CompileError::new(format!("the expression is longer than {SOURCE_BYTES_MAX} bytes"), 0..source.len()));
     }
@@ -32,7 +33,7 @@ pub(crate) fn parse(source: &str, roots: &Roots) -> Result<Expr> {
     if parser.token != Token::End {
         return Err(parser.unexpected("an operator or the end of the expression"));
     }
-    Ok(expr)
+    Ok((expr, parser.pattern_work))
 }
 
 pub(crate) struct Parser<'s> {
@@ -49,6 +50,8 @@ pub(crate) struct Parser<'s> {
     depth: usize,
     /// The memory that all patterns so far need together.
     pattern_bytes: usize,
+    /// The work of compiling them.
+    pattern_work: usize,
 }
 
 /// A tree with its depth.
@@ -58,7 +61,7 @@ impl<'s> Parser<'s> {
     fn new(source: &'s str, roots: &'s Roots) -> Result<Self> {
         let mut lexer = Lexer::new(source, 0);
         let (token, span) = lexer.next()?;
-        Ok(Self { source, roots, lexer, token, span, last: span, locals: Vec::new(), depth: 0, pattern_bytes: 0 })
+        Ok(Self { source, roots, lexer, token, span, last: span, locals: Vec::new(), depth: 0, pattern_bytes: 0, pattern_work: 0 })
     }
 
     /// Parses `condition ? then : otherwise`, or less.

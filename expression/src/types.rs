@@ -23,13 +23,16 @@ pub(crate) use texts::Texts;
 
 /// The depth to which a type is known. Anything deeper can be anything.
 pub const TYPE_DEPTH_MAX: u8 = 16;
+/// The maximum number of types within a type, each counted as often as it occurs. A larger one is known only by its kinds: what
+/// works on types follows all of them.
+pub const TYPE_SIZE_MAX: u32 = 10_000;
 /// The maximum number of texts that a type names one by one.
 pub const TYPE_TEXTS_MAX: usize = 64;
 /// The maximum number of values of a type for them to be tried one by one.
 const CONSTANTS_MAX: usize = 16;
 
 /// The possible values of an expression: a set of values.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct ValueType {
     kinds: Kinds,
     /// For booleans, the only one that it can be.
@@ -47,6 +50,8 @@ pub struct ValueType {
     /// The origin of lists and maps about which nothing is known.
     origin: Origin,
     depth: u8,
+    /// The number of types within it, itself included.
+    size: u32,
 }
 
 /// The possible contents of lists and maps about which nothing is known.
@@ -141,27 +146,27 @@ impl ValueType {
 
     /// Returns the type of a map with these fields.
     pub fn map(map: MapType) -> Self {
-        let depth = map.depth() + 1;
-        if depth > TYPE_DEPTH_MAX {
+        let (depth, size) = (map.depth() + 1, map.size() + 1);
+        if depth > TYPE_DEPTH_MAX || size > TYPE_SIZE_MAX {
             return Self { origin: Origin::Made, ..Self::of(MAP) };
         }
-        Self { map: Some(Arc::new(map)), depth, ..Self::of(MAP) }
+        Self { map: Some(Arc::new(map)), depth, size, ..Self::of(MAP) }
     }
 
     pub(crate) fn list_type(list: ListType) -> Self {
-        let depth = list.element.depth + 1;
-        if depth > TYPE_DEPTH_MAX {
+        let (depth, size) = (list.element.depth + 1, list.element.size + 1);
+        if depth > TYPE_DEPTH_MAX || size > TYPE_SIZE_MAX {
             return Self { origin: Origin::Made, ..Self::of(LIST) };
         }
-        Self { list: Some(Arc::new(list)), depth, ..Self::of(LIST) }
+        Self { list: Some(Arc::new(list)), depth, size, ..Self::of(LIST) }
     }
 
     pub(crate) fn optional(inner: Self, occurrence: Occurrence) -> Self {
-        let depth = inner.depth + 1;
-        if depth > TYPE_DEPTH_MAX {
+        let (depth, size) = (inner.depth + 1, inner.size + 1);
+        if depth > TYPE_DEPTH_MAX || size > TYPE_SIZE_MAX {
             return Self { origin: Origin::Made, ..Self::of(OPTIONAL) };
         }
-        Self { optional: Some(Arc::new(OptionalType { inner, occurrence })), depth, ..Self::of(OPTIONAL) }
+        Self { optional: Some(Arc::new(OptionalType { inner, occurrence })), depth, size, ..Self::of(OPTIONAL) }
     }
 
     /// Returns the type of an absent optional.
@@ -182,7 +187,13 @@ impl ValueType {
             optional: None,
             origin: Origin::Json,
             depth: 0,
+            size: 1,
         }
+    }
+
+    /// Returns the number of types within it, itself included, each counted as often as it occurs; at most [`TYPE_SIZE_MAX`].
+    pub(crate) fn size(&self) -> u32 {
+        self.size
     }
 
     /// Returns the type of values of these kinds that an expression made.
@@ -229,18 +240,18 @@ impl ValueType {
             Value::Optional(Some(inner)) => Self::optional(Self::of_value(inner), Occurrence::Always),
             Value::List(_) | Value::Json(_) if value.kind() == Type::List => {
                 let elements: Vec<Self> = value.elements().unwrap_or_default().iter().map(Self::of_value).collect();
-                Self::list_of(elements)
+                Self::list_of(elements, Self::or)
             }
             Value::Null | Value::Bytes(_) | Value::Timestamp(_) | Value::Duration(_) => Self::of(Kinds::of(value.kind())),
             Value::List(_) | Value::Map(_) | Value::Json(_) => Self::made(Kinds::of(value.kind())),
         }
     }
 
-    /// Returns the type of a list of exactly these elements.
-    pub(crate) fn list_of(elements: Vec<Self>) -> Self {
+    /// Returns the type of a list of exactly these elements. `or` joins their types.
+    pub(crate) fn list_of(elements: Vec<Self>, or: impl FnMut(Self, Self) -> Self) -> Self {
         let len = elements.len();
         let are_constant = elements.iter().all(|element| element.constant().is_some());
-        let element = elements.into_iter().fold(Self::nothing(), |all, element| all.or(element));
+        let element = elements.into_iter().fold(Self::nothing(), or);
         // Several numbers become a range, which contains more than they do.
         let is_told = element.kinds.is_within(NULL.or(BOOL).or(STRING)) && element.texts != Texts::Any;
         let holds = if are_constant && is_told { Holds::All } else { Holds::Some };

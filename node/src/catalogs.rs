@@ -22,7 +22,7 @@ use ensue_engine::recent::Recent;
 use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Record};
 use ensue_engine::time::Timestamp;
 use ensue_executor::pulling::CurrentCatalog;
-use ensue_packs::{BuildError, Checked, CopyError, Diagnostic, FileMode, Manifest, NewCopies, PackFile, PackSource, Severity};
+use ensue_packs::{BuildError, Checked, CopyError, Diagnostic, FileMode, IsStopped, Manifest, NewCopies, PackFile, PackSource, Severity};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -326,11 +326,12 @@ impl NodeCatalogs {
         built_with_new_rules(now.revision(), &mut packs)
     }
 
-    /// Builds the catalog as if an installed pack were replaced by this one, and stores nothing.
+    /// Builds the catalog as if an installed pack were replaced by this one, and stores nothing. The check is given up once
+    /// `is_stopped` returns true.
     ///
     /// # Errors
     /// Fails if the pack is not installed or has errors.
-    pub(crate) fn with_pack(&self, name: &PackName, source: PackSource) -> Result<Catalog, WithPackError> {
+    pub(crate) fn with_pack(&self, name: &PackName, source: PackSource, is_stopped: &IsStopped) -> Result<Catalog, WithPackError> {
         let revision = self.current().revision();
         let mut packs = self.sources(revision)?;
         let Some(place) = packs.iter().position(|(installed, ..)| installed == name) else {
@@ -340,7 +341,7 @@ impl NodeCatalogs {
         // Settings added since then have their defaults.
         let sources: Vec<PackSource> = packs.iter().map(|(_, source, _)| source.clone()).collect();
         let configs: BTreeMap<PackName, Value> = packs.iter().map(|(name, _, manifest)| (name.clone(), manifest.config.clone())).collect();
-        let checked = ensue_packs::check(&sources, &configs);
+        let checked = ensue_packs::check_until(&sources, &configs, is_stopped);
         let id = RuleId(Id::root(Timestamp::from_micros(0), 1));
         let Some(good) = checked.good.into_iter().find(|good| good.name == *name) else {
             let mistakes = checked.diagnostics.into_iter().filter(|one| one.severity == Severity::Error);

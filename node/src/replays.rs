@@ -109,7 +109,7 @@ impl NodeReplays {
     }
 
     fn replayed(&self, asked: &ToReplay, patience: &Patience) -> Result<Replayed, ReplayError> {
-        let other = asked.pack.as_ref().map(|pack| self.with_pack(pack)).transpose()?;
+        let other = asked.pack.as_ref().map(|pack| self.with_pack(pack, patience)).transpose()?;
         let head = self.readers.head()?.position;
         let chosen = match &asked.which {
             ReplayedWhich::One(execution) => vec![self.one(*execution)?],
@@ -189,11 +189,11 @@ impl NodeReplays {
         Ok(())
     }
 
-    fn with_pack(&self, pack: &PackFiles) -> Result<Arc<Catalog>, ReplayError> {
+    fn with_pack(&self, pack: &PackFiles, patience: &Patience) -> Result<Arc<Catalog>, ReplayError> {
         let plain = pack.files.iter().map(|(path, file)| (path.clone(), file.bytes.clone()));
         let source = PackSource::of(pack.name.to_string(), plain).map_err(|error| ReplayError::PackInvalid(error.to_string()))?;
         let source = PackSource { files: pack.files.clone(), ..source };
-        Ok(Arc::new(self.catalogs.with_pack(&pack.name, source)?))
+        Ok(Arc::new(self.catalogs.with_pack(&pack.name, source, &patience.is_over())?))
     }
 
     fn one(&self, execution: ExecutionId) -> Result<Chosen, ReplayError> {

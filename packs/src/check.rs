@@ -40,6 +40,7 @@ use ensue_engine::access::scope::Scope;
 use ensue_engine::catalog::{ConnectionKind, Defined, Schema, Scheme, Sensor, Trigger, Verify};
 use ensue_engine::names::{ActionRef, ConnectionName, PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::Digest;
+use ensue_expression::IsStopped;
 use ensue_expression::ValueType;
 use serde_json::{Value, json};
 
@@ -116,7 +117,16 @@ impl GoodPack {
 /// Checks packs against each other, with the operator's configuration of each. Include the library packs in
 /// `packs`; otherwise nothing can refer to them.
 pub fn check(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked {
-    let mut checking = CheckingAll::read(packs, library::digests());
+    check_reported(packs, config, Report::default)
+}
+
+/// Checks packs as [`check`] does, until `is_stopped` returns true. What was not checked by then is an error of its pack.
+pub fn check_until(packs: &[PackSource], config: &BTreeMap<PackName, Value>, is_stopped: &IsStopped) -> Checked {
+    check_reported(packs, config, || Report::until(is_stopped.clone()))
+}
+
+fn check_reported(packs: &[PackSource], config: &BTreeMap<PackName, Value>, report: impl Fn() -> Report) -> Checked {
+    let mut checking = CheckingAll::read(packs, library::digests(), report);
     let settings = checking.complete_settings(config);
     let outcomes = checking.check(&settings);
     checked(packs, config, checking, &settings, outcomes)
@@ -134,7 +144,7 @@ pub struct Tested {
 /// Checks packs as [`check`] does, and returns the cases of their tests, each with everything needed to run
 /// it. A required setting that the operator has not set is not an error here: the cases say what is set.
 pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested {
-    let mut checking = CheckingAll::read(packs, library::digests());
+    let mut checking = CheckingAll::read(packs, library::digests(), Report::default);
     let settings = checking.complete_settings_untold(config);
     // An operator's settings on a machine must not change the outcome of a pack's own tests.
     let defaults = checking.complete_settings_untold(&BTreeMap::new());
@@ -171,7 +181,7 @@ pub fn tests(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Tested
 /// that ship with Ensue are not reported on.
 pub fn lint(packs: &[PackSource], config: &BTreeMap<PackName, Value>) -> Checked {
     let shipped = library::digests();
-    let mut checking = CheckingAll::read(packs, shipped);
+    let mut checking = CheckingAll::read(packs, shipped, Report::default);
     let settings = checking.complete_settings(config);
     let outcomes = checking.check(&settings);
     let definitions: Vec<Definitions<'_>> = checking
@@ -251,7 +261,7 @@ fn url_signed(pack: &written::Pack, sensors: &[Sensor]) -> Vec<UrlSigned> {
 /// Checks installed packs again, each with the configuration it was installed with.
 pub(crate) fn check_installed(packs: &[PackSource], configs: &[Value]) -> (Vec<Option<(InstalledPack, Parts)>>, Vec<Diagnostic>) {
     // The installed library may be that of an older release.
-    let mut checking = CheckingAll::read(packs, &BTreeMap::new());
+    let mut checking = CheckingAll::read(packs, &BTreeMap::new(), Report::of_installed);
     // Earlier releases installed such schemas. No value fits them, and nothing else in their packs is
     // affected.
     for candidate in &mut checking.packs {
@@ -350,12 +360,12 @@ struct Checking<'a> {
 
 impl CheckingAll {
     /// Reads all packs. A pack that uses the name of a library pack, or a name used before, is reported and
-    /// not checked further.
-    fn read(sources: &[PackSource], library: &BTreeMap<PackName, Digest>) -> Self {
+    /// not checked further. `new_report` makes the report on each.
+    fn read(sources: &[PackSource], library: &BTreeMap<PackName, Digest>, new_report: impl Fn() -> Report) -> Self {
         let mut names: BTreeMap<PackName, String> = BTreeMap::new();
         let mut packs = Vec::new();
         for source in sources {
-            let (mut report, mut tests) = (Report::default(), Report::default());
+            let (mut report, mut tests) = (new_report(), new_report());
             let read = library::read(source, &mut report, &mut tests);
             let name = read.as_ref().map(|pack| pack.name.clone());
             let pack = read.filter(|pack| is_first(pack, &names, library, &mut report));
@@ -445,6 +455,10 @@ impl CheckingAll {
             let of_tests = &mut reports_of_tests[index];
             let mut checking = Checking { pack, world: &world, stage, uses: Uses::default(), payloads: BTreeMap::new() };
             let parts = checking.parts(&settings[index], report);
+            if report.budget.is_stopped() {
+                let message = format!("the check of `{}` was given up, because it took too long or nobody waits for it", pack.name);
+                report.error(Code::CheckStopped, &pack.manifest.file, pack.manifest.start.clone(), message);
+            }
             let needed = needs::check(pack, &checking.uses, &world, report);
             if stage == Stage::Offered {
                 permissions::check(pack, &checking.uses, report);

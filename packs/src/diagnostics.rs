@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ensue_engine::names::{Names, PackName};
+use ensue_expression::{CheckBudget, IsStopped};
 use serde_json::{Value, json};
 
 pub use code::Code;
@@ -19,6 +20,8 @@ use crate::source::SourceText;
 
 /// The most diagnostics kept for one pack.
 pub const DIAGNOSTICS_MAX: usize = 1_000;
+/// The most work of compiling the patterns of one pack, in bytes that are written for them.
+const PATTERN_WORK_MAX: usize = 16 << 20;
 
 /// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Names)]
@@ -125,13 +128,50 @@ impl Diagnostic {
     }
 }
 
-/// Collects the diagnostics of one pack.
-#[derive(Debug, Default)]
+/// Collects the diagnostics of one pack, and counts the work of checking it.
+#[derive(Debug)]
 pub(crate) struct Report {
     found: Vec<Diagnostic>,
+    /// What is left for determining the values of its expressions.
+    pub(crate) budget: CheckBudget,
+    /// The work of compiling its patterns so far, in bytes.
+    pattern_work: usize,
+    pattern_work_max: usize,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self { found: Vec::new(), budget: CheckBudget::default(), pattern_work: 0, pattern_work_max: PATTERN_WORK_MAX }
+    }
 }
 
 impl Report {
+    /// Returns a report on a check that is given up once `is_stopped` returns true.
+    pub(crate) fn until(is_stopped: IsStopped) -> Self {
+        Self { budget: CheckBudget::until(is_stopped), ..Self::default() }
+    }
+
+    /// Returns a report on a pack that is installed: an earlier release may have accepted more patterns.
+    pub(crate) fn of_installed() -> Self {
+        Self { pattern_work_max: 16 * PATTERN_WORK_MAX, ..Self::default() }
+    }
+
+    /// Returns true if nothing more is compiled: the check was given up, or the patterns are too many.
+    pub(crate) fn is_over(&self) -> bool {
+        self.pattern_work > self.pattern_work_max || self.budget.is_stopped()
+    }
+
+    /// Counts the work of compiling patterns. Reports patterns that are too much work together, once.
+    pub(crate) fn count_patterns(&mut self, work: usize, file: &SourceText, span: Range<usize>) {
+        let was_over = self.pattern_work > self.pattern_work_max;
+        self.pattern_work = self.pattern_work.saturating_add(work);
+        if self.pattern_work > self.pattern_work_max && !was_over {
+            let message = format!("the regular expressions of the pack need more than {} MiB together", PATTERN_WORK_MAX >> 20);
+            self.error(Code::TooManyPatterns, file, span, message)
+                .hint("write `[a-z]` rather than `\\w` or `\\p{L}`, compare with `in` where texts are fixed, or split the pack");
+        }
+    }
+
     pub(crate) fn error(&mut self, code: Code, file: &SourceText, span: Range<usize>, message: impl Into<String>) -> &mut Diagnostic {
         self.add(Diagnostic::new(Severity::Error, code, file, span, message))
     }
@@ -190,6 +230,7 @@ impl Report {
     /// Adds the diagnostics of another report on the same pack.
     pub(crate) fn take_over(&mut self, other: Self) {
         self.found.extend(other.found);
+        self.pattern_work = self.pattern_work.saturating_add(other.pattern_work);
     }
 
     fn add(&mut self, mut diagnostic: Diagnostic) -> &mut Diagnostic {

@@ -34,11 +34,12 @@ mod written;
 mod yaml;
 
 pub use build::{BuildError, build};
-pub use check::{Checked, GoodPack, Tested, check, lint, tests};
+pub use check::{Checked, GoodPack, Tested, check, check_until, lint, tests};
 pub use declared::{DeclaredConnection, connection_findings, url_findings};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
 pub use digest::{CopyError, NewCopies};
 pub use ensue_engine::time::parse_duration;
+pub use ensue_expression::IsStopped;
 pub use highlight::{HighlightedToken, TokenClass, highlight};
 pub use init::init_files;
 pub use installed::Manifest;

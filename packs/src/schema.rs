@@ -24,6 +24,8 @@ use crate::yaml::{Content, Entry, Node, quoted};
 
 /// The most bytes of a compiled pattern.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// What the pattern of a field counts as, because the work of compiling it is not known, in bytes.
+const PATTERN_WORK: usize = 32 << 10;
 
 const MARKS: [(&str, bool); 1] = [("code", true)];
 const MARK_WORDS: [&str; 1] = words(&MARKS);
@@ -138,7 +140,12 @@ fn read_whole(mut entries: Vec<Entry>, at: usize, file: &SourceText, report: &mu
     if entry.value.is_poisoned() {
         return None;
     }
-    match whole::compile(order::ordered(&entry.value)) {
+    let source = order::ordered(&entry.value);
+    report.count_patterns(PATTERN_WORK.saturating_mul(whole::patterns(&source)), file, first_line(&entry.value.span, file));
+    if report.is_over() {
+        return None;
+    }
+    match whole::compile(source) {
         Ok(schema) => {
             if let Some(why) = schema.too_complex() {
                 let span = first_line(&entry.value.span, file);
@@ -275,6 +282,10 @@ fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -
         }
     };
     if let Some(written) = pattern {
+        report.count_patterns(PATTERN_WORK, file, written.span.clone());
+        if report.is_over() {
+            return None;
+        }
         let compiled = RegexBuilder::new(&written.value).size_limit(PATTERN_BYTES_MAX).build();
         match (&mut kind, compiled) {
             (Type::String { pattern }, Ok(regex)) => *pattern = Some(regex),

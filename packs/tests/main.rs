@@ -4,6 +4,7 @@ mod cases;
 mod catalog;
 mod connections;
 mod documented;
+mod effort;
 mod everything;
 mod fakes;
 mod flow;

@@ -7,7 +7,7 @@ use ensue_engine::access::limit::Target;
 use ensue_engine::explain::Explain;
 use ensue_engine::names::PackName;
 use ensue_engine::record::CatalogRevision;
-use ensue_packs::{Diagnostic, PackSource, check};
+use ensue_packs::{Diagnostic, PackSource, check_until};
 use thiserror::Error;
 
 use super::Routes;
@@ -15,8 +15,8 @@ use crate::auth::Allowed;
 use crate::call::Call;
 use crate::listing;
 use crate::operation::Operation;
-use crate::permissions::{PacksRead, Permission as _};
-use crate::ports::Ports;
+use crate::permissions::{PacksRead, Permission, RulesWrite};
+use crate::ports::{Patience, Ports};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::query::bad;
 use crate::respond;
@@ -36,7 +36,8 @@ pub(super) fn declare(routes: &mut Routes) {
             .asked(&["revision"])
             .refuses(&[(410, "catalog_gone")]),
     );
-    routes.post::<PacksRead>(
+    // A check is work, so that reading packs is not enough.
+    routes.post::<RulesWrite>(
         "/packs/{pack}/check",
         try_out,
         Operation::new("pack_check", "Checks an installed pack as if some of its files were others; nothing is installed")
@@ -54,7 +55,7 @@ pub(super) fn declare(routes: &mut Routes) {
 struct RevisionGone(CatalogRevision);
 
 /// Returns the name of the pack in the path, if the caller may see the pack.
-fn named(allowed: &Allowed<PacksRead>, call: &Call) -> Result<PackName, Problem> {
+fn named<P: Permission>(allowed: &Allowed<P>, call: &Call) -> Result<PackName, Problem> {
     let name: PackName = call.named("pack", PacksRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::of_pack(name.as_str()))?;
     Ok(name)
@@ -104,14 +105,15 @@ fn shown(ports: &Ports, name: &PackName, path: &str, revision: Option<CatalogRev
 }
 
 /// Checks a pack with other files.
-pub(super) async fn try_out(allowed: Allowed<PacksRead>, mut call: Call) -> Outcome {
+pub(super) async fn try_out(allowed: Allowed<RulesWrite>, mut call: Call) -> Outcome {
     let name = named(&allowed, &call)?;
     let WireToCheck { files } = call.json().await?;
-    respond::json(&call.api().threads.explaining(move |ports| checked(ports, &name, &files)).await??)
+    let work = move |ports: &Ports, patience: &Patience| checked(ports, &name, &files, patience);
+    respond::json(&call.api().threads.trying(&allowed.caller(), work).await??)
 }
 
 /// Checks the installed packs as if one had these files. Blocking.
-fn checked(ports: &Ports, name: &PackName, files: &BTreeMap<String, Option<String>>) -> Result<WireChecked, Problem> {
+fn checked(ports: &Ports, name: &PackName, files: &BTreeMap<String, Option<String>>, patience: &Patience) -> Result<WireChecked, Problem> {
     let catalog = ports.installed.current();
     let mut tried = source(ports, name)?.files.into_iter().map(|(path, file)| (path, file.bytes)).collect::<BTreeMap<_, _>>();
     for (path, text) in files {
@@ -126,7 +128,8 @@ fn checked(ports: &Ports, name: &PackName, files: &BTreeMap<String, Option<Strin
         sources.push(source(ports, other)?);
     }
     let configs = catalog.packs().iter().map(|(name, pack)| (name.clone(), (*pack.config).clone())).collect();
-    let checked = check(&sources, &configs);
+    let checked = check_until(&sources, &configs, &patience.is_over());
+    patience.demand()?;
     let is_good = checked.good.iter().any(|good| good.name == *name);
     // The caller may not see the other packs.
     let findings: Vec<Diagnostic> =

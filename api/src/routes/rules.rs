@@ -140,6 +140,11 @@ pub(super) async fn explain(allowed: Allowed<RulesRead>, mut call: Call) -> Outc
         let what = if is_stored { "a changed file" } else { "an event that was never sent" };
         return Err(bad("definitions", format!("is `then`, but {what} goes only with the current definitions")).into());
     }
+    if asked.file.is_some() {
+        // Checking a file is work, so that is for callers that may write the rule.
+        let writes = Allowed::<RulesWrite>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+        writes.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
+    }
     let changed = asked.file.map(|file| Changed {
         file: file.into(),
         vars: Allowed::<VarsRead>::demand_whole(&*call.api().ports.access, call.request()).map(drop),

@@ -120,10 +120,7 @@ async fn request_for_a_token_has_all_scopes_the_audience_and_encoded_credentials
     let site = Site::start(change, token(json!({ "access_token": "t" }))).await;
     site.tokens_after(0).await;
     let asked = &site.token_requests()[0];
-    assert_eq!(
-        asked.body,
-        "grant_type=client_credentials&scope=orders%3Aread+orders%3Awrite&audience=https%3A%2F%2Fshop.example.test"
-    );
+    assert_eq!(asked.body, "grant_type=client_credentials&scope=orders%3Aread+orders%3Awrite&audience=https%3A%2F%2Fshop.example.test");
     // `shop%2F1:s3cret+%26+more`
     assert_eq!(asked.header("authorization"), Some("Basic c2hvcCUyRjE6czNjcmV0KyUyNittb3Jl"));
     let site = Site::start(|_| {}, token(json!({ "access_token": "t" }))).await;

@@ -31,8 +31,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-pub(crate) use self::ports::{HandClock, refused};
 use self::ports::{CURSOR, Hand, KeptBlobs, KeptBodies, KeptOutputs, OneCatalog, OneVar, PackFolder, ScriptedSubmit, TwoKeys};
+pub(crate) use self::ports::{HandClock, refused};
 
 pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(600);

@@ -6,7 +6,7 @@ use super::missing::Suspect;
 use super::{Checker, FindingKind, Known, Reads};
 use crate::ast::{Chain, Expr, Flatness, Kind, Link, LinkKind, Literal, Presence, Span};
 use crate::functions::signature::{LIST, MAP, NULL, NUMBER, OPTIONAL};
-use crate::types::{Found, Occurrence, Others, Truths, ValueType};
+use crate::types::{Found, Occurrence, Truths, ValueType};
 use crate::value::Value;
 
 /// The separator between the names of a path. No name contains it.
@@ -80,8 +80,11 @@ impl<'c> Checker<'c> {
                     },
                     Some(optional) if optional.occurrence == Occurrence::Always => value,
                     Some(optional) if optional.inner.is_nothing() => other_value,
-                    Some(optional) => ValueType::optional(optional.inner.clone(), Occurrence::Always).or(other_value.only(OPTIONAL)),
-                    None => value.only(OPTIONAL).or(other_value.only(OPTIONAL)),
+                    Some(optional) => {
+                        let present = ValueType::optional(optional.inner.clone(), Occurrence::Always);
+                        self.join(present, other_value.only(OPTIONAL))
+                    }
+                    None => self.join(value.only(OPTIONAL), other_value.only(OPTIONAL)),
                 };
                 (next, reads)
             }
@@ -91,7 +94,7 @@ impl<'c> Checker<'c> {
                     return (ValueType::nothing(), reads);
                 }
                 let is_always = value.optional_known().is_some_and(|optional| optional.occurrence == Occurrence::Always);
-                let next = if is_always { value.inner() } else { value.inner().or(other_value) };
+                let next = if is_always { value.inner() } else { self.join(value.inner(), other_value) };
                 (next, reads)
             }
             LinkKind::OptMap { body, flatness } => {
@@ -113,7 +116,7 @@ impl<'c> Checker<'c> {
                     Flatness::Flat => given.only(OPTIONAL),
                 };
                 let absent = if occurrence == Occurrence::Always { ValueType::nothing() } else { ValueType::absent() };
-                (present.or(absent), reads)
+                (self.join(present, absent), reads)
             }
         }
     }
@@ -136,26 +139,27 @@ impl<'c> Checker<'c> {
             let Some((found, there)) = self.look_up(value, name, at) else {
                 return ValueType::nothing();
             };
-            given = given.or(match (presence, there) {
+            let next = match (presence, there) {
                 (Presence::Required, There::Never) => ValueType::nothing(),
                 (Presence::Required, There::Always | There::Maybe) => found,
                 (Presence::Optional, There::Always) => ValueType::optional(found, Occurrence::Always),
                 (Presence::Optional, There::Maybe) => ValueType::optional(found, Occurrence::Sometimes),
                 (Presence::Optional, There::Never) => ValueType::absent(),
-            });
+            };
+            given = self.join(given, next);
         }
         if let Some(optional) = value.optional_known() {
             let inner = if presence == Presence::Required { optional.inner.without(NULL) } else { optional.inner.clone() };
             let below = if inner.is_nothing() { inner } else { self.field(&inner, name, Presence::Optional, at) };
-            given = given.or(below);
+            given = self.join(given, below);
             if optional.occurrence != Occurrence::Always {
-                given = given.or(ValueType::absent());
+                given = self.join(given, ValueType::absent());
             }
         } else if value.can_be(OPTIONAL) {
-            given = given.or(ValueType::made(OPTIONAL));
+            given = self.join(given, ValueType::made(OPTIONAL));
         }
         if value.can_be(NULL) && presence == Presence::Optional {
-            given = given.or(ValueType::absent());
+            given = self.join(given, ValueType::absent());
         }
         if !value.can_be(MAP.or(OPTIONAL)) && given.is_nothing() {
             let owner = self.text(at.before());
@@ -213,12 +217,13 @@ impl<'c> Checker<'c> {
         if value.can_be(LIST) {
             if at_index.can_be(NUMBER) {
                 let there = is_element(value, at_index);
-                given = given.or(match (presence, there) {
+                let next = match (presence, there) {
                     (Presence::Required, There::Never) => ValueType::nothing(),
                     (Presence::Required, There::Always | There::Maybe) => value.element(),
                     (Presence::Optional, There::Never) => ValueType::absent(),
                     (Presence::Optional, There::Always | There::Maybe) => ValueType::optional(value.element(), Occurrence::Sometimes),
-                });
+                };
+                given = self.join(given, next);
                 if presence == Presence::Required && there == There::Never {
                     is_told = true;
                     let list = self.text(at.before());
@@ -233,21 +238,23 @@ impl<'c> Checker<'c> {
             }
         }
         if value.can_be(MAP) {
-            let any = any_field(value);
-            given = given.or(match presence {
+            let any = self.any_field(value);
+            let next = match presence {
                 Presence::Required => any,
                 Presence::Optional => ValueType::optional(any, Occurrence::Sometimes),
-            });
+            };
+            given = self.join(given, next);
         }
         if let Some(optional) = value.optional_known() {
             let inner = optional.inner.clone();
             let below = if inner.is_nothing() { inner } else { self.index(&inner, index, at_index, Presence::Optional, at) };
-            given = given.or(below).or(ValueType::absent());
+            given = self.join(given, below);
+            given = self.join(given, ValueType::absent());
         } else if value.can_be(OPTIONAL) {
-            given = given.or(ValueType::made(OPTIONAL));
+            given = self.join(given, ValueType::made(OPTIONAL));
         }
         if value.can_be(NULL) && presence == Presence::Optional {
-            given = given.or(ValueType::absent());
+            given = self.join(given, ValueType::absent());
         }
         if given.is_nothing() && !is_told && !value.can_be(MAP.or(OPTIONAL).or(LIST)) {
             let owner = self.text(at.before());
@@ -341,15 +348,4 @@ fn is_element(list: &ValueType, index: &ValueType) -> There {
     let Some(indices) = index.constants() else { return There::Maybe };
     let is_inside = |index: &Value<'_>| index.as_i64().and_then(|index| usize::try_from(index).ok()).is_some_and(|index| index < len);
     if indices.iter().any(|index| is_inside(index) || matches!(index, Value::Double(_))) { There::Maybe } else { There::Never }
-}
-
-/// Returns the values that any field of a map can have.
-pub(super) fn any_field(value: &ValueType) -> ValueType {
-    let Some(map) = value.map_known() else { return value.below() };
-    let others = match map.others() {
-        Others::None => ValueType::nothing(),
-        Others::Undeclared => return ValueType::anything(),
-        Others::Are(others) => others.clone(),
-    };
-    map.fields().values().fold(others, |all, field| all.or(field.value.clone()))
 }

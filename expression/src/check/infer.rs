@@ -1,7 +1,7 @@
 //! Determines what each kind of part can return.
 
 use super::facts::Weight;
-use super::{CHECK_STEPS_MAX, Checker, FindingKind, Known, Reads, Truth};
+use super::{Checker, FindingKind, Known, Reads, Truth};
 use crate::ast::{Choose, Element, Entry, Expr, Kind, LinkKind, Presence, Span, Times};
 use crate::error::{ErrorKind, Fault};
 use crate::evaluate::Evaluation;
@@ -13,7 +13,7 @@ use crate::value::Value;
 impl<'c> Checker<'c> {
     pub(super) fn value(&mut self, expr: &'c Expr) -> Known {
         self.steps += 1;
-        if self.steps > CHECK_STEPS_MAX {
+        if self.steps > self.steps_max {
             return Known { value: ValueType::anything(), reads: Reads::Names };
         }
         let before = self.mark();
@@ -210,14 +210,14 @@ impl<'c> Checker<'c> {
             self.assume(condition, Truth::False, Weight::Firm);
             reads = reads.max(condition_reads).max(taken.reads);
             if is_reached && truths.yes {
-                value = value.or(taken.value);
+                value = self.join(value, taken.value);
             }
             is_reached &= truths.no;
         }
         let otherwise = self.value(&choose.otherwise);
         self.facts.truncate(outer);
         if is_reached {
-            value = value.or(otherwise.value);
+            value = self.join(value, otherwise.value);
         }
         Known { value, reads: reads.max(otherwise.reads) }
     }
@@ -243,7 +243,7 @@ impl<'c> Checker<'c> {
         if errs {
             return Known { value: ValueType::nothing(), reads };
         }
-        let list = ValueType::list_of(types);
+        let list = ValueType::list_of(types, |all, element| self.join(all, element));
         Known { value: if are_all_there { list } else { list.another() }, reads }
     }
 

@@ -41,7 +41,12 @@ impl<'c> Checker<'c> {
             if suspect.path.starts_with('#') || is_reported || !tried.insert(&suspect.path) || tried.len() > SUSPECTS_MAX {
                 continue;
             }
-            let mut without = Checker { steps: self.steps, budget: self.budget.clone(), ..Checker::new(self.source, self.known) };
+            let mut without = Checker {
+                steps: self.steps,
+                steps_max: self.steps_max,
+                budget: self.budget.clone(),
+                ..Checker::new(self.source, self.known)
+            };
             without.facts.state(&suspect.path, Fact::Absent, Weight::Firm);
             let is_left = !without.whole(tree, purpose).is_nothing();
             self.steps = without.steps;

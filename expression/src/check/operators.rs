@@ -69,12 +69,19 @@ impl<'c> Checker<'c> {
 
     /// Returns an operand without the facts of operands next to the comparison: an error of types is one
     /// whatever those say.
-    fn by_itself(&self, operand: &Operand<'c>) -> Operand<'c> {
+    fn by_itself(&mut self, operand: &Operand<'c>) -> Operand<'c> {
         let plain = Operand { value: operand.value.clone(), span: operand.span, expr: operand.expr, is_borrowed: operand.is_borrowed };
         let Some(expr) = operand.expr.filter(|_| operand.is_borrowed && self.findings.is_some()) else { return plain };
-        let mut alone =
-            Checker { locals: self.locals.clone(), steps: self.steps, facts: self.facts.firm(), ..Checker::new(self.source, self.known) };
-        Operand { value: alone.value(expr).value, is_borrowed: false, ..plain }
+        let mut alone = Checker {
+            locals: self.locals.clone(),
+            steps: self.steps,
+            steps_max: self.steps_max,
+            facts: self.facts.firm(),
+            ..Checker::new(self.source, self.known)
+        };
+        let value = alone.value(expr).value;
+        self.steps = alone.steps;
+        Operand { value, is_borrowed: false, ..plain }
     }
 
     fn order(&mut self, operator: Operator, left: &Operand<'c>, right: &Operand<'c>) -> ValueType {
@@ -152,7 +159,7 @@ impl<'c> Checker<'c> {
         if let Some(tried) = self.tried_pairs(operator, left, right) {
             return tried;
         }
-        let list = if is_list { ValueType::list(left.value.element().or(right.value.element())) } else { ValueType::nothing() };
+        let list = if is_list { ValueType::list(self.join(left.value.element(), right.value.element())) } else { ValueType::nothing() };
         list.or(ValueType::made(kinds.without(LIST)))
     }
 

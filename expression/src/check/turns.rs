@@ -1,6 +1,5 @@
 //! Macros over lists and maps: the types of their variables, and the outcome of their bodies.
 
-use super::chains::any_field;
 use super::infer::is_walkable;
 use super::{Checker, FindingKind, Known, Reads};
 use crate::ast::{Expr, Loop, LoopKind, Span, Variables};
@@ -21,7 +20,7 @@ impl<'c> Checker<'c> {
             self.tell(FindingKind::Unfit, span, message, None);
             return (ValueType::nothing(), Reads::Names);
         }
-        let turn = turn_of(range);
+        let turn = self.turn_of(range);
         let len = if range.kinds() == LIST { range.list_known().and_then(|list| list.len) } else { None };
         let element = turn.element.clone();
         let is_text_keyed = range.kinds() == MAP && turn.key.kinds() == STRING;
@@ -36,6 +35,35 @@ impl<'c> Checker<'c> {
         let reads = self.outside(Reads::Nothing, filter.map_or(body.1, |(_, reads)| reads.max(body.1)));
         let is_run = len.is_some_and(|len| len > 0);
         (outcome(turns, &body.0, &Over { element, len: len.filter(|_| filter.is_none()), is_run, is_text_keyed }), reads)
+    }
+
+    fn turn_of(&mut self, range: &ValueType) -> Turn {
+        let mut turn = Turn { element: ValueType::nothing(), key: ValueType::nothing(), value: ValueType::nothing() };
+        if range.can_be(LIST) {
+            turn.element = range.element();
+            turn.key = ValueType::within(INT, Range::natural());
+            turn.value = range.element();
+        }
+        if range.can_be(MAP) {
+            let is_text_keyed = range.map_known().is_some() || range.below() == ValueType::json();
+            let key = if is_text_keyed { ValueType::text() } else { ValueType::made(STRING.or(INT).or(UINT).or(BOOL)) };
+            turn.element = self.join(turn.element, key.clone());
+            turn.key = turn.key.or(key);
+            let field = self.any_field(range);
+            turn.value = self.join(turn.value, field);
+        }
+        turn
+    }
+
+    /// Returns the values that any field of a map can have.
+    pub(super) fn any_field(&mut self, value: &ValueType) -> ValueType {
+        let Some(map) = value.map_known() else { return value.below() };
+        let others = match map.others() {
+            Others::None => ValueType::nothing(),
+            Others::Undeclared => return ValueType::anything(),
+            Others::Are(others) => others.clone(),
+        };
+        map.fields().values().fold(others, |all, field| self.join(all, field.value.clone()))
     }
 
     fn body(&mut self, kind: LoopKind, body: &'c Expr) -> (ValueType, Reads) {
@@ -95,21 +123,4 @@ fn outcome(turns: &Loop, body: &ValueType, over: &Over) -> ValueType {
         LoopKind::Map if over.is_text_keyed => ValueType::map(MapType::new(Others::Are(body.clone()))),
         LoopKind::Map | LoopKind::Entries => ValueType::made(MAP),
     }
-}
-
-fn turn_of(range: &ValueType) -> Turn {
-    let mut turn = Turn { element: ValueType::nothing(), key: ValueType::nothing(), value: ValueType::nothing() };
-    if range.can_be(LIST) {
-        turn.element = range.element();
-        turn.key = ValueType::within(INT, Range::natural());
-        turn.value = range.element();
-    }
-    if range.can_be(MAP) {
-        let is_text_keyed = range.map_known().is_some() || range.below() == ValueType::json();
-        let key = if is_text_keyed { ValueType::text() } else { ValueType::made(STRING.or(INT).or(UINT).or(BOOL)) };
-        turn.element = turn.element.or(key.clone());
-        turn.key = turn.key.or(key);
-        turn.value = turn.value.or(any_field(range));
-    }
-    turn
 }

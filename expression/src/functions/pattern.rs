@@ -58,6 +58,11 @@ impl Pattern {
     pub(crate) fn memory(&self) -> usize {
         self.regex.memory()
     }
+
+    /// Returns how much work it was to compile it, in bytes that were written for it.
+    pub(crate) fn compile_work(&self) -> usize {
+        self.regex.compile_work()
+    }
 }
 
 /// The patterns that this evaluation compiled, latest last.

@@ -193,6 +193,7 @@ impl Parser<'_> {
             None => CompileError::new(fault.message, span.range()),
         })?;
         self.pattern_bytes += pattern.memory();
+        self.pattern_work += pattern.compile_work();
         if self.pattern_bytes > PATTERNS_BYTES_MAX {
             let message = format!("the patterns of the expression need more than {PATTERNS_BYTES_MAX} bytes of memory in total");
             return Err(

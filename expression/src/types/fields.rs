@@ -128,6 +128,15 @@ impl MapType {
         self.each
     }
 
+    /// Returns the number of types within it.
+    pub(crate) fn size(&self) -> u32 {
+        let others = match &self.others {
+            Others::Are(value) => value.size,
+            Others::None | Others::Undeclared => 0,
+        };
+        self.fields.values().fold(others, |all, field| all.saturating_add(field.value.size))
+    }
+
     pub(crate) fn depth(&self) -> u8 {
         let others = match &self.others {
             Others::Are(value) => value.depth,

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{FieldType, Found, Holds, JSON, ListType, MapType, Occurrence, OptionalType, Origin, Others, Range, Texts, ValueType};
+use super::{
+    FieldType, Found, Holds, JSON, ListType, MapType, Occurrence, OptionalType, Origin, Others, Range, TYPE_SIZE_MAX, Texts, ValueType,
+};
 use crate::functions::signature::{BOOL, NUMBER, STRING, TYPE};
 use crate::json::NodeKind;
 use crate::value::{Type, Value};
@@ -41,7 +43,7 @@ impl ValueType {
         };
         let list = match either(Type::List) {
             (true, true) => match (&self.list, &other.list) {
-                (Some(one), Some(another)) => Some(Arc::new(one.or(another))),
+                (Some(one), Some(another)) => Some(joined(one, another, ListType::or)),
                 (Some(one), None) => Some(Arc::new(one.or(&ListType::of_unknown(&other)))),
                 (None, Some(another)) => Some(Arc::new(another.or(&ListType::of_unknown(&self)))),
                 (None, None) => None,
@@ -50,7 +52,7 @@ impl ValueType {
             _ => self.list.clone(),
         };
         let map = match either(Type::Map) {
-            (true, true) => self.map.as_ref().zip(other.map.as_ref()).map(|(one, other)| Arc::new(one.or(other))),
+            (true, true) => self.map.as_ref().zip(other.map.as_ref()).map(|(one, other)| joined(one, other, MapType::or)),
             (false, true) => other.map.clone(),
             _ => self.map.clone(),
         };
@@ -61,22 +63,21 @@ impl ValueType {
         };
         let origin = if lost.is_none_or(|map| map.is_json()) { self.origin.max(other.origin) } else { Origin::Made };
         let optional = match either(Type::Optional) {
-            (true, true) => self.optional.as_ref().zip(other.optional.as_ref()).map(|(one, other)| Arc::new(one.or(other))),
+            (true, true) => self.optional.as_ref().zip(other.optional.as_ref()).map(|(one, other)| joined(one, other, OptionalType::or)),
             (false, true) => other.optional.clone(),
             _ => self.optional.clone(),
         };
-        Self {
-            kinds: self.kinds.or(other.kinds),
-            truth,
-            numbers,
-            texts,
-            types,
-            list,
-            map,
-            optional,
-            origin,
-            depth: self.depth.max(other.depth),
+        let sizes = [
+            list.as_ref().map_or(0, |list| list.element.size),
+            map.as_ref().map_or(0, |map| map.size()),
+            optional.as_ref().map_or(0, |optional| optional.inner.size),
+        ];
+        let size = sizes.iter().fold(1_u32, |all, one| all.saturating_add(*one));
+        let plain = Self { truth, numbers, texts, types, ..Self::of(self.kinds.or(other.kinds)) };
+        if size > TYPE_SIZE_MAX {
+            return Self { origin: Origin::Made, ..plain };
         }
+        Self { list, map, optional, origin, depth: self.depth.max(other.depth), size, ..plain }
     }
 
     /// Returns what is in both. For lists, maps and optionals, it is what the first one knows.
@@ -165,6 +166,32 @@ impl ValueType {
         self.list_known().is_none_or(|list| {
             list.len.is_none_or(|len| len == elements.len()) && elements.iter().all(|element| list.element.admits(element))
         })
+    }
+}
+
+/// Joins what is known of two. What is known of the same is that.
+fn joined<T>(one: &Arc<T>, other: &Arc<T>, or: impl FnOnce(&T, &T) -> T) -> Arc<T> {
+    if Arc::ptr_eq(one, other) { Arc::clone(one) } else { Arc::new(or(one, other)) }
+}
+
+/// Types are equal if all is equal that is known of them.
+impl PartialEq for ValueType {
+    fn eq(&self, other: &Self) -> bool {
+        fn same<T: PartialEq>(one: Option<&Arc<T>>, other: Option<&Arc<T>>) -> bool {
+            match (one, other) {
+                // What two types share is not followed.
+                (Some(one), Some(other)) => Arc::ptr_eq(one, other) || one == other,
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            }
+        }
+        let Self { kinds, truth, numbers, texts, types, list, map, optional, origin, depth: _, size: _ } = self;
+        (kinds, truth, types, origin) == (&other.kinds, &other.truth, &other.types, &other.origin)
+            && *numbers == other.numbers
+            && *texts == other.texts
+            && same(list.as_ref(), other.list.as_ref())
+            && same(map.as_ref(), other.map.as_ref())
+            && same(optional.as_ref(), other.optional.as_ref())
     }
 }
 

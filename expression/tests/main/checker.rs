@@ -1,6 +1,6 @@
 //! Errors in expressions that are found before evaluation.
 
-use ensue_expression::{Expression, FindingKind, Knowledge, MapType, Occurrence, Others, Purpose, ValueType};
+use ensue_expression::{CheckBudget, Expression, FindingKind, Knowledge, MapType, Occurrence, Others, Purpose, ValueType};
 
 use FindingKind::{AlwaysFalse, AlwaysTrue, Erring, Impossible, MayBeMissing, NotBoolean, Unfit, UnknownField, UnlikelyField};
 use Occurrence::{Always, Sometimes};
@@ -27,7 +27,7 @@ fn known() -> Knowledge {
 fn found(source: &str) -> Vec<(FindingKind, String)> {
     let source = source.replace("p.", "event.payload.");
     let expression = Expression::compile(&source, &known().roots()).unwrap_or_else(|error| panic!("{source}: {error}"));
-    let findings = expression.infer(&known(), Purpose::Condition).findings;
+    let findings = expression.infer(&known(), Purpose::Condition, &mut CheckBudget::default()).findings;
     findings.into_iter().map(|finding| (finding.kind, source[finding.span].replace("event.payload.", "p."))).collect()
 }
 
@@ -46,7 +46,7 @@ fn finds_nothing(sources: &[&str]) {
 fn hint(source: &str) -> String {
     let source = source.replace("p.", "event.payload.");
     let expression = Expression::compile(&source, &known().roots()).unwrap_or_else(|error| panic!("{source}: {error}"));
-    let findings = expression.infer(&known(), Purpose::Condition).findings;
+    let findings = expression.infer(&known(), Purpose::Condition, &mut CheckBudget::default()).findings;
     findings.into_iter().filter_map(|finding| finding.hint).collect::<Vec<_>>().join("; ").replace("event.payload.", "p.")
 }
 
@@ -202,7 +202,9 @@ fn condition_narrows_the_types_after_it() {
     let when =
         Expression::compile("event.payload.action == \"opened\" && has(event.payload.label)", &known().roots()).expect("it compiles");
     let after = known().assuming(&when);
-    let infer = |source: &str| Expression::compile(source, &after.roots()).expect("it compiles").infer(&after, Purpose::Value);
+    let infer = |source: &str| {
+        Expression::compile(source, &after.roots()).expect("it compiles").infer(&after, Purpose::Value, &mut CheckBudget::default())
+    };
     assert_eq!(infer("event.payload.label.name").findings, []);
     let kinds: Vec<_> = infer("event.payload.action == \"labeled\" ? 1 : 2").findings.iter().map(|finding| finding.kind).collect();
     assert_eq!(kinds, [AlwaysFalse]);

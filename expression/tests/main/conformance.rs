@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use ensue_expression::{
-    Budget, CompileError, Document, ErrorKind, EvaluationError, Expression, FindingKind, Knowledge, Outcome, Purpose, Scope, Value,
-    ValueType,
+    Budget, CheckBudget, CompileError, Document, ErrorKind, EvaluationError, Expression, FindingKind, Knowledge, Outcome, Purpose, Scope,
+    Value, ValueType,
 };
 
 use case::{Case, Expected, Source};
@@ -152,7 +152,7 @@ fn admitted(case: &Case, expression: &Expression, value: &Value<'_>) -> Result<(
         known = known.with(name, values::made(bound).map_or_else(ValueType::anything, |bound| ValueType::of_value(&bound)));
     }
     for knowledge in [unknown, known] {
-        let inferred = expression.infer(&knowledge, Purpose::Value);
+        let inferred = expression.infer(&knowledge, Purpose::Value, &mut CheckBudget::default());
         // A field that is reported as unknown has no value, so that it causes no further findings.
         let is_told = inferred.findings.iter().any(|finding| finding.kind == FindingKind::UnknownField);
         if !is_told && !inferred.value.admits(value) {

@@ -6,7 +6,7 @@ mod generate;
 mod oracle;
 
 use cel::Value as Theirs;
-use ensue_expression::{Budget, Document, Expression, Knowledge, Purpose, Roots, Scope, Value, ValueType};
+use ensue_expression::{Budget, CheckBudget, Document, Expression, Knowledge, Purpose, Roots, Scope, Value, ValueType};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
@@ -64,7 +64,8 @@ fn compare<T>(oracle: &Oracle, source: &str, event: &Json, judge: impl FnOnce(&C
         Ok(expression) => {
             let given = expression.evaluate(&scope, &mut Budget::default()).map_err(|error| error.to_string());
             if let Ok(value) = &given {
-                let inferred = expression.infer(&Knowledge::new().with("event", ValueType::json()), Purpose::Value).value;
+                let inferred =
+                    expression.infer(&Knowledge::new().with("event", ValueType::json()), Purpose::Value, &mut CheckBudget::default()).value;
                 assert!(inferred.admits(value), "`{source}` gives {}, and was to be {inferred}", value.brief());
             }
             given

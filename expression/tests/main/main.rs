@@ -2,6 +2,7 @@
 
 mod analysis;
 mod bounds;
+mod chains;
 mod checker;
 mod conformance;
 mod demands;

@@ -1,7 +1,8 @@
 //! The checker's inferences agree with evaluation: tested on generated expressions and documents.
 
 use ensue_expression::{
-    Budget, Document, ErrorKind, Expression, FindingKind, Knowledge, MapType, Occurrence, Others, Purpose, Scope, Value, ValueType,
+    Budget, CheckBudget, Document, ErrorKind, Expression, FindingKind, Knowledge, MapType, Occurrence, Others, Purpose, Scope, Value,
+    ValueType,
 };
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -212,7 +213,7 @@ proptest! {
     #[test]
     fn every_value_is_among_those_that_were_inferred(source in wild(), document in document()) {
         let Ok(expression) = Expression::compile(&source, &names().roots()) else { return Ok(()) };
-        let inferred = expression.infer(&names(), Purpose::Value);
+        let inferred = expression.infer(&names(), Purpose::Value, &mut CheckBudget::default());
         evaluated(&expression, &document, |value| {
             if let Ok(value) = value {
                 prop_assert!(inferred.value.admits(&value), "{source} gives {value:?} with {document}, inferred was {:?}", inferred.value);
@@ -224,7 +225,7 @@ proptest! {
     #[test]
     fn conditions_inferred_as_constant_are_constant(source in wild(), document in document()) {
         let Ok(expression) = Expression::compile(&source, &names().roots()) else { return Ok(()) };
-        for finding in expression.infer(&names(), Purpose::Value).findings {
+        for finding in expression.infer(&names(), Purpose::Value, &mut CheckBudget::default()).findings {
             // Next to another operand, or after a condition, it holds only together with that one.
             if finding.message.contains("beside") || finding.message.contains("either") || source.contains(" ? ") {
                 continue;
@@ -243,7 +244,7 @@ proptest! {
     #[test]
     fn well_typed_expression_causes_no_type_error(source in fitting(), document in document()) {
         let expression = Expression::compile(&source, &names().roots()).expect("it is an expression");
-        let inferred = expression.infer(&names(), Purpose::Condition);
+        let inferred = expression.infer(&names(), Purpose::Condition, &mut CheckBudget::default());
         if inferred.findings.iter().any(|finding| finding.kind.is_never_right()) {
             return Ok(());
         }
@@ -256,7 +257,7 @@ proptest! {
     #[test]
     fn expression_inferred_to_fail_without_a_field_does_fail(source in wild(), document in document()) {
         let Ok(expression) = Expression::compile(&source, &names().roots()) else { return Ok(()) };
-        for finding in expression.infer(&names(), Purpose::Value).findings {
+        for finding in expression.infer(&names(), Purpose::Value, &mut CheckBudget::default()).findings {
             if finding.kind == FindingKind::MayBeMissing {
                 let path = &source[finding.span.clone()];
                 evaluated(&expression, &without(&document, path), |value| {
@@ -281,12 +282,12 @@ fn list_or_map_of_json_or_of_other_values_may_hold_those_values() {
         "[e.map, {'a': b'x'}].map(m, m)[1].a",
     ] {
         let expression = Expression::compile(source, &knowledge.roots()).unwrap();
-        let inferred = expression.infer(&knowledge, Purpose::Value).value;
+        let inferred = expression.infer(&knowledge, Purpose::Value, &mut CheckBudget::default()).value;
         evaluated(&expression, &document, |value| {
             let value = value.unwrap();
             assert!(inferred.admits(&value), "`{source}` is {}, and was to be {inferred}", value.brief());
         });
     }
     let json = Expression::compile("(e.yes ? [1, 'a'] : e.list)[0]", &knowledge.roots()).unwrap();
-    assert_eq!(json.infer(&knowledge, Purpose::Value).value.to_string(), ValueType::json().to_string());
+    assert_eq!(json.infer(&knowledge, Purpose::Value, &mut CheckBudget::default()).value.to_string(), ValueType::json().to_string());
 }

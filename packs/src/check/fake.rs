@@ -25,6 +25,8 @@ use crate::yaml::{Content, Entry, Node, Spanned};
 const SETTING: &str = "api";
 /// The most bytes of the compiled pattern of a header.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// What a pattern counts as, because the work of compiling it is not known, in bytes.
+const PATTERN_WORK: usize = 32 << 10;
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Reads the fake vendor of a pack. Returns `None` if there is none, or if it has errors, which are reported.
@@ -190,6 +192,10 @@ impl<'a> Reading<'_, 'a> {
         let mut patterns = Vec::new();
         for Entry { key, value } in self.entries(entry, "`headers`", report)? {
             let pattern = text(value, &format!("`{}`", key.value), self.file, report)?;
+            report.count_patterns(PATTERN_WORK, self.file, pattern.span.clone());
+            if report.is_over() {
+                return None;
+            }
             match RegexBuilder::new(&pattern.value).size_limit(PATTERN_BYTES_MAX).build() {
                 Ok(regex) => patterns.push((key.value.to_ascii_lowercase(), regex)),
                 Err(error) => {

@@ -196,8 +196,8 @@ impl<'a> Scope<'a> {
 
     /// Returns true if a condition can be true, as far as is known. A condition that errs, which is reported
     /// elsewhere, counts as true.
-    pub(super) fn may_hold(&self, condition: &Expression) -> bool {
-        let value = condition.infer(&self.known, Purpose::Condition).value;
+    pub(super) fn may_hold(&self, condition: &Expression, report: &mut Report) -> bool {
+        let value = condition.infer(&self.known, Purpose::Condition, &mut report.budget).value;
         value.is_unknown_or_nothing() || value.overlaps(&ValueType::of_value(&Value::Bool(true)))
     }
 
@@ -221,8 +221,12 @@ impl<'a> Scope<'a> {
                 return None;
             }
         };
+        if report.is_over() {
+            return None;
+        }
         match Expression::compile(source, &self.roots) {
             Ok(expression) => {
+                report.count_patterns(expression.pattern_work(), self.file, node.span.clone());
                 let offset = inner_offset(source);
                 let locate = |span: Range<usize>| self.locate(node, span.start + offset..span.end + offset);
                 let value = self.inferred(&expression, purpose, locate, report)?;
@@ -242,7 +246,7 @@ impl<'a> Scope<'a> {
 
     /// Compiles a field that holds a value, and checks the type of each `${{ … }}` against the consumer.
     pub(super) fn template_for(&self, node: &Node, taker: Option<&Taker>, report: &mut Report) -> Option<Template> {
-        if node.is_poisoned() {
+        if node.is_poisoned() || report.is_over() {
             return None;
         }
         match Template::compile(&node.to_value(), &self.roots) {
@@ -254,6 +258,7 @@ impl<'a> Scope<'a> {
                     let is_sole = part.sole_expression().is_some();
                     for piece in part.pieces {
                         let Piece::Expression { expression, offset } = piece else { continue };
+                        report.count_patterns(expression.pattern_work(), self.file, at.span.clone());
                         let locate = |span: Range<usize>| self.locate(at, span.start + offset..span.end + offset);
                         let value = self.inferred(expression, Purpose::Value, locate, report);
                         is_fine &= value.is_some();
@@ -323,7 +328,7 @@ impl<'a> Scope<'a> {
         report: &mut Report,
     ) -> Option<ValueType> {
         let are_keys_fine = self.check_keys(expression, &locate, report);
-        let inferred = expression.infer(&self.known, purpose);
+        let inferred = expression.infer(&self.known, purpose, &mut report.budget);
         let is_fine = tell_findings(&inferred.findings, self.turn, locate, self.file, report);
         (is_fine && are_keys_fine).then_some(inferred.value)
     }

@@ -9,7 +9,7 @@ use std::fmt;
 use ensue_engine::catalog::{JsonSchema, MISFITS_MAX, Misfit};
 use ensue_expression::Node;
 use jsonschema::{Draft, PatternOptions, Validator};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::reads::Reads;
 use super::steps::{Plan, Unplanned};
@@ -72,6 +72,19 @@ pub(super) fn compile(source: Value) -> Result<WholeSchema, SchemaFault> {
             Ok(WholeSchema { source, checks })
         }
         Err(error) => Err(SchemaFault { pointer: error.instance_path().to_string(), message: error.to_string() }),
+    }
+}
+
+/// Returns the number of patterns in a schema, or in what looks like one.
+pub(super) fn patterns(source: &Value) -> usize {
+    match source {
+        Value::Array(items) => items.iter().map(patterns).sum(),
+        Value::Object(fields) => {
+            let own =
+                fields.get("pattern").map_or(0, |_| 1) + fields.get("patternProperties").and_then(Value::as_object).map_or(0, Map::len);
+            own + fields.values().map(patterns).sum::<usize>()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 0,
     }
 }
 

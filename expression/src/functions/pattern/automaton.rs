@@ -24,6 +24,10 @@ const PATTERN_DEPTH_MAX: u32 = 50;
 /// The maximum number of characters that the classes of a pattern may span. They are spelled out before the
 /// pattern's size is known.
 const CLASS_CHARACTERS_MAX: u64 = 1_200_000;
+/// The work of compiling the smallest pattern, in bytes.
+const COMPILE_WORK_MIN: usize = 4 << 10;
+/// The number of characters in classes that are as much work to compile as a byte of a compiled pattern.
+const CHARACTERS_PER_BYTE: u64 = 8;
 /// The weight of a class of letters, which has hundreds of ranges.
 const LETTERS: u64 = 30_000;
 /// The weight of a class of digits or spaces.
@@ -42,6 +46,8 @@ pub(super) struct Regex {
     runs: Runs,
     /// The number of places in the pattern that a text may have reached at once.
     places: u64,
+    /// The number of characters that its classes span.
+    span: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -76,7 +82,7 @@ impl Regex {
             Ok(whole) => Runs::Whole(whole.into()),
             Err(_) => Runs::Step(stepwise(&hir)?),
         };
-        Ok(Self { runs, places })
+        Ok(Self { runs, places, span })
     }
 
     /// Returns how much memory it takes, in bytes.
@@ -85,6 +91,11 @@ impl Regex {
             Runs::Whole(whole) => whole.memory_usage(),
             Runs::Step(regex) => regex.memory_usage(),
         }
+    }
+
+    /// Returns how much work it was to compile it, in bytes that were written for it.
+    pub(super) fn compile_work(&self) -> usize {
+        self.memory().max(COMPILE_WORK_MIN).saturating_add(usize::try_from(self.span / CHARACTERS_PER_BYTE).unwrap_or(usize::MAX))
     }
 
     /// Returns the cost of matching a text of `len` bytes, in steps.

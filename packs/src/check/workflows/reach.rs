@@ -79,11 +79,11 @@ impl Steps<'_> {
             .with(FAILED, given(can_fail, false))
             .with(ALWAYS, given(true, true));
         let end = if let StartsIf::Holds { .. } = starts { End::Any } else { End::Success };
-        if self.may_hold(place, condition, decided, end) {
+        if self.may_hold(place, condition, (decided, end), report) {
             return true;
         }
         // A condition that is never true by itself has been reported, or is intended.
-        if self.may_hold(place, condition, asking(plain), End::Any) {
+        if self.may_hold(place, condition, (asking(plain), End::Any), report) {
             match starts {
                 StartsIf::Holds { .. } => self.tell_asks_in_vain(place, condition, report),
                 StartsIf::Succeeded | StartsIf::SucceededAnd(_) => self.tell_asks_after_success(place, report),
@@ -92,11 +92,11 @@ impl Steps<'_> {
         false
     }
 
-    fn may_hold(&mut self, place: usize, condition: &Expression, scope: Scope<'_>, end: End) -> bool {
+    fn may_hold(&mut self, place: usize, condition: &Expression, (scope, end): (Scope<'_>, End), report: &mut Report) -> bool {
         let Some(node) = &self.written[place].condition else { return true };
         // What it reads was reported when it was compiled.
         let reads = self.look(Reader::Step(place), &scope, node, Holds::Expression, &mut Report::default());
-        self.with_steps(scope, &reads, place, end).may_hold(condition)
+        self.with_steps(scope, &reads, place, end).may_hold(condition, report)
     }
 
     /// Reports a step that starts only if all steps it needs succeeded, and needs one that always fails.

@@ -41,6 +41,7 @@ const de: Translation<typeof words> = {
   errors: 'Fehler',
   fileOf: (path, line) => `${path}, Zeile ${line}`,
   noFile: 'Keine Datei des Pakets definiert diese Regel.',
+  mayNotTry: 'Um eine Änderung zu versuchen, ist das Recht rules:write nötig.',
   mayNotReadFiles: 'Um die Dateien von Paketen zu lesen, ist das Recht packs:read nötig.',
   outcomes: 'Ausgänge',
   all: 'Alle',

@@ -40,6 +40,7 @@ export const words = localized({
   errors: 'Errors',
   fileOf: (path: string, line: number) => `${path}, line ${line}`,
   noFile: 'No file of the pack defines this rule.',
+  mayNotTry: 'Trying a change requires the permission rules:write.',
   mayNotReadFiles: 'Reading the files of packs requires the permission packs:read.',
   outcomes: 'Outcomes',
   all: 'All',
