@@ -46,12 +46,12 @@ pub use sensor::{
     Sensor, Source,
 };
 pub use verify::{
-    HmacAlgorithm, HmacVerify, JwtVerify, KEY_BYTES_MIN, MtlsVerify, Scheme, SignatureEncoding, SignatureList, SignatureTime, SignedPart,
-    SnsVerify, SnsVersion1, TOLERANCE_SECONDS, TimePlace, TimeUnit, VOUCHED_MAX, Verify, Vouched,
+    CREDENTIAL_HEADERS, HmacAlgorithm, HmacVerify, JwtVerify, KEY_BYTES_MIN, MtlsVerify, Scheme, SignatureEncoding, SignatureList,
+    SignatureTime, SignedPart, SnsVerify, SnsVersion1, TOLERANCE_SECONDS, TimePlace, TimeUnit, VOUCHED_MAX, Verify, Vouched,
 };
 pub use versions::{Accepted, NoNewest, NotAccepted, UPCAST_STEPS_MAX};
 pub use webhook::{
-    BodyForm, EarlyReply, HookMethod, HookRate, NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_BYTES_MAX,
+    BodyForm, EarlyReply, HookMethod, HookRate, KEPT_HEADERS_MAX, NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_BYTES_MAX,
     REPLY_WAIT_MILLIS_MAX, Reply, ReplyProof, UNPROVEN_REPLY_BYTES_MAX, WaitingReply, Webhook,
 };
 pub use workflow::{

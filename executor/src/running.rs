@@ -263,6 +263,24 @@ mod tests {
     }
 
     #[test]
+    fn end_that_is_reported_later_says_how_long_ago_it_was() {
+        let attempt = running();
+        assert_eq!(attempt.ended_before(Duration::from_secs(10)), None, "it has not ended");
+        let ended_at = uptime_millis().unwrap();
+        attempt.note_end(Some(ended_at), Duration::from_secs(10));
+        let before = |now: u64| attempt.ended_before(Duration::from_secs(now));
+        // A busy machine may take some time to hear of an end that is just now.
+        assert!(before(10).is_none_or(|before| before < 60_000));
+        let later = before(100).unwrap();
+        assert!((90_000..150_000).contains(&later), "{later}");
+        attempt.note_end(Some(0), Duration::from_secs(200));
+        assert_eq!(before(100), Some(later), "the first end counts");
+        let unknown = running();
+        unknown.note_end(None, Duration::from_secs(10));
+        assert_eq!(unknown.ended_before(Duration::from_secs(100)), None);
+    }
+
+    #[test]
     fn attempt_is_given_up_once() {
         let folder = TempDir::new().unwrap();
         let attempt = running();

@@ -10,7 +10,7 @@ mod literal;
 
 use std::ops::Range;
 
-use crate::ast::{self, Chain, Expr, Kind, LinkKind, Presence};
+use crate::ast::{self, Chain, Expr, Kind, LinkKind, Operator, Presence};
 use crate::expression::Expression;
 
 pub use claim::Known;
@@ -45,11 +45,30 @@ pub enum Access {
     Presence,
 }
 
+/// A place where an expression reads a map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameRead {
+    /// The name of the field that it reads or looks for; `None` if it reads all of them, or one whose name is computed.
+    pub name: Option<String>,
+    /// Where it is written, in bytes of the expression's source.
+    pub span: Range<usize>,
+}
+
 impl Expression {
     /// Returns the paths of fields that the expression reads, as far as they are written out, in source
     /// order.
     pub fn reads(&self) -> Vec<Path> {
         reads(self.tree())
+    }
+
+    /// Returns which fields of the map `root` the expression reads or looks for, in source order.
+    pub fn names_read(&self, root: &str) -> Vec<NameRead> {
+        let mut names = Vec::new();
+        // As in [`Self::reads_root`].
+        if self.source().contains(root) {
+            note_names(self.tree(), root, &mut names);
+        }
+        names
     }
 
     /// Returns what must hold for the expression to be true or to fail. If it does not hold, the expression
@@ -110,6 +129,34 @@ fn note_reads(expr: &Expr, paths: &mut Vec<Path>) {
     paths.push(path);
     for child in chain.links[links..].iter().flat_map(ast::Link::children) {
         note_reads(child, paths);
+    }
+}
+
+fn note_names(expr: &Expr, root: &str, names: &mut Vec<NameRead>) {
+    let is_root = |expr: &Expr| matches!(&expr.kind, Kind::Root(name) if **name == *root);
+    match &expr.kind {
+        Kind::Root(_) if is_root(expr) => names.push(NameRead { name: None, span: expr.span.range() }),
+        Kind::Fold(fold) => match (&fold.first.kind, fold.rest.as_slice()) {
+            (Kind::Literal(ast::Literal::String(name)), [(Operator::In, map)]) if is_root(map) => {
+                names.push(NameRead { name: Some(name.to_string()), span: expr.span.range() });
+            }
+            _ => expr.children().into_iter().for_each(|child| note_names(child, root, names)),
+        },
+        Kind::Chain(chain) | Kind::Has(chain) if is_root(&chain.base) => {
+            let first = chain.links.first();
+            let name = first.and_then(|link| match &link.kind {
+                LinkKind::Field { name, .. } => Some(name.to_string()),
+                LinkKind::Index { index, .. } => match &index.kind {
+                    Kind::Literal(ast::Literal::String(name)) => Some(name.to_string()),
+                    _ => None,
+                },
+                _ => None,
+            });
+            let end = first.filter(|_| name.is_some()).map_or(chain.base.span, |link| link.span);
+            names.push(NameRead { name, span: chain.base.span.to(end).range() });
+            chain.links.iter().flat_map(ast::Link::children).for_each(|child| note_names(child, root, names));
+        }
+        _ => expr.children().into_iter().for_each(|child| note_names(child, root, names)),
     }
 }
 

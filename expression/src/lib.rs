@@ -49,7 +49,7 @@ mod template;
 mod types;
 mod value;
 
-pub use analyse::{Access, Astray, Check, Demand, Extent, Known, Literal, Obstacle, Path, Reach, Test, Wanted};
+pub use analyse::{Access, Astray, Check, Demand, Extent, Known, Literal, NameRead, Obstacle, Path, Reach, Test, Wanted};
 pub use budget::{Budget, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX};
 pub use check::{CHECK_STEPS_MAX, CheckBudget, Finding, FindingKind, Inferred, IsStopped, Knowledge, Purpose};
 pub use error::{CompileError, ErrorKind, EvaluationError};

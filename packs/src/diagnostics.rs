@@ -22,6 +22,10 @@ use crate::source::SourceText;
 pub const DIAGNOSTICS_MAX: usize = 1_000;
 /// The most work of compiling the patterns of one pack, in bytes that are written for them.
 const PATTERN_WORK_MAX: usize = 16 << 20;
+/// The same for a pack that an earlier release may have installed.
+const INSTALLED_PATTERN_WORK_MAX: usize = 16 * PATTERN_WORK_MAX;
+/// What an expression counts that does not compile: its patterns may have been the reason.
+const UNCOMPILED_WORK: usize = 16 << 10;
 
 /// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Names)]
@@ -136,12 +140,21 @@ pub(crate) struct Report {
     pub(crate) budget: CheckBudget,
     /// The work of compiling its patterns so far, in bytes.
     pattern_work: usize,
-    pattern_work_max: usize,
+    subject: Subject,
+}
+
+/// What a report is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    /// A pack that is about to be installed.
+    Offered,
+    /// A pack that an earlier release may have installed, which must go on working.
+    Installed,
 }
 
 impl Default for Report {
     fn default() -> Self {
-        Self { found: Vec::new(), budget: CheckBudget::default(), pattern_work: 0, pattern_work_max: PATTERN_WORK_MAX }
+        Self { found: Vec::new(), budget: CheckBudget::default(), pattern_work: 0, subject: Subject::Offered }
     }
 }
 
@@ -151,21 +164,38 @@ impl Report {
         Self { budget: CheckBudget::until(is_stopped), ..Self::default() }
     }
 
-    /// Returns a report on a pack that is installed: an earlier release may have accepted more patterns.
+    /// Returns a report on a pack that is installed.
     pub(crate) fn of_installed() -> Self {
-        Self { pattern_work_max: 16 * PATTERN_WORK_MAX, ..Self::default() }
+        Self { subject: Subject::Installed, ..Self::default() }
+    }
+
+    /// Returns true if the pack is installed, so that what earlier releases accepted is no error.
+    pub(crate) fn is_of_installed(&self) -> bool {
+        self.subject == Subject::Installed
+    }
+
+    fn pattern_work_max(&self) -> usize {
+        match self.subject {
+            Subject::Offered => PATTERN_WORK_MAX,
+            Subject::Installed => INSTALLED_PATTERN_WORK_MAX,
+        }
     }
 
     /// Returns true if nothing more is compiled: the check was given up, or the patterns are too many.
     pub(crate) fn is_over(&self) -> bool {
-        self.pattern_work > self.pattern_work_max || self.budget.is_stopped()
+        self.pattern_work > self.pattern_work_max() || self.budget.is_stopped()
+    }
+
+    /// Counts the work of an expression that did not compile.
+    pub(crate) fn count_uncompiled(&mut self, file: &SourceText, span: Range<usize>) {
+        self.count_patterns(UNCOMPILED_WORK, file, span);
     }
 
     /// Counts the work of compiling patterns. Reports patterns that are too much work together, once.
     pub(crate) fn count_patterns(&mut self, work: usize, file: &SourceText, span: Range<usize>) {
-        let was_over = self.pattern_work > self.pattern_work_max;
+        let was_over = self.pattern_work > self.pattern_work_max();
         self.pattern_work = self.pattern_work.saturating_add(work);
-        if self.pattern_work > self.pattern_work_max && !was_over {
+        if self.pattern_work > self.pattern_work_max() && !was_over {
             let message = format!("the regular expressions of the pack need more than {} MiB together", PATTERN_WORK_MAX >> 20);
             self.error(Code::TooManyPatterns, file, span, message)
                 .hint("write `[a-z]` rather than `\\w` or `\\p{L}`, compare with `in` where texts are fixed, or split the pack");

@@ -42,7 +42,7 @@ fn rule_whose_values_multiply_is_checked() {
 fn regular_expressions_are_limited_by_the_work_of_compiling_them_all() {
     let rule = |count: usize| {
         let local: String = (0..count).fold(String::new(), |mut all, name| {
-            let _ = writeln!(all, "  a{name}: event.payload.q.matches('^{name}(\\\\w{{1,3}}|\\\\pL+){{2}}$')");
+            let _ = writeln!(all, "  a{name}: event.payload.q.matches('^{name}\\\\w$')");
             all
         });
         format!("trigger: demo.ping\nlocal:\n{local}action: core.noop\n")

@@ -25,6 +25,7 @@ fn wrong_limits_of_a_webhook_are_reported() {
         "path: rooms",
         "path: /{room}/{room}",
         "allow: [10.0.0.1]",
+        "headers: []",
         "rate: 600/m",
         "body_max: 0",
         "decode: 1 + 1",
@@ -45,6 +46,29 @@ fn wrong_replies_are_reported() {
         "reply:\n  - wait: 2s\n    body: ${{ body.x }}",
         "reply:\n  - wait: 2s\n    rule: demo.nothing\n    body: a",
     ]));
+}
+
+#[test]
+fn header_that_is_never_there_is_an_error() {
+    let reported = |verify: &str, reads: &str| {
+        let sensor = format!("webhook:\n  verify: {verify}\nemits:\n  - trigger: demo.ping\n    when: {reads}\n");
+        shown_with(&[("sensors/hook.yaml", &sensor)])
+    };
+    let (github, header) = ("{ scheme: github, key: demo.token }", "{ scheme: header, header: X-Shop, key: demo.token }");
+    insta::assert_snapshot!(
+        [
+            reported(github, "'\"authorization\" in headers'"),
+            reported(header, "has(headers.Cookie)"),
+            reported(header, "'headers[?\"x-shop\"].orValue(\"\") == \"a\"'"),
+            reported(github, "'headers[\"X-GitHub-Event\"] == \"push\"'"),
+        ]
+        .join("\n")
+    );
+    for (verify, reads) in
+        [(github, "'\"x-shop\" in headers'"), (header, "'headers[\"x-github-event\"] == \"push\"'"), (header, "headers.size() > 3")]
+    {
+        assert!(!reported(verify, reads).contains("unknown_read"), "{}", reported(verify, reads));
+    }
 }
 
 #[test]
@@ -91,4 +115,18 @@ fn webhook_whose_senders_sign_the_url_needs_one() {
     let checked = check(&library().into_iter().chain([pack]).collect::<Vec<_>>(), &BTreeMap::new());
     let found: String = url_findings(&checked.good).iter().map(|one| one.render(Colour::Plain)).collect();
     insta::assert_snapshot!(found);
+}
+
+#[test]
+fn header_with_credentials_is_not_kept() {
+    let kept = |names: &str| {
+        let sensor = format!("webhook:\n  verify: {{ scheme: none }}\n  headers: {names}\nemits:\n  - trigger: demo.ping\n");
+        let packs = [library(), vec![demo(&[("sensors/hook.yaml", &sensor)])]].concat();
+        check(&packs, &BTreeMap::new()).diagnostics.into_iter().map(|one| one.message).collect::<Vec<_>>()
+    };
+    assert!(!kept("[X-Shop-Id, stripe-account]").iter().any(|message| message.contains("header")));
+    for name in ["Cookie", "authorization", "Proxy-Authorization"] {
+        let told = kept(&format!("[x-shop-id, {name}]"));
+        assert!(told.iter().any(|message| message.contains("kept nowhere")), "{told:?}");
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use crate::limits::DELIVERY_STEPS_MAX;
 use crate::refusal::{HookRefusal, Stage};
-use crate::shown::shown_headers;
+use crate::shown::read_headers;
 
 /// The maximum size of a header of a reply, in bytes.
 const HEADER_BYTES_MAX: usize = 1024;
@@ -33,9 +33,9 @@ pub(crate) fn unproven(sensor: &Sensor, webhook: &Webhook, request: &HookRequest
     if items.peek().is_none() {
         return Ok(None);
     }
-    let headers = shown_headers(&request.headers);
+    let headers = read_headers(&webhook.verify, &request.headers);
     let scope = Scope::new()
-        .with("headers", Value::map(headers.iter().map(|(name, value)| (*name, Value::from(value.as_str())))))
+        .with("headers", Value::map(headers.iter().map(|(name, value)| (*name, Value::from(&**value)))))
         .with("query", texts(&request.query))
         .with("method", Value::from(request.method.as_str()));
     let mut replying = Replying { sensor, scope, steps: 0, stage: Stage::Proof };

@@ -130,6 +130,7 @@ const SHA256: Algorithm = Algorithm::Hmac(HmacAlgorithm::Sha256);
 impl<'s> Proof<'s> {
     /// Returns what proves the sender of a delivery with these headers, whose key is `key`.
     pub(crate) fn of(scheme: &'s Scheme, headers: &[(String, String)], key: &[u8]) -> Self {
+        let token_header = scheme.token_header().unwrap_or_default();
         let of_body = |header, prefix| Self::Signature(Box::new(Signature::of_body(header, prefix)));
         match scheme {
             Scheme::Github | Scheme::Meta => of_body("x-hub-signature-256", "sha256="),
@@ -165,11 +166,10 @@ impl<'s> Proof<'s> {
             })),
             Scheme::Standard => Self::Signature(Box::new(Signature::standard(headers, key))),
             Scheme::Hmac(hmac) => Self::Signature(Box::new(Signature::described(hmac))),
-            Scheme::Gitlab => Self::Token(Token { header: "x-gitlab-token", form: TokenForm::Plain }),
-            Scheme::Basic => Self::Token(Token { header: "authorization", form: TokenForm::Basic }),
-            Scheme::Bearer => Self::Token(Token { header: "authorization", form: TokenForm::Bearer }),
+            Scheme::Gitlab | Scheme::Header(_) => Self::Token(Token { header: token_header, form: TokenForm::Plain }),
+            Scheme::Basic => Self::Token(Token { header: token_header, form: TokenForm::Basic }),
+            Scheme::Bearer => Self::Token(Token { header: token_header, form: TokenForm::Bearer }),
             Scheme::Twilio => Self::Twilio,
-            Scheme::Header(header) => Self::Token(Token { header, form: TokenForm::Plain }),
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! It does not know schemas of triggers, rules, or which dedupe keys were seen: the node checks those.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{Emit, EmitKey, HookMethod, Scheme, Sensor, Verify, WaitingReply, Webhook};
@@ -10,13 +12,13 @@ use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::ports::{HookConnection, HookReply, HookRequest, Secret};
 use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
-use ensue_expression::{Budget, Document, ErrorKind, Scope, Template, Value};
+use ensue_expression::{Budget, Document, ErrorKind, Expression, Scope, Template, Value};
 
 pub use crate::composing::Outgoing;
 use crate::refusal::{EmitPart, HookRefusal, Stage};
 use crate::replies::{self, Replying, texts};
 use crate::schemes::NaturalKey;
-use crate::shown::{opens_doors, shown_headers};
+use crate::shown::{is_shown, opens_doors, read_headers};
 use crate::signatures::{self, Delivered, SignatureRefusal, Unsigned};
 use crate::sns::Message;
 use crate::{bodies, composing, handshakes, schemes};
@@ -96,7 +98,7 @@ pub fn receive(sensor: &Sensor, request: &HookRequest, proving: &Proving<'_>) ->
     if let Some(reply) = handshake {
         return Ok(Received::Reply(reply));
     }
-    let headers = shown_headers(&request.headers);
+    let headers = read_headers(&webhook.verify, &request.headers);
     let scope = scope_of(sensor, request, &headers, &body);
     let mut replying = Replying { sensor, scope, steps: 0, stage: Stage::Content };
     if let Some(reply) = replying.early(webhook)? {
@@ -116,7 +118,7 @@ pub fn receive(sensor: &Sensor, request: &HookRequest, proving: &Proving<'_>) ->
 pub fn events_of(sensor: &Sensor, request: &HookRequest) -> Result<Vec<Emitted>, HookRefusal> {
     let webhook = endpoint(sensor)?;
     let body = body_of(sensor, webhook, request)?;
-    let headers = shown_headers(&request.headers);
+    let headers = read_headers(&webhook.verify, &request.headers);
     let natural_key = natural_key(&webhook.verify, request, &body);
     Making { sensor, body: &body, scope: scope_of(sensor, request, &headers, &body), steps: 0, natural_key }.events()
 }
@@ -150,7 +152,7 @@ fn endpoint(sensor: &Sensor) -> Result<&Webhook, HookRefusal> {
 fn body_of(sensor: &Sensor, webhook: &Webhook, request: &HookRequest) -> Result<Document, HookRefusal> {
     let body = bodies::document(webhook, request)?;
     let Some(decode) = &webhook.decode else { return Ok(body) };
-    let headers = shown_headers(&request.headers);
+    let headers = read_headers(&webhook.verify, &request.headers);
     let scope = scope_of(sensor, request, &headers, &body);
     let erred = |why: String| HookRefusal::HookErred { sensor: sensor.name.clone(), part: "decode".into(), stage: Stage::Content, why };
     let text = match decode.evaluate(&scope, &mut Budget::default()) {
@@ -173,9 +175,9 @@ fn body_of(sensor: &Sensor, webhook: &Webhook, request: &HookRequest) -> Result<
 }
 
 /// Returns the names that expressions about a delivery read.
-fn scope_of<'a>(sensor: &'a Sensor, request: &'a HookRequest, headers: &'a [(&'a str, String)], body: &'a Document) -> Scope<'a> {
+fn scope_of<'a>(sensor: &'a Sensor, request: &'a HookRequest, headers: &'a [(&'a str, Cow<'a, str>)], body: &'a Document) -> Scope<'a> {
     Scope::new()
-        .with("headers", Value::map(headers.iter().map(|(name, value)| (*name, Value::from(value.as_str())))))
+        .with("headers", Value::map(headers.iter().map(|(name, value)| (*name, Value::from(&**value)))))
         .with("body", Value::from(body.root()))
         .with("query", texts(&request.query))
         .with("path", texts(&request.path))
@@ -183,10 +185,9 @@ fn scope_of<'a>(sensor: &'a Sensor, request: &'a HookRequest, headers: &'a [(&'a
         .with("config", Value::from_json(&sensor.config))
 }
 
-/// Returns the parts of a delivery that are kept with its body, so that the same events can be made later:
-/// the headers that expressions may see, without the proof; the content encoding; and the query, if the
-/// sensor's expressions read it. Returns `None` if that is more than [`KEPT_BYTES_MAX`], or if the query that
-/// they read may hold a secret.
+/// Returns the parts of a delivery that are kept with its body, so that the same events can be made later: the
+/// headers that people may see, without the proof; the content encoding; and the query, if the sensor's expressions
+/// read it. Returns `None` if that is more than [`KEPT_BYTES_MAX`], or if the query that they read may hold a secret.
 pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
     let headers = shown(sensor, request);
     let query = if reads_query(sensor) { request.query.clone() } else { Vec::new() };
@@ -199,14 +200,26 @@ pub fn kept(sensor: &Sensor, request: &HookRequest) -> Option<DeliveredWith> {
     (bytes <= KEPT_BYTES_MAX).then_some(with)
 }
 
-/// Returns the headers of a delivery that people may see, without its proof, and its content encoding.
+/// Returns the headers of a delivery that are kept and that people may see: those that describe it, those that the
+/// sensor's expressions read, those that its author names, and those that hold its id or tell how to read its body. The
+/// values of a repeated one are joined.
 pub fn shown(sensor: &Sensor, request: &HookRequest) -> Vec<(String, String)> {
-    let scheme = sensor.source.webhook().and_then(Verify::scheme);
-    let proof = scheme.map(|scheme| signatures::header_of(scheme, &request.headers));
-    let encoding = request.headers.iter().filter(|(name, _)| name == "content-encoding").cloned();
-    let shown = shown_headers(&request.headers).into_iter().map(|(name, value)| (name.to_owned(), value));
-    let is_proof = |name: &String| proof.as_ref() == Some(name) || name.contains("signature");
-    shown.chain(encoding).filter(|(name, _)| !is_proof(name)).collect()
+    let Some(webhook) = sensor.source.endpoint() else { return Vec::new() };
+    let reads = HeadersRead::of(sensor);
+    let ids: &[&str] = match webhook.verify.scheme().map(schemes::natural_key) {
+        Some(NaturalKey::Headers(names)) => names,
+        Some(NaturalKey::Body(_) | NaturalKey::Nowhere) | None => &[],
+    };
+    let proof = webhook.verify.scheme().map(|scheme| signatures::header_of(scheme, &request.headers));
+    let is_kept = |name: &str| {
+        (is_shown(name) && !name.contains("signature") && proof.as_deref() != Some(name))
+            || name == "content-encoding"
+            || ids.contains(&name)
+            || webhook.headers.iter().any(|named| named == name)
+            || reads.includes(name)
+    };
+    let headers = read_headers(&webhook.verify, &request.headers).into_iter();
+    headers.filter(|(name, _)| is_kept(name)).map(|(name, value)| (name.to_owned(), value.into_owned())).collect()
 }
 
 /// Returns the query of a delivery that people may see, without anything that may be a secret.
@@ -236,12 +249,37 @@ pub fn signed_content(sensor: &Sensor, request: &HookRequest) -> Option<Digest> 
 }
 
 fn reads_query(sensor: &Sensor) -> bool {
-    let in_emit = |emit: &Emit| {
+    expressions(sensor).any(|expression| expression.reads_root("query"))
+}
+
+/// Returns the expressions that make the events of a delivery.
+fn expressions(sensor: &Sensor) -> impl Iterator<Item = &Expression> {
+    let decode = sensor.source.endpoint().and_then(|webhook| webhook.decode.as_ref());
+    let in_emits = sensor.emits.iter().flat_map(|emit| {
         let in_payload = emit.payload.iter().flat_map(Template::expressions);
-        emit.when.iter().chain(emit.dedupe.expression()).chain(in_payload).any(|expression| expression.reads_root("query"))
-    };
-    let decodes = sensor.source.endpoint().and_then(|webhook| webhook.decode.as_ref());
-    sensor.emits.iter().any(in_emit) || decodes.is_some_and(|decode| decode.reads_root("query"))
+        emit.when.iter().chain(emit.dedupe.expression()).chain(in_payload)
+    });
+    decode.into_iter().chain(in_emits)
+}
+
+/// Which headers the expressions read that make the events of a delivery.
+enum HeadersRead {
+    All,
+    These(BTreeSet<String>),
+}
+
+impl HeadersRead {
+    fn of(sensor: &Sensor) -> Self {
+        let names = expressions(sensor).flat_map(|expression| expression.names_read("headers")).map(|read| read.name);
+        names.collect::<Option<_>>().map_or(Self::All, Self::These)
+    }
+
+    fn includes(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(names) => names.contains(name),
+        }
+    }
 }
 
 /// Composes a delivery as the sensor's sender would, signed with `key`, to try out a hook.

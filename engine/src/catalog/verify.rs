@@ -168,6 +168,31 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// Returns the header with the token that proves the sender, in lower case; `None` if a signature does.
+    pub fn token_header(&self) -> Option<&str> {
+        match self {
+            Self::Basic | Self::Bearer => Some("authorization"),
+            Self::Gitlab => Some("x-gitlab-token"),
+            Self::Header(header) => Some(header),
+            Self::Bitbucket
+            | Self::Discord
+            | Self::Dropbox
+            | Self::Github
+            | Self::Hmac(_)
+            | Self::Jira
+            | Self::Linear
+            | Self::Meta
+            | Self::Pagerduty
+            | Self::Sentry
+            | Self::Shopify
+            | Self::Slack
+            | Self::Standard
+            | Self::Stripe
+            | Self::Twilio
+            | Self::Zoom => None,
+        }
+    }
+
     /// Returns true if the proof covers the public URL, so that the node must know its own.
     pub fn signs_the_url(&self) -> bool {
         match self {
@@ -223,6 +248,17 @@ impl Scheme {
             | Self::Twilio
             | Self::Zoom => true,
         }
+    }
+}
+
+/// The headers with credentials of a caller to the node itself, in lower case.
+pub const CREDENTIAL_HEADERS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
+
+impl Verify {
+    /// Returns true if no expression reads a header of deliveries, by its name in lower case: it has credentials to the node, or
+    /// the token that proves the sender.
+    pub fn hides(&self, header: &str) -> bool {
+        CREDENTIAL_HEADERS.contains(&header) || self.scheme().and_then(Scheme::token_header) == Some(header)
     }
 }
 

@@ -20,6 +20,8 @@ pub const UNPROVEN_REPLY_BYTES_MAX: usize = 1024;
 pub const REPLIES_MAX: usize = 16;
 /// The maximum number of parameters in the path of a webhook.
 pub const PATH_PARTS_MAX: usize = 8;
+/// The maximum number of headers that the author of a webhook names.
+pub const KEPT_HEADERS_MAX: usize = 32;
 /// The maximum number of networks in `allow`.
 pub const NETWORKS_MAX: usize = 256;
 
@@ -40,6 +42,8 @@ pub struct Webhook {
     pub path: Vec<PathPart>,
     /// The networks from which deliveries are accepted, as `10.0.0.0/8`; all if it is empty.
     pub allow: Vec<String>,
+    /// Headers that are kept with a delivery although no expression reads them, in lower case.
+    pub headers: Vec<String>,
     /// How many deliveries are accepted in a period; `None` for the limit of the node.
     pub rate: Option<HookRate>,
     /// The longest body in bytes; `None` for the limit of the node.
@@ -61,6 +65,7 @@ impl Webhook {
             methods: vec![HookMethod::Post],
             path: Vec::new(),
             allow: Vec::new(),
+            headers: Vec::new(),
             rate: None,
             body_bytes_max: None,
             replies: Vec::new(),

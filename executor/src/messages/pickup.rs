@@ -195,7 +195,9 @@ mod tests {
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>);
 
-    struct New(Kept, Vec<u8>, Option<Box<dyn Fn() + Send>>);
+    type Change = Arc<dyn Fn() + Send + Sync>;
+
+    struct New(Kept, Vec<u8>, Option<Change>);
 
     impl NewBlob for New {
         fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
@@ -223,17 +225,12 @@ mod tests {
         }
     }
 
-    /// Changes the file while it is being read.
-    struct Meanwhile(Kept, PathBuf);
+    /// Changes something while a file is being read.
+    struct Meanwhile(Kept, Change);
 
     impl Blobs for Meanwhile {
         fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError> {
-            let path = self.1.clone();
-            let append = move || {
-                use std::io::Write;
-                File::options().append(true).open(&path).unwrap().write_all(b"more").unwrap();
-            };
-            Ok(Box::new(New(self.0.clone(), Vec::new(), Some(Box::new(append)))))
+            Ok(Box::new(New(self.0.clone(), Vec::new(), Some(self.1.clone()))))
         }
 
         fn read(&self, _: &Digest, _: u64, _: usize) -> Result<Option<BlobPart>, BlobError> {
@@ -333,14 +330,30 @@ mod tests {
     }
 
     #[test]
-    fn file_that_grows_while_it_is_read_is_rejected() {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("growing");
-        fs::write(&path, vec![1; 3 * CHUNK_BYTES / 2]).unwrap();
-        let pick_up = PickUp { directory: folder.path().to_owned(), path: "growing".to_owned(), bytes_max: BYTES_MAX };
-        let kept = Kept::default();
-        let refused = pick_up.take(&Meanwhile(kept.clone(), path)).unwrap_err();
-        assert!(matches!(refused, PickUpError::Changed(_)), "{refused}");
-        assert!(kept.0.lock().unwrap().is_empty());
+    fn file_that_changes_while_it_is_read_is_rejected() {
+        let append = |path: &Path| {
+            use std::io::Write;
+            File::options().append(true).open(path).unwrap().write_all(b"more").unwrap();
+        };
+        // The times of a file advance in steps of some milliseconds.
+        let overwrite = |path: &Path| {
+            let modified = || fs::metadata(path).unwrap().modified().unwrap();
+            let before = modified();
+            while modified() == before {
+                fs::write(path, vec![2; 3 * CHUNK_BYTES / 2]).unwrap();
+            }
+        };
+        let link = |path: &Path| drop(fs::hard_link(path, path.with_extension("second")));
+        let changes: [(&str, fn(&Path)); 3] = [("append", append), ("overwrite", overwrite), ("link", link)];
+        for (name, change) in changes {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join("changing");
+            fs::write(&path, vec![1; 3 * CHUNK_BYTES / 2]).unwrap();
+            let pick_up = PickUp { directory: folder.path().to_owned(), path: "changing".to_owned(), bytes_max: BYTES_MAX };
+            let kept = Kept::default();
+            let refused = pick_up.take(&Meanwhile(kept.clone(), Arc::new(move || change(&path)))).unwrap_err();
+            assert!(matches!(refused, PickUpError::Changed(_)), "{name}: {refused}");
+            assert!(kept.0.lock().unwrap().is_empty(), "{name}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Static analysis of expressions.
 
-use ensue_expression::{Access, Extent, Literal, Value};
+use ensue_expression::{Access, Expression, Extent, Literal, Roots, Value};
 use proptest::prelude::*;
 
 use super::compile;
@@ -17,6 +17,28 @@ fn read_paths_are_found_with_their_places() {
     let written: Vec<_> = paths.iter().map(|path| &source[path.span.clone()]).collect();
     assert_eq!(written, ["event.payload.action", "event[\"payload\"].labels", "config.name"]);
     assert_eq!(paths[1].segments, ["event", "payload", "labels"]);
+}
+
+#[test]
+fn names_of_a_map_that_are_read_or_looked_for_are_found() {
+    let roots = Roots::new(["config", "event", "headers"]);
+    let names = |source: &str| -> Vec<Option<String>> {
+        let expression = Expression::compile(source, &roots).unwrap();
+        expression.names_read("headers").into_iter().map(|read| read.name).collect()
+    };
+    let name = |name: &str| Some(name.to_owned());
+    assert_eq!(
+        names("headers['x-a'] == config.a && has(headers.b) && headers[?'c'].orValue('') == ''"),
+        [name("x-a"), name("b"), name("c")]
+    );
+    assert_eq!(names("!('x-a' in headers) || 'b' in event.headers"), [name("x-a")]);
+    assert_eq!(names("event.payload.headers == 1"), []);
+    for all in
+        ["headers", "headers[config.name]", "config.name in headers", "headers.exists(h, h == 'a')", "[headers]", "headers.size() > 1"]
+    {
+        assert_eq!(names(all), [None], "{all}");
+    }
+    assert_eq!(names("headers[headers['x-a']]"), [None, name("x-a")]);
 }
 
 #[test]

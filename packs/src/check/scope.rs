@@ -6,11 +6,12 @@
 use std::ops::Range;
 
 use ensue_engine::access::scope::Scope as Permitted;
-use ensue_engine::catalog::{ALWAYS, FAILED, SUCCEEDED, allow_key};
+use ensue_engine::catalog::{ALWAYS, CREDENTIAL_HEADERS, FAILED, SUCCEEDED, Scheme, allow_key};
 use ensue_engine::names::{KeyRef, PackName};
 use ensue_engine::vars::reads::VARS;
 use ensue_expression::{
-    CompileError, Expression, Knowledge, MapType, Occurrence, Others, Path, Piece, Purpose, Roots, Template, Value, ValueType, nearest,
+    CompileError, Expression, Knowledge, MapType, NameRead, Occurrence, Others, Path, Piece, Purpose, Roots, Template, Value, ValueType,
+    nearest,
 };
 
 use super::inferred::{Taker, Turn, tell_findings};
@@ -63,6 +64,16 @@ pub(super) struct Scope<'a> {
     keys: Keys<'a>,
     /// The names of `local`, with their types.
     locals: MapType,
+    headers: Headers<'a>,
+}
+
+/// Whose headers `headers` has.
+#[derive(Clone, Copy)]
+enum Headers<'a> {
+    /// Those of something that is no delivery.
+    Other,
+    /// Those of a delivery whose sender is proven by the scheme.
+    Delivery(Option<&'a Scheme>),
 }
 
 /// Whether `keys[…]` may be used at a place.
@@ -96,7 +107,15 @@ impl<'a> Scope<'a> {
             turn: Turn::Always,
             keys: Keys::Refused,
             locals: MapType::new(Others::None).called("the names of `local`", None),
+            headers: Headers::Other,
         }
+    }
+
+    /// Makes the headers of a delivery available whose sender is proven by the scheme, if there is one.
+    pub(super) fn with_headers_of_delivery(self, scheme: Option<&'a Scheme>) -> Self {
+        let mut scope = self.with("headers", ValueType::map(MapType::new(Others::Are(ValueType::text()))));
+        scope.headers = Headers::Delivery(scheme);
+        scope
     }
 
     /// Makes a name available, with the type of its value.
@@ -233,6 +252,7 @@ impl<'a> Scope<'a> {
                 Some((expression, value))
             }
             Err(error) => {
+                report.count_uncompiled(self.file, node.span.clone());
                 self.tell(error, node, source, report);
                 None
             }
@@ -328,9 +348,10 @@ impl<'a> Scope<'a> {
         report: &mut Report,
     ) -> Option<ValueType> {
         let are_keys_fine = self.check_keys(expression, &locate, report);
+        let are_headers_fine = self.check_headers(expression, &locate, report);
         let inferred = expression.infer(&self.known, purpose, &mut report.budget);
         let is_fine = tell_findings(&inferred.findings, self.turn, locate, self.file, report);
-        (is_fine && are_keys_fine).then_some(inferred.value)
+        (is_fine && are_keys_fine && are_headers_fine).then_some(inferred.value)
     }
 
     /// Returns the place in the file of a span of a scalar's value.
@@ -368,6 +389,32 @@ impl<'a> Scope<'a> {
         } else {
             format!("`{SUCCEEDED}`, `{FAILED}` and `{ALWAYS}` can be called only in the `if` of a step")
         })
+    }
+
+    /// Reports a header that no delivery can have for expressions: it is hidden, or its name is not in lower case.
+    fn check_headers(&self, expression: &Expression, locate: &impl Fn(Range<usize>) -> Range<usize>, report: &mut Report) -> bool {
+        let Headers::Delivery(scheme) = self.headers else { return true };
+        if report.is_of_installed() {
+            // An earlier release accepted it, and the header was as missing there.
+            return true;
+        }
+        let mut is_fine = true;
+        for NameRead { name, span } in expression.names_read("headers") {
+            let Some(name) = name else { continue };
+            let lower = name.to_ascii_lowercase();
+            let message = if scheme.and_then(Scheme::token_header) == Some(&lower) {
+                format!("no expression can read the header `{lower}`, because `verify` compares it")
+            } else if CREDENTIAL_HEADERS.contains(&lower.as_str()) {
+                format!("no expression can read the header `{lower}`, because it has credentials of the sender")
+            } else if lower != name {
+                format!("there is never a header `{name}`, because the names of headers are in lower case; write `{lower}`")
+            } else {
+                continue;
+            };
+            is_fine = false;
+            report.error(Code::UnknownRead, self.file, locate(span), message);
+        }
+        is_fine
     }
 
     fn check_keys(&self, expression: &Expression, locate: &impl Fn(Range<usize>) -> Range<usize>, report: &mut Report) -> bool {

@@ -53,7 +53,7 @@ pub(super) fn sensor(
 }
 
 /// Returns the scope of a sensor's expressions.
-fn scope<'a>(checking: &Checking<'_>, file: &'a SourceText, source: &written::Source) -> Scope<'a> {
+fn scope<'a>(checking: &Checking<'_>, file: &'a SourceText, source: &'a written::Source) -> Scope<'a> {
     match source {
         written::Source::Webhook(webhook) => webhooks::delivery(checking, file, webhook),
         written::Source::Timer(_) => Scope::new(file)

@@ -40,7 +40,7 @@ pub(super) fn webhook(
         }
         is_text.then_some(expression)
     });
-    let replies: Vec<Option<EarlyReply>> = written.replies.iter().map(|reply| early(file, &scope, reply, report)).collect();
+    let replies: Vec<Option<EarlyReply>> = written.replies.iter().map(|reply| early(file, (written, &scope), reply, report)).collect();
     let waits = written.waits.as_ref().map(|waits| waiting(checking, file, (&scope, waits), report));
     Some(catalog::Webhook {
         verify: verify?,
@@ -50,6 +50,7 @@ pub(super) fn webhook(
         methods: written.methods.clone(),
         path: written.path.clone(),
         allow: written.allow.clone(),
+        headers: written.headers.clone(),
         rate: written.rate,
         body_bytes_max: written.body_bytes_max,
         replies: replies.into_iter().collect::<Option<_>>()?,
@@ -58,25 +59,34 @@ pub(super) fn webhook(
 }
 
 /// Returns the scope of expressions about a delivery whose sender is proven.
-pub(super) fn delivery<'a>(checking: &Checking<'_>, file: &'a SourceText, written: &written::Webhook) -> Scope<'a> {
+pub(super) fn delivery<'a>(checking: &Checking<'_>, file: &'a SourceText, written: &'a written::Webhook) -> Scope<'a> {
     let mut path = MapType::new(Others::None).called("the parameters of `path`", None);
     for part in &written.path {
         if let PathPart::Parameter(name) = part {
             path = path.with(name.as_str(), ValueType::text(), Occurrence::Always);
         }
     }
-    unproven(file).with("body", ValueType::json()).with("path", ValueType::map(path)).with("config", config_type(checking))
+    unproven(file, written).with("body", ValueType::json()).with("path", ValueType::map(path)).with("config", config_type(checking))
 }
 
 /// Returns the scope of expressions about a delivery that anybody may have sent.
-fn unproven(file: &SourceText) -> Scope<'_> {
-    let texts = || ValueType::map(MapType::new(Others::Are(ValueType::text())));
-    Scope::new(file).with("headers", texts()).with("query", texts()).with("method", ValueType::text())
+fn unproven<'a>(file: &'a SourceText, written: &'a written::Webhook) -> Scope<'a> {
+    let scheme = match &written.verify {
+        written::Verify::Proof { scheme, .. } => Some(scheme),
+        written::Verify::Vouched { .. } | written::Verify::None(_) => None,
+    };
+    let texts = ValueType::map(MapType::new(Others::Are(ValueType::text())));
+    Scope::new(file).with_headers_of_delivery(scheme).with("query", texts).with("method", ValueType::text())
 }
 
-fn early(file: &SourceText, scope: &Scope<'_>, written: &written::EarlyReply, report: &mut Report) -> Option<EarlyReply> {
+fn early(
+    file: &SourceText,
+    (webhook, scope): (&written::Webhook, &Scope<'_>),
+    written: &written::EarlyReply,
+    report: &mut Report,
+) -> Option<EarlyReply> {
     let (proof, scope) = match written.is_unproven {
-        true => (ReplyProof::NotDemanded, unproven(file)),
+        true => (ReplyProof::NotDemanded, unproven(file, webhook)),
         false => (ReplyProof::Demanded, scope.clone()),
     };
     let when = written.when.as_ref().map(|node| scope.condition(node, "`when`", report));

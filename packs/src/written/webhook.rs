@@ -4,7 +4,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    BodyForm, HookMethod, HookRate, NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_WAIT_MILLIS_MAX, Repeats,
+    BodyForm, CREDENTIAL_HEADERS, HookMethod, HookRate, KEPT_HEADERS_MAX, NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX,
+    REPLY_WAIT_MILLIS_MAX, Repeats,
 };
 use ensue_engine::time::parse_duration;
 use ensue_expression::nearest;
@@ -83,6 +84,11 @@ pub(super) static WEBHOOK: Shape = Shape {
             "allow",
             Kind::Texts { of: Form::Any, least: 1 },
             "The networks from which deliveries are accepted, for example `192.0.2.0/24`. By default, all.",
+        ),
+        optional(
+            "headers",
+            Kind::Texts { of: Form::Any, least: 1 },
+            "Headers that are kept with a delivery and shown to people, besides those that describe it and those that expressions read.",
         ),
         optional(
             "rate",
@@ -183,6 +189,7 @@ pub(crate) struct Webhook {
     pub(crate) methods: Vec<HookMethod>,
     pub(crate) path: Vec<PathPart>,
     pub(crate) allow: Vec<String>,
+    pub(crate) headers: Vec<String>,
     pub(crate) rate: Option<HookRate>,
     pub(crate) body_bytes_max: Option<u32>,
     pub(crate) replies: Vec<Early>,
@@ -227,6 +234,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         None => Some(Vec::new()),
     };
     let allow = read_networks(&mut fields, report);
+    let headers = read_kept_headers(&mut fields, report);
     let rate = match fields.text("rate", report) {
         Some(rate) => read_rate(&rate, file, report).map(Some),
         None => Some(None),
@@ -247,6 +255,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         methods: methods?,
         path: path?,
         allow: allow?,
+        headers: headers?,
         rate: rate?,
         body_bytes_max,
         replies,
@@ -345,6 +354,30 @@ fn read_networks(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Str
         networks.push(network.value);
     }
     Some(networks)
+}
+
+fn read_kept_headers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<String>> {
+    if !fields.has("headers") {
+        return Some(Vec::new());
+    }
+    let place = fields.span_of("headers");
+    let written = fields.texts("headers", report)?;
+    if written.is_empty() || written.len() > KEPT_HEADERS_MAX {
+        let message = format!("`headers` has {} names; write 1 to {KEPT_HEADERS_MAX}, or remove it", written.len());
+        report.error(Code::InvalidValue, fields.file, place, message);
+        return None;
+    }
+    let mut names = Vec::new();
+    for name in written {
+        let lower = name.value.to_ascii_lowercase();
+        if CREDENTIAL_HEADERS.contains(&lower.as_str()) {
+            let message = format!("`{lower}` has credentials of the sender, and is kept nowhere");
+            report.error(Code::InvalidValue, fields.file, name.span, message);
+            return None;
+        }
+        names.push(lower);
+    }
+    Some(names)
 }
 
 fn read_rate(rate: &Spanned<String>, file: &SourceText, report: &mut Report) -> Option<HookRate> {

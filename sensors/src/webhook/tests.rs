@@ -1,13 +1,14 @@
 //! Tests which deliveries a webhook accepts and which it rejects, case by case.
 
 use ensue_engine::catalog::{
-    BodyForm, EarlyReply, HmacAlgorithm, HmacVerify, Repeats, Reply, ReplyProof, SignatureEncoding, SignatureList, SignatureTime,
-    SignedPart, Source, TOLERANCE_SECONDS, TimePlace, TimeUnit,
+    BodyForm, CREDENTIAL_HEADERS, EarlyReply, HmacAlgorithm, HmacVerify, Repeats, Reply, ReplyProof, SignatureEncoding, SignatureList,
+    SignatureTime, SignedPart, Source, TOLERANCE_SECONDS, TimePlace, TimeUnit,
 };
 use ensue_engine::explain::{Explain as _, Fault};
 use ensue_engine::ids::{ExecutionId, Id};
 use ensue_engine::ports::{Came, CameHow};
 use ensue_expression::{Expression, Roots};
+use proptest::prelude::{prop_assert_eq, proptest};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::json;
 
@@ -316,38 +317,83 @@ fn key_may_be_an_integer_and_has_a_length_limit() {
     assert!(matches!(refusal, HookRefusal::EmitErred { part: EmitPart::Dedupe, .. }), "{refusal}");
 }
 
+/// Returns the headers that the expressions of a sensor read of a delivery, as an object.
+fn headers_read(verify: Verify, headers: &[(&str, &str)], keys: HookKeys<'_>) -> serde_json::Value {
+    let all = Emit { payload: Some(template(&json!("${{ headers }}"))), ..emit("github.push") };
+    let sensor = Sensor { source: Source::Webhook(Arc::new(Webhook::of(verify, Repeats::Drop))), ..github(vec![all]) };
+    receive(&sensor, &request(headers, OPENED), keys).unwrap()[0].payload.root().to_value()
+}
+
 #[test]
-fn credentials_and_proxy_headers_are_hidden_from_sensors() {
-    let hidden = [
-        "authorization",
-        "cookie",
-        "proxy-authorization",
+fn expressions_read_every_header_but_credentials_and_the_proof() {
+    let read = [
+        "x-token",
+        "x-event-token",
         "x-api-key",
-        "x-auth-token",
-        "x-gitlab-token",
-        "x-amzn-oidc-data",
+        "x-author",
         "x-forwarded-for",
-        "x-real-ip",
-        "host",
-        "connection",
+        "x-gitlab-token",
         "forwarded",
-        "via",
-        "te",
-        "x-csrf",
-        "x-session-id",
+        "host",
+        "i-twilio-idempotency-token",
+        "stripe-account",
+        "traceparent",
+        "user-agent",
     ];
-    let shown = ["x-github-event", "x-hub-signature-256", "ce-id", "webhook-id", "user-agent", "content-type", "idempotency-key"];
-    let headers: Vec<_> =
-        hidden.iter().chain(&shown).map(|name| (*name, if *name == "content-type" { "application/json" } else { "v" })).collect();
-    let sensor = open(vec![Emit { payload: Some(template(&json!({ "headers": "${{ headers }}" }))), ..emit("github.push") }]);
-    let made = receive(&sensor, &request(&headers, OPENED), HookKeys::default()).unwrap();
-    let seen = made[0].payload.root().get("headers").unwrap();
-    for name in hidden {
-        assert!(seen.get(name).is_none(), "{name}");
+    let hidden = ["authorization", "cookie", "proxy-authorization"];
+    let json = ("content-type", "application/json");
+    let headers: Vec<_> = read.iter().chain(&hidden).map(|name| (*name, "v")).chain([json]).collect();
+    let seen = headers_read(Verify::None, &headers, HookKeys::default());
+    let names: BTreeSet<&str> = seen.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(names, read.into_iter().chain([json.0]).collect());
+    let token = Secret::new(b"0123456789abcdef0123456789abcdef".to_vec());
+    let by_token = Verify::Proof { scheme: Scheme::Header("x-shop".into()), key: "github.webhook_secret".parse().unwrap() };
+    let headers = [json, ("x-shop", "0123456789abcdef0123456789abcdef"), ("x-shop-id", "7")];
+    assert_eq!(headers_read(by_token, &headers, current(&token)), json!({ "content-type": "application/json", "x-shop-id": "7" }));
+}
+
+proptest! {
+    #[test]
+    fn any_header_is_read_as_it_came(names in proptest::collection::btree_set("[a-z][a-z0-9_-]{0,30}", 1..20), value in "[ -~]{0,40}") {
+        let hidden = |name: &str| CREDENTIAL_HEADERS.contains(&name) || name == "content-type" || name == "content-encoding";
+        let headers: Vec<_> = names.iter().filter(|name| !hidden(name)).map(|name| (name.as_str(), value.as_str())).collect();
+        let seen = headers_read(Verify::None, &[&headers[..], &[("content-type", "application/json")]].concat(), HookKeys::default());
+        for (name, value) in headers {
+            prop_assert_eq!(&seen[name], value, "{}", name);
+        }
     }
-    for name in shown {
-        assert!(seen.get(name).is_some(), "{name}");
-    }
+}
+
+#[test]
+fn headers_are_kept_that_an_expression_reads_or_the_author_names() {
+    let names = ["x-token", "x-api-key", "x-shop-secret", "x-tag", "stripe-account", "cookie"];
+    let headers: Vec<_> = names.iter().map(|name| (*name, "v")).chain([("content-type", "application/json")]).collect();
+    let kept_by = |change: &dyn Fn(&mut Emit, &mut Webhook)| {
+        let (mut emit, mut webhook) = (emit("github.push"), Webhook::of(Verify::None, Repeats::Drop));
+        change(&mut emit, &mut webhook);
+        let sensor = Sensor { source: Source::Webhook(Arc::new(webhook)), ..github(vec![emit]) };
+        let kept = kept(&sensor, &request(&headers, OPENED)).unwrap();
+        kept.headers.into_iter().map(|(name, _)| name).collect::<BTreeSet<_>>()
+    };
+    let with = |more: &[&str]| more.iter().chain(&["content-type", "x-tag"]).map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    assert_eq!(kept_by(&|_, _| {}), with(&[]), "what describes a delivery is always kept");
+    assert_eq!(kept_by(&|emit, _| emit.dedupe = EmitKey::By(expression("headers['x-token']"))), with(&["x-token"]));
+    assert_eq!(kept_by(&|emit, _| emit.when = Some(expression("!('x-api-key' in headers)"))), with(&["x-api-key"]));
+    assert_eq!(kept_by(&|_, webhook| webhook.decode = Some(expression("headers[?'x-token'].orValue('{}')"))), with(&["x-token"]));
+    assert_eq!(kept_by(&|_, webhook| webhook.headers = vec!["stripe-account".into()]), with(&["stripe-account"]));
+    let all = ["x-token", "x-api-key", "x-shop-secret", "stripe-account"];
+    assert_eq!(kept_by(&|emit, _| emit.payload = Some(template(&json!("${{ headers }}")))), with(&all), "but never credentials");
+}
+
+#[test]
+fn delivery_that_is_made_again_reads_the_same_headers() {
+    let emits = vec![Emit { dedupe: EmitKey::By(expression("headers['x-event-token']")), ..emit("github.push") }];
+    let sensor = open(emits);
+    let request = request(&[("content-type", "application/json"), ("x-event-token", "e-1"), ("x-event-token", "e-2")], OPENED);
+    let first = receive(&sensor, &request, HookKeys::default()).unwrap();
+    let again = HookRequest { headers: kept(&sensor, &request).unwrap().headers, ..request };
+    assert_eq!(events_of(&sensor, &again).unwrap()[0].dedupe, first[0].dedupe);
+    assert_eq!(first[0].dedupe.as_deref(), Some("e-1, e-2"));
 }
 
 #[test]
