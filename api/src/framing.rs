@@ -87,25 +87,38 @@ impl Hosts {
 
     /// Returns true if a request's `Host` is one of the node's own names.
     pub(crate) fn name(&self, host: &[u8]) -> bool {
-        Authority::try_from(host).is_ok_and(|host| self.0.contains(&plain(host.host()).to_ascii_lowercase()) && !is_shared(host.host()))
+        let authority = Authority::try_from(host).ok();
+        let host = authority.as_ref().and_then(host_of);
+        host.is_some_and(|host| self.0.contains(&plain(host).to_ascii_lowercase()) && !is_shared(host))
     }
 
     /// Checks that a request is meant for this node.
     pub(crate) fn demand(&self, target: &Uri, headers: &HeaderMap) -> Result<(), Misdirected> {
         let misdirected = |host: &str| Misdirected { host: crate::problem::quoted(host) };
-        if let Some(host) = target.host().filter(|host| !self.hold(host)) {
-            return Err(misdirected(host));
-        }
+        let demand = |authority: &Authority| match host_of(authority) {
+            Some(host) if self.hold(host) => Ok(()),
+            Some(_) | None => Err(misdirected(authority.as_str())),
+        };
+        target.authority().map_or(Ok(()), demand)?;
         let Some(given) = headers.get(header::HOST) else { return Ok(()) };
         let host = Authority::try_from(given.as_bytes()).map_err(|_| misdirected(&String::from_utf8_lossy(given.as_bytes())))?;
-        if self.hold(host.host()) { Ok(()) } else { Err(misdirected(host.host())) }
+        demand(&host)
     }
+}
+
+/// Returns the host of a request, which has nothing beside it but a port (RFC 9110 §7.2).
+fn host_of(authority: &Authority) -> Option<&str> {
+    let host = authority.host();
+    let port = authority.as_str().strip_prefix(host)?;
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    is_port.then_some(host)
 }
 
 /// Returns true if a host is an address, or one of the names that always resolve to the caller's own machine (RFC 6761 §6.3).
 fn is_shared(host: &str) -> bool {
     let host = plain(host).to_ascii_lowercase();
-    let is_address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>().is_ok();
+    let bare = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(&host);
+    let is_address = bare.parse::<std::net::IpAddr>().is_ok();
     is_address || host == "localhost" || host.ends_with(".localhost")
 }
 
@@ -156,6 +169,14 @@ mod tests {
             ["attacker.test", "ensue.example.test.attacker.test", "example.test", "127.0.0.1.attacker.test", "", "a b", "localhost@x"]
         {
             assert!(!is_served(&hosts, "/", host), "{host}");
+        }
+        for host in
+            ["[::1]evil", "[::1]evil:3678", "[::1].attacker.test", "[[::1]]", "user@localhost", "localhost:80@attacker.test", "[::1"]
+        {
+            assert!(!is_served(&hosts, "/", host), "{host}");
+            if let Ok(target) = format!("http://{host}/").parse::<Uri>() {
+                assert!(hosts.demand(&target, &HeaderMap::new()).is_err(), "{host}");
+            }
         }
         assert!(hosts.name(b"Ensue.example.test:443") && hosts.name(b"ensue"));
         assert!(!hosts.name(b"localhost") && !hosts.name(b"127.0.0.1:443") && !Hosts::of("https://127.0.0.1", []).name(b"127.0.0.1"));

@@ -1,4 +1,5 @@
-//! Paths with `*`, `?` and `**`.
+//! Paths with `*`, `?` and `**`. As in shells, none of them stands for the dot at the beginning of a name: programs write such
+//! names while a file is not complete.
 
 /// A path in parts: a folder without patterns, and the pattern of what is below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,11 @@ impl Glob {
 fn all_match(pattern: &[String], parts: &[&str]) -> bool {
     match (pattern.split_first(), parts.split_first()) {
         (None, None) => true,
-        (Some((first, rest)), _) if first == ANY_FOLDERS => (0..=parts.len()).any(|from| all_match(rest, &parts[from..])),
+        (Some((first, rest)), _) if first == ANY_FOLDERS => {
+            let shown = parts.iter().take_while(|part| !part.starts_with('.')).count();
+            (0..=shown).any(|from| all_match(rest, &parts[from..]))
+        }
+        (Some((first, _)), Some((part, _))) if part.starts_with('.') && !first.starts_with('.') => false,
         (Some((first, rest)), Some((part, others))) => {
             let (first, part): (Vec<char>, Vec<char>) = (first.chars().collect(), part.chars().collect());
             one_matches(&first, &part) && all_match(rest, others)
@@ -103,6 +108,17 @@ mod tests {
         assert!(matches("/in/?.txt", "a.txt") && !matches("/in/?.txt", "ab.txt"));
         assert!(matches("/in/a*b*c", "a12b3bc") && !matches("/in/a*b*c", "a12b3b"));
         assert!(matches("/in/x", "x") && !matches("/in/x", "y"));
+    }
+
+    #[test]
+    fn dot_at_the_beginning_of_a_name_must_be_written() {
+        for path in ["/in/*.json", "/in/?a.json", "/in/**/a.json", "/in/**/*.json", "/in/*/a.json", "/in/**"] {
+            for below in [".a.json", ".tmp/a.json", "b/.a.json", ".b/c/a.json", "b/.c/a.json"] {
+                assert!(!matches(path, below), "{path} {below}");
+            }
+        }
+        assert!(matches("/in/.*.json", ".a.json") && matches("/in/*/.x", "b/.x") && matches("/in/**/.a", "b/.a"));
+        assert!(matches("/in/*.json", "a.b.json") && matches("/in/**/x.d/*", "a/x.d/b"));
     }
 
     #[test]

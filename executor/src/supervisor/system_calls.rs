@@ -70,6 +70,12 @@ const DENIED: &[libc::c_long] = &[
     libc::SYS_adjtimex,
     libc::SYS_sethostname,
     libc::SYS_setdomainname,
+    // Objects of the kernel that outlive a process, and that no limit counts: shared memory, semaphores and queues of
+    // System V, and queues of POSIX.
+    libc::SYS_shmget,
+    libc::SYS_semget,
+    libc::SYS_msgget,
+    libc::SYS_mq_open,
     // Keys that outlive a process.
     libc::SYS_add_key,
     libc::SYS_request_key,

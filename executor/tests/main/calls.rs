@@ -32,6 +32,23 @@ async fn system_call_with_its_second_number_is_blocked_as_well() {
 }
 
 #[tokio::test]
+async fn object_of_the_kernel_that_outlives_its_process_is_refused() {
+    let test = "object_of_the_kernel_that_outlives_its_process_is_refused";
+    if !WallKind::SystemCalls.stands_for(test) || !has_program(test, "python3") {
+        return;
+    }
+    // Each is created for this user alone, and would stay after the program. POSIX has its shared memory in files, which Landlock governs.
+    let script = r#"python3 -c 'import ctypes, mmap
+c = ctypes.CDLL(None, use_errno=True)
+def call(f, *a):
+    ctypes.set_errno(0)
+    return "made" if f(*a) >= 0 else ctypes.get_errno()
+print(call(c.shmget, 0, 4096, 0o1600), call(c.semget, 0, 1, 0o1600), call(c.msgget, 0, 0o1600), call(c.mq_open, b"/ensue-test", 0o102, 0o600, None))
+print(len(mmap.mmap(-1, 4096)))'"#;
+    assert_eq!(printed(Plan::new(sh(script)).supervised()).await, "1 1 1 1\n4096");
+}
+
+#[tokio::test]
 async fn isolated_32_bit_program_is_ended_with_an_explanation() {
     let test = "isolated_32_bit_program_is_ended_with_an_explanation";
     if !WallKind::SystemCalls.stands_for(test) {
