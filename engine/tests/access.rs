@@ -485,6 +485,29 @@ fn token_is_replaced_only_by_its_holder_or_by_somebody_who_may_do_what_it_may() 
 }
 
 #[test]
+fn token_that_replaces_itself_keeps_its_end() {
+    const MINUTE: u64 = 60_000;
+    let token = NewToken {
+        scopes: Some(vec!["events:write".parse().unwrap()]),
+        expires_at: Some(NOON.plus_millis(10 * MINUTE)),
+        ..NewToken::with_roles(TokenId(Id::root(NOON, 2)), "ci", Vec::new())
+    };
+    let rotate = |actor: Actor, successor: u128| {
+        let (successor, until) = (TokenId(Id::root(NOON, successor)), NOON.plus_millis(30 * MINUTE));
+        asked_by(actor, Ask::RotateToken(RotatedToken { name: "ci".into(), successor, until }))
+    };
+    let mut spec = Spec::default().given([add(1, "root", &["admin"]), asked_by(Actor::Operator, Ask::AddToken(token))]);
+    let ends = |spec: &Spec, number: u128| spec.engine().access().token(&TokenId(Id::root(NOON, number))).unwrap().expires_at;
+    spec.later(8 * MINUTE);
+    for successor in [20, 21] {
+        spec.when(rotate(Actor::Token("ci".into()), successor)).then(&["token.added", "token.limited", "token.rotated"]);
+        assert_eq!(ends(&spec, successor), Some(NOON.plus_millis(10 * MINUTE)), "its holder does not prolong its life");
+    }
+    spec.when(rotate(Actor::Token("root".into()), 22)).then(&["token.added", "token.limited", "token.rotated"]);
+    assert_eq!(ends(&spec, 22), Some(NOON.plus_millis(18 * MINUTE)), "for others, its lifetime begins again");
+}
+
+#[test]
 fn token_has_a_limited_number_of_replaced_tokens_that_are_valid() {
     let mut spec = Spec::default().given([add(1, "root", &["admin"])]);
     let rotate = |number: usize| {

@@ -81,10 +81,10 @@ impl PassedOn {
     }
 }
 
-/// Returns the rights that a token carries. A scope that this release does not know allows nothing.
-fn carried(state: &State, token: &Token, now: Timestamp) -> Vec<PassedOn> {
+/// Returns the rights that a token carries if it ends at a time. A scope that this release does not know allows nothing.
+fn carried(state: &State, token: &Token, expires_at: Option<Timestamp>, now: Timestamp) -> Vec<PassedOn> {
     match &token.scopes {
-        Some(scopes) => PassedOn::all(scopes.iter().filter_map(|scope| scope.parse().ok()), token.expires_at),
+        Some(scopes) => PassedOn::all(scopes.iter().filter_map(|scope| scope.parse().ok()), expires_at),
         None => held_by(state, &token.roles, token.identity, now),
     }
 }
@@ -115,16 +115,23 @@ fn added(token: &NewToken, actor: &Actor) -> Vec<Draft> {
 }
 
 /// Replaces a token with a successor of the same name, roles, identity and scopes. The holder of another token learns
-/// the secret of the successor, so it must be able to do what the token carries.
+/// the secret of the successor, so it must be able to do what the token carries. A token that replaces itself does not
+/// prolong its own life.
 pub(crate) fn rotate_token(state: &State, actor: &Actor, rotated: &RotatedToken, now: Timestamp) -> Decision {
     let Some((id, token)) = state.access().token_named(&rotated.name) else {
         return Decision::Refused(Refusal::NoToken(rotated.name.clone()));
     };
-    if token_of(state, actor) != Some(id)
-        && let Some(refusal) = beyond(state, actor, &carried(state, token, now), now)
-    {
-        return Decision::Refused(refusal);
-    }
+    let expires_at = if token_of(state, actor) == Some(id) {
+        token.expires_at
+    } else {
+        // The lifetime stays the same, and begins again.
+        let lifetime = token.expires_at.map(|ends| ends.unix_millis().saturating_sub(id.0.unix_millis()));
+        let expires_at = lifetime.map(|millis| now.plus_millis(millis));
+        if let Some(refusal) = beyond(state, actor, &carried(state, token, expires_at, now), now) {
+            return Decision::Refused(refusal);
+        }
+        expires_at
+    };
     let replaced = state.access().tokens().filter(|(_, old)| old.name == rotated.name && old.successor.is_some());
     let (expired, valid): (Vec<_>, Vec<_>) = replaced.partition(|(_, old)| old.expires_at.is_some_and(|ends| ends <= now));
     if valid.len() >= REPLACED_MAX {
@@ -133,15 +140,8 @@ pub(crate) fn rotate_token(state: &State, actor: &Actor, rotated: &RotatedToken,
     if let Some(refusal) = too_many(state, token.identity) {
         return Decision::Refused(refusal);
     }
-    let Token { name, roles, identity, scopes, expires_at, .. } = token;
-    // The lifetime stays the same, and begins again.
-    let lifetime = expires_at.map(|ends| ends.unix_millis().saturating_sub(id.0.unix_millis()));
-    let successor = TokenLimited {
-        id: rotated.successor,
-        identity: *identity,
-        scopes: scopes.clone(),
-        expires_at: lifetime.map(|millis| now.plus_millis(millis)),
-    };
+    let Token { name, roles, identity, scopes, .. } = token;
+    let successor = TokenLimited { id: rotated.successor, identity: *identity, scopes: scopes.clone(), expires_at };
     let stream = StreamId::Token(successor.id);
     let mut drafts = vec![
         draft(stream.clone(), actor, TokenAdded { id: successor.id, name: name.clone(), roles: roles.clone() }.into()),
