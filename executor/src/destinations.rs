@@ -423,12 +423,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn number_of_cached_servers_is_limited() {
-        let (destinations, _) = destinations(&[]);
-        for number in 0..DESTINATIONS_MAX + 10 {
-            let url = format!("http://93.184.{}.{}/", number / 256, number % 256);
-            reach(&destinations, &url).await.unwrap();
+    async fn cached_servers_are_limited_to_those_used_last() {
+        let (destinations, clock) = destinations(&[]);
+        let url = |number: usize| format!("http://93.184.{}.{}/", number / 256, number % 256);
+        let uses = (0..DESTINATIONS_MAX).chain([0]).chain(DESTINATIONS_MAX..DESTINATIONS_MAX + 10);
+        for number in uses {
+            reach(&destinations, &url(number)).await.unwrap();
+            *clock.0.lock().unwrap() += Duration::from_millis(1);
         }
-        assert_eq!(destinations.known.lock().unwrap().len(), DESTINATIONS_MAX);
+        let known = destinations.known.lock().unwrap();
+        assert_eq!(known.len(), DESTINATIONS_MAX);
+        let is_known = |number: usize| {
+            known.values().any(|known| known.addresses == [format!("93.184.{}.{}", number / 256, number % 256).parse::<IpAddr>().unwrap()])
+        };
+        assert!(is_known(0) && is_known(11) && is_known(DESTINATIONS_MAX + 9), "they were used last");
+        assert!((1..11).all(|number| !is_known(number)), "they were used first");
     }
 }

@@ -21,11 +21,11 @@ use crate::source::SourceText;
 /// The most diagnostics kept for one pack.
 pub const DIAGNOSTICS_MAX: usize = 1_000;
 /// The most work of compiling the patterns of one pack, in bytes that are written for them.
-const PATTERN_WORK_MAX: usize = 16 << 20;
+const PATTERN_WORK_MAX: usize = 64 << 20;
 /// The same for a pack that an earlier release may have installed.
-const INSTALLED_PATTERN_WORK_MAX: usize = 16 * PATTERN_WORK_MAX;
+const INSTALLED_PATTERN_WORK_MAX: usize = 4 * PATTERN_WORK_MAX;
 /// What an expression counts that does not compile: its patterns may have been the reason.
-const UNCOMPILED_WORK: usize = 16 << 10;
+const UNCOMPILED_WORK: usize = 64 << 10;
 
 /// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Names)]

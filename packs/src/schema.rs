@@ -25,7 +25,7 @@ use crate::yaml::{Content, Entry, Node, quoted};
 /// The most bytes of a compiled pattern.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// What the pattern of a field counts as, because the work of compiling it is not known, in bytes.
-const PATTERN_WORK: usize = 32 << 10;
+const PATTERN_WORK: usize = 128 << 10;
 
 const MARKS: [(&str, bool); 1] = [("code", true)];
 const MARK_WORDS: [&str; 1] = words(&MARKS);

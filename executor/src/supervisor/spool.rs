@@ -357,12 +357,15 @@ mod tests {
         for piece in ["first pass", "word", "-1 and pass"] {
             spools.take_in(Stream::Stdout, piece.as_bytes()).await;
         }
+        spools.take_in(Stream::Stderr, &b"also password"[..]).await;
         spools.take_in(Stream::Messages, &b"{\"message\":\"password-1\"}\npassword-1"[..]).await;
         assert_eq!(spools.read(Stream::Stdout, 0).unwrap(), b"first [redacted a.b] and ");
+        assert_eq!(log(&spools), "also ");
         spools.finish();
         assert_eq!(spools.read(Stream::Stdout, 0).unwrap(), b"first [redacted a.b] and pass");
+        assert_eq!(log(&spools), "also password");
         assert_eq!(spools.read(Stream::Messages, 0).unwrap(), b"{\"message\":\"[redacted a.b]\"}\n[redacted a.b]\n");
-        assert_eq!(spools.printed(), [29, 0]);
+        assert_eq!(spools.printed(), [29, 13]);
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ const SETTING: &str = "api";
 /// The most bytes of the compiled pattern of a header.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// What a pattern counts as, because the work of compiling it is not known, in bytes.
-const PATTERN_WORK: usize = 32 << 10;
+const PATTERN_WORK: usize = 128 << 10;
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Reads the fake vendor of a pack. Returns `None` if there is none, or if it has errors, which are reported.

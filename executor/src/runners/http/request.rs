@@ -560,6 +560,25 @@ mod tests {
     }
 
     #[test]
+    fn only_a_post_becomes_a_get_unless_the_server_says_see_other() {
+        for (method, status, then) in [
+            (Method::PUT, 301, Method::PUT),
+            (Method::PUT, 302, Method::PUT),
+            (Method::DELETE, 302, Method::DELETE),
+            (Method::HEAD, 302, Method::HEAD),
+            (Method::PUT, 303, Method::GET),
+            (Method::HEAD, 303, Method::HEAD),
+            (Method::DELETE, 307, Method::DELETE),
+        ] {
+            let answered = HeaderMap::from_iter([(LOCATION, HeaderValue::from_static("/y"))]);
+            let request = Request { method: method.clone(), ..request("http://a.example/") };
+            let has_body = then != Method::GET;
+            let Ok(Some(next)) = request.redirected(StatusCode::from_u16(status).unwrap(), &answered) else { panic!("{method} {status}") };
+            assert_eq!((next.method, next.body.is_some()), (then, has_body), "{method} {status}");
+        }
+    }
+
+    #[test]
     fn redirect_to_a_non_web_scheme_is_denied() {
         assert!(redirect("https://a.example/", 302, "http://a.example/").is_err());
         for to in ["file:///etc/passwd", "gopher://x/", "http://user@b.example/", "http://b.example\\@c", "ftp://a/"] {
