@@ -4,6 +4,7 @@
 
 use std::str::FromStr;
 
+use ensue_engine::executions::labels::LABELS_MAX;
 use ensue_engine::explain::Explain;
 use ensue_engine::time::Timestamp;
 use percent_encoding::percent_decode_str;
@@ -11,8 +12,8 @@ use thiserror::Error;
 
 use crate::problem::{Problem, quoted};
 
-/// The parameters that can be repeated, and whose values must all apply.
-pub(crate) const REPEATED: [&str; 1] = ["label"];
+/// The parameters that can be repeated, and whose values must all apply, each with the maximum number of its repetitions.
+const REPEATED: [(&str, usize); 1] = [("label", LABELS_MAX)];
 
 /// The parameters that can have several values, one of which must apply: repeated, or separated by commas. Each
 /// with the maximum number of its repetitions, and of the values in one of them.
@@ -82,6 +83,7 @@ impl Query {
     pub(crate) fn parse(raw: Option<&str>, known: &'static [&'static str]) -> Result<Self, ParameterRefusal> {
         let mut query = Self::default();
         let mut repetitions = [0; SEVERAL.len()];
+        let mut all = [0; REPEATED.len()];
         for pair in raw.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = decoded(name).unwrap_or_else(|| name.to_owned());
@@ -89,8 +91,15 @@ impl Query {
                 return Err(ParameterRefusal::Unknown { name: quoted(&name), known });
             };
             let several = SEVERAL.iter().zip(&mut repetitions).find(|((name, _), _)| *name == known_name);
-            if query.text(known_name).is_some() && several.is_none() && !REPEATED.contains(&known_name) {
+            let repeated = REPEATED.iter().zip(&mut all).find(|((name, _), _)| *name == known_name);
+            if query.text(known_name).is_some() && several.is_none() && repeated.is_none() {
                 return Err(ParameterRefusal::Doubled(quoted(&name)));
+            }
+            if let Some(((_, most), count)) = repeated {
+                *count += 1;
+                if *count > *most {
+                    return Err(bad(known_name, format!("is given more than {most} times, which is the limit")));
+                }
             }
             let value = decoded(value).filter(|value| !value.contains('\0'));
             let value = value.ok_or_else(|| bad(known_name, "is not UTF-8 text without NUL"))?;
@@ -219,6 +228,10 @@ mod tests {
         assert_eq!(query.texts("label").collect::<Vec<_>>(), ["site=eu", "team=web"]);
         let other = Query::parse(Some("label=team=web&label=site=eu&limit=1"), &["label", "limit"]).unwrap();
         assert_eq!(query.canonical(&[]), other.canonical(&[]));
+        let labels = |count: usize| vec!["label=site=eu,us"; count].join("&");
+        assert_eq!(Query::parse(Some(&labels(LABELS_MAX)), &["label"]).unwrap().texts("label").count(), LABELS_MAX);
+        let refused = Query::parse(Some(&labels(LABELS_MAX + 1)), &["label"]).unwrap_err();
+        assert_eq!(refused.to_string(), "the parameter `label` is given more than 16 times, which is the limit");
     }
 
     #[test]

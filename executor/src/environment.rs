@@ -325,4 +325,19 @@ mod tests {
         assert!(checked(&variable("a".repeat(VARIABLE_BYTES_MAX + 1)), NamedBy::Author).is_err());
         assert!(checked(&variable("a\nb $(id)".into()), NamedBy::Author).is_ok());
     }
+
+    #[test]
+    fn one_variable_and_all_of_them_have_a_limit() {
+        let is_accepted = |lengths: &[usize]| {
+            let added: Vec<_> = lengths.iter().enumerate().map(|(at, length)| (format!("V{at:03}"), "x".repeat(*length))).collect();
+            checked(&added, NamedBy::Author).is_ok()
+        };
+        assert!(is_accepted(&[VARIABLE_BYTES_MAX]) && !is_accepted(&[VARIABLE_BYTES_MAX + 1]));
+        let (each, name) = (100 << 10, 4);
+        let mut lengths = vec![each; ENVIRONMENT_BYTES_MAX / (each + name)];
+        lengths.push(ENVIRONMENT_BYTES_MAX - lengths.len() * (each + name) - name);
+        assert!(is_accepted(&lengths));
+        *lengths.last_mut().unwrap() += 1;
+        assert!(!is_accepted(&lengths));
+    }
 }

@@ -16,7 +16,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Catalog, Catalogs};
+use ensue_engine::catalog::{Catalog, Catalogs, RunAs};
 use ensue_engine::command::VarChange;
 use ensue_engine::executions::facts::{ExecutionRequested, FailureKind};
 use ensue_engine::fact::Fact;
@@ -116,7 +116,7 @@ pub enum Unreplayable {
     #[error("it waited for a lock or was ended because of another execution: this depends on other executions")]
     Locked,
     /// The permissions of its pack at that time kept a part of it from running.
-    #[error("a part of it was not permitted: this depends on the permissions that its pack had at that time")]
+    #[error("a part of it needed permissions, and was not permitted or runs as its caller: this depends on the permissions at that time")]
     NotPermitted,
     /// Nobody can know which vars existed then.
     #[error("it reads all of `vars`, and their values at that time are unknown: write out their names")]
@@ -166,6 +166,10 @@ pub fn replay(recorded: &Recorded, definitions: Definitions<'_>, payloads: &dyn 
         Definitions::Recorded(_) => Closeness::Whole,
         Definitions::Other(_) => Closeness::Way,
     };
+    // A replay knows no tokens, identities and grants, so that a caller may do nothing in it.
+    if replay.would_be_forbidden && runs_as_caller(&recorded.records, &catalog) {
+        return Err(Unreplayable::NotPermitted);
+    }
     let differences = divergence::first(&replay.recorded, &replay.would, closeness);
     match (differences.is_empty(), put_off_within(recorded, &replay)?) {
         (false, Some(at)) => Err(Unreplayable::PutOff(at)),
@@ -258,6 +262,14 @@ fn depends_on_locks(records: &[Record]) -> bool {
         Fact::ExecutionCancelRequested(_) => record.actor == Actor::Engine && claimants.contains(&record.stream),
         // An error set by the engine itself is the reason why it did not run.
         Fact::ExecutionCancelled(fact) => fact.error.is_some() && claimants.contains(&record.stream),
+        _ => false,
+    })
+}
+
+/// Returns true if an execution, or one that it led to, is of a workflow that runs as its caller.
+fn runs_as_caller(records: &[Record], catalog: &Catalog) -> bool {
+    records.iter().any(|record| match &record.fact {
+        Fact::ExecutionRequested(fact) => catalog.actions().get(&fact.action).is_some_and(|action| action.run_as == RunAs::Caller),
         _ => false,
     })
 }

@@ -319,6 +319,22 @@ fn execution_that_was_not_permitted_at_that_time_cannot_be_replayed() {
     }
 }
 
+#[test]
+fn workflow_that_ran_as_its_caller_is_not_replayed_because_rights_are_not_known() {
+    let mut world = World::new();
+    world.take(&Step::AddToken(2, vec!["admin".into()]));
+    world.take(&Step::Request(16));
+    succeed_all(&mut world.site);
+    let records = world.site.records();
+    let was_refused =
+        records.iter().any(|record| matches!(&record.fact, Fact::StepFailed(failed) if failed.error.kind == FailureKind::NotPermitted));
+    assert!(!was_refused, "its caller may do anything");
+    let recorded = collected(records);
+    let [recorded] = recorded.as_slice() else { panic!("one workflow") };
+    let replay = replay(recorded, Definitions::Recorded(&Made(pieces())), &Log(records.to_vec()));
+    assert_eq!(replay, Err(Unreplayable::NotPermitted));
+}
+
 /// Runs a workflow that asks a question, takes these steps, reminds people of the question, and is canceled.
 /// Returns its records and its replay.
 fn reminded_after(steps: &[Step]) -> (Vec<Record>, Result<Vec<Divergence>, Unreplayable>) {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ensue_engine::executions::facts::FailureKind;
-use ensue_engine::executions::labels::{self, LABELS_MAX};
+use ensue_engine::executions::labels;
 use ensue_engine::ids::ExecutionId;
 use ensue_engine::ports::{LogError, ReadLimit, SubmitError};
 use ensue_engine::record::{Position, Revision, StreamId};
@@ -144,15 +144,11 @@ pub(super) fn check_status(query: &Query) -> Result<(), ParameterRefusal> {
 
 /// Returns filters for the labels that every execution of a list must have.
 pub(super) fn labelled(query: &Query) -> Result<Vec<Filter>, ParameterRefusal> {
-    let wanted: Vec<&str> = query.texts("label").collect();
-    if wanted.len() > LABELS_MAX {
-        return Err(bad("label", format!("is given {} times; an execution can have at most {LABELS_MAX} labels", wanted.len())));
-    }
     let filter = |text: &str| match labels::parse(text) {
         Ok(_) => Ok(Filter::is(Column::Label, text)),
         Err(why) => Err(bad("label", format!("is `{}`, which {why}", quoted(text)))),
     };
-    wanted.into_iter().map(filter).collect()
+    query.texts("label").map(filter).collect()
 }
 
 /// Returns true if an execution is in the chain of this correlation.

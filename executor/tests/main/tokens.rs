@@ -11,7 +11,7 @@ use ensue_engine::time::Timestamp;
 use ensue_executor::EgressPolicy;
 use ensue_executor::connections::{
     BreakerSettings, ConnectionErrorKind, ConnectionSettings, ConnectionUser, Connections, ConnectionsHost, Endpoint, HttpAuth,
-    HttpEndpoint, OAuthClient, Tested,
+    HttpEndpoint, OAuthClient, Tested, UNUSED_FOR,
 };
 use ensue_executor::ports::KeyError;
 use reqwest::header::HeaderMap;
@@ -163,4 +163,16 @@ async fn answer_without_a_usable_token_says_what_is_wrong() {
         assert_eq!(tested.error, Some(kind), "{}", tested.message);
         assert!(tested.message.contains(message), "{}", tested.message);
     }
+}
+
+#[tokio::test]
+async fn pool_is_kept_while_it_is_used_and_for_ten_minutes_after() {
+    let site = Site::start(|_| {}, token(json!({ "access_token": "t", "expires_in": 86_400 }))).await;
+    assert_eq!(site.tokens_after(0).await, 1);
+    site.clock.advance(UNUSED_FOR - Duration::from_secs(1));
+    site.connections.close_unused();
+    assert_eq!(site.tokens_after(0).await, 1, "its token is kept with it");
+    site.clock.advance(UNUSED_FOR);
+    site.connections.close_unused();
+    assert_eq!(site.tokens_after(0).await, 2);
 }

@@ -91,7 +91,8 @@ fn hides_an_explained_error(oracle: &Oracle, case: &Case<'_>, event: &Json) -> b
 /// Returns true if the two differ because `format` of the crate writes the seconds of a duration as a double, which
 /// loses digits of long ones: they agree once no literal has nanoseconds.
 fn rounds_a_formatted_duration(oracle: &Oracle, case: &Case<'_>, event: &Json) -> bool {
-    let shorter = case.source.replace(".999999999Z'", ".5Z'").replace("1ns'", "1ms'").replace("0.000000001s'", "0.5s'");
+    let shorter = case.source.replace(".999999999Z'", ".5Z'").replace("1ms1us1ns'", "1ms'");
+    let shorter = shorter.replace("1ns'", "1ms'").replace("0.000000001s'", "0.5s'");
     let both_have_values = case.ours.is_ok() && case.theirs.is_ok();
     both_have_values && case.source.contains(".format(") && shorter != case.source && compare(oracle, &shorter, event, |case| case.agrees())
 }
@@ -211,6 +212,7 @@ fn crate_rounds_a_formatted_duration() {
     let span = "timestamp('2026-01-31T23:30:15.25Z') - timestamp('1969-12-31T23:59:59.999999999Z')";
     assert!(is_rounded(&format!("'%s'.format([{span}])")));
     assert!(is_rounded(&format!("size('%s'.format([{span}])) > 14")));
+    assert!(is_rounded("'%s'.format([duration('9223372036s') - duration('1h1m1s1ms1us1ns')])"));
     let other = "{'d': 1, 'c': 2, 'b': 3, 'a': 4, 'g': 5, 'f': 6, 'e': 7, 'i': 8}.map(k, k)";
     assert!(!is_rounded(&format!("[{other}, ['%s'.format([{span}])]]")), "the order of the keys differs too");
 }

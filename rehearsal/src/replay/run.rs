@@ -19,7 +19,7 @@ use ensue_engine::timers::state::{TimerId, TimerOwner};
 use super::begin::planned;
 use super::decided::Decided;
 use super::world::World;
-use super::{Definitions, RECORDS_MAX, Recorded, Unreplayable, change_of, changed_by, draft_of, gone, put_off_again};
+use super::{Definitions, RECORDS_MAX, Recorded, Unreplayable, change_of, changed_by, draft_of, gone, is_forbidden, put_off_again};
 use crate::backtest::Payloads;
 
 /// The waiting execution, the kind of timer, and its number within the kind.
@@ -32,6 +32,8 @@ pub(super) struct Replay<'a> {
     records: Vec<Record>,
     pub(super) recorded: Decided,
     pub(super) would: Decided,
+    /// Whether something would fail because it is not permitted.
+    pub(super) would_be_forbidden: bool,
     root: ExecutionId,
     /// The records whose consequences were deferred as a whole, because the turn was full or something that
     /// they needed was not available.
@@ -61,6 +63,7 @@ impl<'a> Replay<'a> {
             records: Vec::new(),
             recorded: Decided::of(recorded.execution),
             would: Decided::of(recorded.execution),
+            would_be_forbidden: false,
             root: recorded.execution,
             put_off: BTreeSet::new(),
             placed: BTreeMap::new(),
@@ -377,6 +380,7 @@ impl<'a> Replay<'a> {
             if let (Fact::TimerSet(set), StreamId::Execution(id)) = (&record.fact, &record.stream) {
                 self.own_dues.insert((*id, set.kind, set.number), set.due);
             }
+            self.would_be_forbidden |= is_forbidden(&record.fact);
             self.would.note(&record, self.moment);
             self.records.push(record);
         }
