@@ -136,7 +136,7 @@ impl Diagnostic {
 #[derive(Debug)]
 pub(crate) struct Report {
     found: Vec<Diagnostic>,
-    /// What is left for determining the values of its expressions.
+    /// The budget for determining the values of its expressions.
     pub(crate) budget: CheckBudget,
     /// The work of compiling its patterns so far, in bytes.
     pattern_work: usize,
