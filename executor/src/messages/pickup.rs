@@ -344,8 +344,8 @@ mod tests {
             }
         };
         let link = |path: &Path| drop(fs::hard_link(path, path.with_extension("second")));
-        let changes: [(&str, fn(&Path)); 3] = [("append", append), ("overwrite", overwrite), ("link", link)];
-        for (name, change) in changes {
+        let changes: [fn(&Path); 3] = [append, overwrite, link];
+        for (name, change) in ["append", "overwrite", "link"].into_iter().zip(changes) {
             let folder = TempDir::new().unwrap();
             let path = folder.path().join("changing");
             fs::write(&path, vec![1; 3 * CHUNK_BYTES / 2]).unwrap();
