@@ -193,10 +193,11 @@ impl Report {
 
     /// Counts the work of compiling patterns. Reports patterns that are too much work together, once.
     pub(crate) fn count_patterns(&mut self, work: usize, file: &SourceText, span: Range<usize>) {
-        let was_over = self.pattern_work > self.pattern_work_max();
+        let most = self.pattern_work_max();
+        let was_over = self.pattern_work > most;
         self.pattern_work = self.pattern_work.saturating_add(work);
-        if self.pattern_work > self.pattern_work_max() && !was_over {
-            let message = format!("the regular expressions of the pack need more than {} MiB together", PATTERN_WORK_MAX >> 20);
+        if self.pattern_work > most && !was_over {
+            let message = format!("the regular expressions of the pack need more than {} MiB together", most >> 20);
             self.error(Code::TooManyPatterns, file, span, message)
                 .hint("write `[a-z]` rather than `\\w` or `\\p{L}`, compare with `in` where texts are fixed, or split the pack");
         }
