@@ -540,3 +540,22 @@ async fn pack_is_checked_with_other_files_and_nothing_is_installed() {
     assert_eq!(api.node.head_position(), before);
     assert_eq!(check(json!({})).await.expect(200).json(), same);
 }
+
+#[tokio::test]
+async fn checks_of_packs_by_one_caller_run_one_after_the_other_and_do_not_delay_others() {
+    let api = TestApi::new();
+    let check = async |role: &str, pack: &str| {
+        api.post(&format!("/api/v1/packs/{pack}/check")).by(role).json(&json!({ "files": {} })).answer().await.expect(200)
+    };
+    api.node.hold_sources();
+    let until_two_began = async {
+        while api.node.source_reads().len() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        let began: Vec<String> = api.node.source_reads().iter().map(ToString::to_string).collect();
+        assert!(began.contains(&"demo".to_owned()) && began.contains(&"core".to_owned()), "one check of each caller: {began:?}");
+        api.node.release_sources();
+    };
+    let all = async { tokio::join!(check("author", "demo"), check("author", "demo"), check("admin", "core"), until_two_began) };
+    tokio::time::timeout(std::time::Duration::from_secs(60), all).await.expect("a check of another caller waits for none of these");
+}

@@ -21,7 +21,7 @@ use ensue_engine::engine::Engine;
 use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::health::state::Owed;
 use ensue_engine::ids::{AttemptId, EventId, Id, IdentityId, LinkId, LogId, SessionId, TokenId};
-use ensue_engine::names::{KeyRef, SensorRef};
+use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::{Committed, OutputState, OutputStream, Secret, SubmitError};
 use ensue_engine::record::{Actor, BodyHandle, CatalogRevision, Epoch, Head, Position, Record};
 use ensue_engine::rules::judge::{EventView, judge};
@@ -54,6 +54,8 @@ pub(crate) struct TestNode {
     views_at: watch::Sender<Position>,
     outputs: Mutex<Printed>,
     log_reads: AtomicU64,
+    /// The packs whose files were asked for, in that order.
+    source_reads: Mutex<Vec<PackName>>,
     revocations: watch::Sender<u64>,
     pub(crate) ends: Arc<Ends>,
     pub(crate) changes: Arc<RecentChanges>,
@@ -72,6 +74,8 @@ struct Script {
     submit: Option<SubmitError>,
     admission: Option<SubmitError>,
     doctor_panics: bool,
+    /// If the files of packs are not read until this is false.
+    holds_sources: bool,
     log: Option<String>,
     not_ready: bool,
     revoked: Vec<TokenId>,
@@ -171,6 +175,7 @@ impl TestNode {
             views_at: watch::Sender::new(Position(0)),
             outputs: Mutex::default(),
             log_reads: AtomicU64::new(0),
+            source_reads: Mutex::default(),
             revocations: watch::Sender::new(0),
             ends: Ends::after(Position(0)),
             changes: RecentChanges::after(Position(0)),
@@ -236,6 +241,20 @@ impl TestNode {
 
     pub(crate) fn panic_in_doctor(&self) {
         self.script().doctor_panics = true;
+    }
+
+    /// Returns the packs whose files were asked for so far.
+    pub(crate) fn source_reads(&self) -> Vec<PackName> {
+        self.source_reads.lock().unwrap().clone()
+    }
+
+    /// Lets each read of the files of a pack wait until they are released.
+    pub(crate) fn hold_sources(&self) {
+        self.script().holds_sources = true;
+    }
+
+    pub(crate) fn release_sources(&self) {
+        self.script().holds_sources = false;
     }
 
     pub(crate) fn break_log(&self, why: &str) {

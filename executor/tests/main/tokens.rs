@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use ensue_engine::names::{ConnectionName, KeyRef};
@@ -27,7 +27,7 @@ struct Site {
     clock: Arc<HandClock>,
 }
 
-/// Has one secret for every key.
+/// The same secret is stored under every key.
 struct OneSecret;
 
 impl ConnectionsHost for OneSecret {
@@ -166,7 +166,7 @@ async fn answer_without_a_usable_token_says_what_is_wrong() {
 }
 
 #[tokio::test]
-async fn pool_is_kept_while_it_is_used_and_for_ten_minutes_after() {
+async fn pool_is_kept_for_ten_minutes_after_its_last_use() {
     let site = Site::start(|_| {}, token(json!({ "access_token": "t", "expires_in": 86_400 }))).await;
     assert_eq!(site.tokens_after(0).await, 1);
     site.clock.advance(UNUSED_FOR - Duration::from_secs(1));
@@ -175,4 +175,34 @@ async fn pool_is_kept_while_it_is_used_and_for_ten_minutes_after() {
     site.clock.advance(UNUSED_FOR);
     site.connections.close_unused();
     assert_eq!(site.tokens_after(0).await, 2);
+}
+
+#[tokio::test]
+async fn pool_is_kept_during_a_use_that_is_longer_than_ten_minutes() {
+    let hangs = Arc::new(AtomicBool::new(true));
+    let is_hanging = hangs.clone();
+    let site = Site::start(
+        |_| {},
+        move |asked| match asked.line().starts_with("POST /token ") {
+            true => json_answer("200 OK", &json!({ "access_token": "t", "expires_in": 86_400 }).to_string()),
+            false if is_hanging.load(Ordering::Relaxed) => Vec::new(),
+            false => json_answer("200 OK", "{}"),
+        },
+    )
+    .await;
+    let until_it_hangs = async {
+        while site.server.asked().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let mut using = Box::pin(site.test());
+    tokio::select! {
+        tested = &mut using => panic!("it ended: {}", tested.message),
+        hung = tokio::time::timeout(Duration::from_secs(60), until_it_hangs) => hung.expect("the server is asked"),
+    }
+    hangs.store(false, Ordering::Relaxed);
+    site.clock.advance(UNUSED_FOR);
+    site.connections.close_unused();
+    drop(using);
+    assert_eq!(site.tokens_after(0).await, 1, "its token is kept with it");
 }

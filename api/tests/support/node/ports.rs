@@ -77,6 +77,10 @@ impl Installed for TestNode {
     }
 
     fn source(&self, pack: &PackName) -> Result<Option<PackSource>, Declined> {
+        self.source_reads.lock().unwrap().push(pack.clone());
+        while self.script().holds_sources {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         Ok(self.catalog.packs().get(pack).and_then(|_| sources().into_iter().find(|source| source.origin.ends_with(pack.as_str()))))
     }
 
