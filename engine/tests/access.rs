@@ -459,6 +459,25 @@ fn token_that_was_rotated_twice_keeps_the_end_of_its_own_overlap() {
 }
 
 #[test]
+fn token_of_another_is_not_replaced_with_one_that_outlasts_the_right_to() {
+    let lasting = |millis: u64| NewToken {
+        expires_at: Some(NOON.plus_millis(millis)),
+        scopes: Some(vec!["events:read".parse().unwrap()]),
+        ..NewToken::with_roles(TokenId(Id::root(NOON, 30)), "ci", vec!["viewer".into()])
+    };
+    let replaced = |token: NewToken| {
+        let admin = NewGrant { until: Some(NOON.plus_millis(60_000)), ..grant(1, &Subject::Identity(identity(1)), "admin", None) };
+        let mut spec = team().given([granted(admin), asked_by(Actor::Operator, Ask::AddToken(token))]);
+        let rotated = RotatedToken { name: "ci".into(), successor: TokenId(Id::root(NOON, 31)), until: NOON };
+        spec.when(asked_by(holder(2, identity(1)), Ask::RotateToken(rotated))).result().clone().map(drop)
+    };
+    assert_eq!(replaced(lasting(50_000)), Ok(()));
+    for token in [lasting(70_000), NewToken { expires_at: None, ..lasting(0) }] {
+        assert!(matches!(replaced(token), Err(Refusal::BeyondOwnRights(_))));
+    }
+}
+
+#[test]
 fn token_is_replaced_only_by_its_holder_or_by_somebody_who_may_do_what_it_may() {
     let permissions = ["tokens:write", "events:write"].map(|name| Permission::named(name).unwrap()).to_vec();
     let scoped = |number: u128, name: &str, scope: &str| NewToken {

@@ -333,18 +333,8 @@ fn read_path(path: &Spanned<String>, file: &SourceText, report: &mut Report) -> 
 }
 
 fn read_networks(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<String>> {
-    if !fields.has("allow") {
-        return Some(Vec::new());
-    }
-    let place = fields.span_of("allow");
-    let written = fields.texts("allow", report)?;
-    if written.is_empty() || written.len() > NETWORKS_MAX {
-        let message = format!("`allow` has {} networks; write 1 to {NETWORKS_MAX}, or remove it", written.len());
-        report.error(Code::InvalidValue, fields.file, place, message);
-        return None;
-    }
     let mut networks = Vec::new();
-    for network in written {
+    for network in read_some(fields, "allow", "networks", NETWORKS_MAX, report)? {
         if network.value.parse::<ipnet::IpNet>().is_err() {
             report
                 .error(Code::InvalidValue, fields.file, network.span, format!("`{}` is not a network", network.value))
@@ -357,18 +347,8 @@ fn read_networks(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<Str
 }
 
 fn read_kept_headers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec<String>> {
-    if !fields.has("headers") {
-        return Some(Vec::new());
-    }
-    let place = fields.span_of("headers");
-    let written = fields.texts("headers", report)?;
-    if written.is_empty() || written.len() > KEPT_HEADERS_MAX {
-        let message = format!("`headers` has {} names; write 1 to {KEPT_HEADERS_MAX}, or remove it", written.len());
-        report.error(Code::InvalidValue, fields.file, place, message);
-        return None;
-    }
     let mut names = Vec::new();
-    for name in written {
+    for name in read_some(fields, "headers", "names", KEPT_HEADERS_MAX, report)? {
         let lower = name.value.to_ascii_lowercase();
         if CREDENTIAL_HEADERS.contains(&lower.as_str()) {
             let message = format!("`{lower}` has credentials of the sender, and is kept nowhere");
@@ -378,6 +358,21 @@ fn read_kept_headers(fields: &mut Fields<'_>, report: &mut Report) -> Option<Vec
         names.push(lower);
     }
     Some(names)
+}
+
+/// Reads a list that has 1 to `max` texts if it is written. `what` is their plural, for its error.
+fn read_some(fields: &mut Fields<'_>, field: &'static str, what: &str, max: usize, report: &mut Report) -> Option<Vec<Spanned<String>>> {
+    if !fields.has(field) {
+        return Some(Vec::new());
+    }
+    let place = fields.span_of(field);
+    let written = fields.texts(field, report)?;
+    if written.is_empty() || written.len() > max {
+        let message = format!("`{field}` has {} {what}; write 1 to {max}, or remove it", written.len());
+        report.error(Code::InvalidValue, fields.file, place, message);
+        return None;
+    }
+    Some(written)
 }
 
 fn read_rate(rate: &Spanned<String>, file: &SourceText, report: &mut Report) -> Option<HookRate> {

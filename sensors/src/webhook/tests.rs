@@ -884,13 +884,16 @@ fn query_is_kept_wherever_the_sensor_reads_it() {
 }
 
 #[test]
-fn proof_is_not_kept_whatever_its_header_is() {
+fn proof_is_not_kept_whatever_its_header_is_and_the_id_is() {
     for (scheme, _, id_in) in each_scheme() {
         let (mut request, _) = sent_by(&scheme, id_in, Some("d-1"), NOW);
         let proof = signatures::header_of(&scheme, &request.headers);
         request.headers.push(("x-other".into(), "1".into()));
         let names: Vec<String> = kept(&hook_of(&scheme), &request).unwrap().headers.into_iter().map(|(name, _)| name).collect();
         assert!(!names.contains(&proof) && names.contains(&"x-other".to_owned()), "{scheme:?}: {names:?}");
+        if let IdIn::Header(id) = id_in {
+            assert!(names.iter().any(|name| name == id), "{scheme:?}: {names:?}");
+        }
     }
     let by_another_name = signing(&[SignedPart::Body]);
     let request = signed(&by_another_name, request(&[("content-type", "application/json"), ("content-encoding", "gzip")], "{}"));
