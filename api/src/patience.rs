@@ -48,8 +48,8 @@ impl Patience {
         (Self { is_gone: is_gone.clone(), until: Instant::now() + time, time }, Waiting(is_gone))
     }
 
-    /// Returns whether the work must stop, for work that only asks that.
-    pub fn is_over(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+    /// Returns a check that returns true once the work must stop, for work that does not need the reason.
+    pub fn stop_check(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
         let patience = self.clone();
         Arc::new(move || patience.demand().is_err())
     }

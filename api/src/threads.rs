@@ -28,9 +28,9 @@ const VERIFIERS_MAX: usize = 128;
 /// The maximum number of logins with a password that are evaluated or wait for it. Of these, the node hashes two at once.
 const HASHERS_MAX: usize = 34;
 /// The maximum number of packs that are checked at once with files of callers. Each caller has one of them.
-const TRIALS_MAX: usize = 2;
+const PACK_CHECKS_MAX: usize = 2;
 /// How long the check of a pack with files of a caller can take.
-const TRIAL_TIME_MAX: Duration = Duration::from_secs(30);
+const PACK_CHECK_TIME_MAX: Duration = Duration::from_secs(30);
 /// The maximum number of replays and backtests of one caller that run or wait.
 const REHEARSALS_OF_ONE_MAX: u64 = 2;
 /// How long a replay or a backtest can take.
@@ -78,9 +78,9 @@ pub(crate) struct Threads {
     /// The turns for checking values against the schemas of callers.
     checkers: Arc<Semaphore>,
     /// The turns for checking packs with files of callers.
-    trials: Arc<Semaphore>,
+    pack_checks: Arc<Semaphore>,
     /// The turn of each caller that has such a check run or wait.
-    trials_of: Mutex<BTreeMap<String, Arc<Semaphore>>>,
+    pack_checks_of: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     /// The turns for verifying signed tokens.
     verifiers: Arc<Semaphore>,
     /// The turns for logins with a password.
@@ -102,8 +102,8 @@ impl Threads {
             explainers: turns(&queues, QueueName::Explanations),
             coders: Arc::new(Semaphore::new(CODERS_MAX)),
             checkers: Arc::new(Semaphore::new(CHECKERS_MAX)),
-            trials: Arc::new(Semaphore::new(TRIALS_MAX)),
-            trials_of: Mutex::default(),
+            pack_checks: Arc::new(Semaphore::new(PACK_CHECKS_MAX)),
+            pack_checks_of: Mutex::default(),
             verifiers: Arc::new(Semaphore::new(VERIFIERS_MAX)),
             hashers: Arc::new(Semaphore::new(HASHERS_MAX)),
             rehearsals: Quotas::of(queues.of(QueueName::Rehearsals).clone(), REHEARSALS_OF_ONE_MAX),
@@ -185,23 +185,24 @@ impl Threads {
     }
 
     /// Checks packs with files of a caller, on a thread where blocking is allowed. It delays neither reads nor
-    /// explanations, and the checks of one caller run one after the other. The work stops soon after its caller has
-    /// disconnected, and after [`TRIAL_TIME_MAX`].
-    pub(crate) async fn trying<T: Send + 'static>(
+    /// explanations. The checks of one caller run one after the other. A check waits rather than being refused, because an editor
+    /// checks what is being typed, and drops the check before. The work stops soon after its caller has
+    /// disconnected, and after [`PACK_CHECK_TIME_MAX`].
+    pub(crate) async fn checking_packs<T: Send + 'static>(
         self: &Arc<Self>,
         caller: &str,
         work: impl FnOnce(&Ports, &Patience) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let own = self.trial_of(caller).acquire_owned().await.map_err(|why| Problem::bug(&why))?;
-        let turn = self.trials.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
-        self.with_patience(TRIAL_TIME_MAX, (own, turn), work).await
+        let own = self.pack_checks_by(caller).acquire_owned().await.map_err(|why| Problem::bug(&why))?;
+        let turn = self.pack_checks.clone().acquire_owned().await.map_err(|why| Problem::bug(&why))?;
+        self.with_patience(PACK_CHECK_TIME_MAX, (own, turn), work).await
     }
 
     /// Returns the turn of a caller for checking packs. The turns that nobody uses are forgotten.
-    fn trial_of(&self, caller: &str) -> Arc<Semaphore> {
-        let mut trials = self.trials_of.lock().unwrap_or_else(PoisonError::into_inner);
-        trials.retain(|_, turn| Arc::strong_count(turn) > 1);
-        trials.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+    fn pack_checks_by(&self, caller: &str) -> Arc<Semaphore> {
+        let mut turns = self.pack_checks_of.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(caller.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
     }
 
     /// Verifies a signed token, on a thread where blocking is allowed. It does not delay reads.

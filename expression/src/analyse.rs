@@ -143,17 +143,7 @@ fn note_names(expr: &Expr, root: &str, names: &mut Vec<NameRead>) {
             _ => expr.children().into_iter().for_each(|child| note_names(child, root, names)),
         },
         Kind::Chain(chain) | Kind::Has(chain) if is_root(&chain.base) => {
-            let first = chain.links.first();
-            let name = first.and_then(|link| match &link.kind {
-                LinkKind::Field { name, .. } => Some(name.to_string()),
-                LinkKind::Index { index, .. } => match &index.kind {
-                    Kind::Literal(ast::Literal::String(name)) => Some(name.to_string()),
-                    _ => None,
-                },
-                _ => None,
-            });
-            let end = first.filter(|_| name.is_some()).map_or(chain.base.span, |link| link.span);
-            names.push(NameRead { name, span: chain.base.span.to(end).range() });
+            names.extend(path_of(chain).map(|(path, _)| NameRead { name: path.segments.get(1).cloned(), span: path.span }));
             chain.links.iter().flat_map(ast::Link::children).for_each(|child| note_names(child, root, names));
         }
         _ => expr.children().into_iter().for_each(|child| note_names(child, root, names)),

@@ -26,7 +26,7 @@ use crate::types::ValueType;
 use facts::{Facts, Weight};
 use missing::Suspect;
 
-pub use budget::{CHECK_STEPS_MAX, CheckBudget, IsStopped};
+pub use budget::{CHECK_STEPS_MAX, CheckBudget, StopCheck};
 
 /// The number of types within joined types for one step.
 const TYPES_PER_STEP: u32 = 8;

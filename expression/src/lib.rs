@@ -51,7 +51,7 @@ mod value;
 
 pub use analyse::{Access, Astray, Check, Demand, Extent, Known, Literal, NameRead, Obstacle, Path, Reach, Test, Wanted};
 pub use budget::{Budget, EVALUATION_BYTES_MAX, EVALUATION_STEPS_MAX};
-pub use check::{CHECK_STEPS_MAX, CheckBudget, Finding, FindingKind, Inferred, IsStopped, Knowledge, Purpose};
+pub use check::{CHECK_STEPS_MAX, CheckBudget, Finding, FindingKind, Inferred, Knowledge, Purpose, StopCheck};
 pub use error::{CompileError, ErrorKind, EvaluationError};
 pub use explain::{
     EXPLANATION_PARTS_MAX, EXPLANATION_STEPS_MAX, Element, Elements, Explanation, Flip, Outcome, Part, Reading, Route, Shape, Turn,

@@ -19,8 +19,8 @@ pub const SOURCE_BYTES_MAX: usize = 8 << 10;
 pub const SOURCE_DEPTH_MAX: usize = 64;
 /// The maximum depth of the tree. In practice a level of brackets makes one to three levels of the tree.
 const TREE_DEPTH_MAX: u32 = 160;
-/// Parses the whole of `source`.
-/// Parses an expression. Returns it with the work of compiling its patterns, in bytes that were written for them.
+
+/// Parses the whole of `source`. Returns the tree, and the work of compiling its patterns in bytes that were written for them.
 pub(crate) fn parse(source: &str, roots: &Roots) -> Result<(Expr, usize)> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(CompileError::new(format!("the expression is longer than {SOURCE_BYTES_MAX} bytes"), 0..source.len()));

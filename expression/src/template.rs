@@ -99,9 +99,16 @@ impl Template {
     /// # Errors
     /// All errors of all strings.
     pub fn compile(value: &Json, roots: &Roots) -> Result<Self, Vec<TemplateError>> {
-        let mut compiler = Compiler { roots, pointer: String::new(), errors: Vec::new() };
+        Self::compile_counted(value, roots).0
+    }
+
+    /// Compiles as [`Template::compile`] does. Returns also the [`Expression::pattern_work`] of all expressions together that
+    /// compiled, even if others did not.
+    pub fn compile_counted(value: &Json, roots: &Roots) -> (Result<Self, Vec<TemplateError>>, usize) {
+        let mut compiler = Compiler { roots, pointer: String::new(), errors: Vec::new(), pattern_work: 0 };
         let root = compiler.node(value, 0);
-        if compiler.errors.is_empty() { Ok(Self { root }) } else { Err(compiler.errors) }
+        let template = if compiler.errors.is_empty() { Ok(Self { root }) } else { Err(compiler.errors) };
+        (template, compiler.pattern_work)
     }
 
     /// Returns the tree with every expression replaced by its value.
@@ -238,6 +245,7 @@ struct Compiler<'r> {
     roots: &'r Roots,
     pointer: String,
     errors: Vec<TemplateError>,
+    pattern_work: usize,
 }
 
 impl Compiler<'_> {
@@ -306,6 +314,7 @@ impl Compiler<'_> {
             };
             match Expression::compile(&text[start..end], self.roots) {
                 Ok(expression) => {
+                    self.pattern_work = self.pattern_work.saturating_add(expression.pattern_work());
                     if !plain.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut plain)));
                     }

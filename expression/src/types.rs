@@ -192,7 +192,7 @@ impl ValueType {
     }
 
     /// Returns the number of types within it, itself included, each counted as often as it occurs; at most [`TYPE_SIZE_MAX`].
-    pub(crate) fn size(&self) -> u32 {
+    pub fn size(&self) -> u32 {
         self.size
     }
 

@@ -22,7 +22,7 @@ use ensue_engine::recent::Recent;
 use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Record};
 use ensue_engine::time::Timestamp;
 use ensue_executor::pulling::CurrentCatalog;
-use ensue_packs::{BuildError, Checked, CopyError, Diagnostic, FileMode, IsStopped, Manifest, NewCopies, PackFile, PackSource, Severity};
+use ensue_packs::{BuildError, Checked, CopyError, Diagnostic, FileMode, Manifest, NewCopies, PackFile, PackSource, Severity, StopCheck};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -76,6 +76,9 @@ pub(crate) enum WithPackError {
     /// The pack is not installed.
     #[error("the pack `{0}` is not installed")]
     NoPack(PackName),
+    /// The check was given up.
+    #[error("the check of the pack was stopped; try again")]
+    Stopped,
     /// The pack has errors.
     #[error("the pack has errors and cannot be tested: {}", .0.iter().map(|one| format!("{}:{}: {}", one.file, one.line, one.message)).collect::<Vec<_>>().join("; "))]
     Mistakes(Vec<Diagnostic>),
@@ -330,8 +333,8 @@ impl NodeCatalogs {
     /// `is_stopped` returns true.
     ///
     /// # Errors
-    /// Fails if the pack is not installed or has errors.
-    pub(crate) fn with_pack(&self, name: &PackName, source: PackSource, is_stopped: &IsStopped) -> Result<Catalog, WithPackError> {
+    /// Fails if the pack is not installed or has errors, or if the check was given up.
+    pub(crate) fn with_pack(&self, name: &PackName, source: PackSource, is_stopped: &StopCheck) -> Result<Catalog, WithPackError> {
         let revision = self.current().revision();
         let mut packs = self.sources(revision)?;
         let Some(place) = packs.iter().position(|(installed, ..)| installed == name) else {
@@ -341,7 +344,7 @@ impl NodeCatalogs {
         // Settings added since then have their defaults.
         let sources: Vec<PackSource> = packs.iter().map(|(_, source, _)| source.clone()).collect();
         let configs: BTreeMap<PackName, Value> = packs.iter().map(|(name, _, manifest)| (name.clone(), manifest.config.clone())).collect();
-        let checked = ensue_packs::check_until(&sources, &configs, is_stopped);
+        let checked = ensue_packs::check_until(&sources, &configs, is_stopped).ok_or(WithPackError::Stopped)?;
         let id = RuleId(Id::root(Timestamp::from_micros(0), 1));
         let Some(good) = checked.good.into_iter().find(|good| good.name == *name) else {
             let mistakes = checked.diagnostics.into_iter().filter(|one| one.severity == Severity::Error);

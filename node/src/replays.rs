@@ -77,7 +77,7 @@ impl From<WithPackError> for ReplayError {
     fn from(error: WithPackError) -> Self {
         match error {
             WithPackError::NoPack(name) => Self::NoPack(name),
-            WithPackError::Mistakes(_) => Self::PackInvalid(error.to_string()),
+            WithPackError::Mistakes(_) | WithPackError::Stopped => Self::PackInvalid(error.to_string()),
             WithPackError::Catalog(error) => Self::Catalog(error),
         }
     }
@@ -193,7 +193,9 @@ impl NodeReplays {
         let plain = pack.files.iter().map(|(path, file)| (path.clone(), file.bytes.clone()));
         let source = PackSource::of(pack.name.to_string(), plain).map_err(|error| ReplayError::PackInvalid(error.to_string()))?;
         let source = PackSource { files: pack.files.clone(), ..source };
-        Ok(Arc::new(self.catalogs.with_pack(&pack.name, source, &patience.is_over())?))
+        let catalog = self.catalogs.with_pack(&pack.name, source, &patience.stop_check());
+        patience.demand()?;
+        Ok(Arc::new(catalog?))
     }
 
     fn one(&self, execution: ExecutionId) -> Result<Chosen, ReplayError> {

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ensue_engine::names::{Names, PackName};
-use ensue_expression::{CheckBudget, IsStopped};
+use ensue_expression::{CheckBudget, StopCheck};
 use serde_json::{Value, json};
 
 pub use code::Code;
@@ -160,7 +160,7 @@ impl Default for Report {
 
 impl Report {
     /// Returns a report on a check that is given up once `is_stopped` returns true.
-    pub(crate) fn until(is_stopped: IsStopped) -> Self {
+    pub(crate) fn until(is_stopped: StopCheck) -> Self {
         Self { budget: CheckBudget::until(is_stopped), ..Self::default() }
     }
 
@@ -169,7 +169,7 @@ impl Report {
         Self { subject: Subject::Installed, ..Self::default() }
     }
 
-    /// Returns true if the pack is installed, so that what earlier releases accepted is no error.
+    /// Returns true if the pack is installed. What earlier releases accepted must then not become an error.
     pub(crate) fn is_of_installed(&self) -> bool {
         self.subject == Subject::Installed
     }

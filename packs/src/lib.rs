@@ -39,7 +39,7 @@ pub use declared::{DeclaredConnection, connection_findings, url_findings};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
 pub use digest::{CopyError, NewCopies};
 pub use ensue_engine::time::parse_duration;
-pub use ensue_expression::IsStopped;
+pub use ensue_expression::StopCheck;
 pub use highlight::{HighlightedToken, TokenClass, highlight};
 pub use init::init_files;
 pub use installed::Manifest;

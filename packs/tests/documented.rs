@@ -8,11 +8,10 @@ use crate::support::{demo, linted, shown_alone};
 use ensue_packs::{Code, PackSource};
 
 /// Codes without an example, because a page cannot show their subject.
-const WITHOUT_EXAMPLE: [Code; 9] = [
+const WITHOUT_EXAMPLE: [Code; 8] = [
     Code::NotUtf8,
     Code::FileTooLarge,
     Code::TooManyPatterns,
-    Code::CheckStopped,
     Code::VersionLowered,
     Code::NeedsBrokenPack,
     Code::ConfigInvalid,

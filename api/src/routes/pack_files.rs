@@ -109,7 +109,7 @@ pub(super) async fn try_out(allowed: Allowed<RulesWrite>, mut call: Call) -> Out
     let name = named(&allowed, &call)?;
     let WireToCheck { files } = call.json().await?;
     let work = move |ports: &Ports, patience: &Patience| checked(ports, &name, &files, patience);
-    respond::json(&call.api().threads.trying(&allowed.caller(), work).await??)
+    respond::json(&call.api().threads.checking_packs(&allowed.caller(), work).await??)
 }
 
 /// Checks the installed packs as if one had these files. Blocking.
@@ -128,8 +128,9 @@ fn checked(ports: &Ports, name: &PackName, files: &BTreeMap<String, Option<Strin
         sources.push(source(ports, other)?);
     }
     let configs = catalog.packs().iter().map(|(name, pack)| (name.clone(), (*pack.config).clone())).collect();
-    let checked = check_until(&sources, &configs, &patience.is_over());
+    let checked = check_until(&sources, &configs, &patience.stop_check());
     patience.demand()?;
+    let checked = checked.expect("a check is given up only if its patience is over, which stays over");
     let is_good = checked.good.iter().any(|good| good.name == *name);
     // The caller may not see the other packs.
     let findings: Vec<Diagnostic> =

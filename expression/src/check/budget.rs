@@ -10,14 +10,14 @@ pub const CHECK_STEPS_MAX: u32 = 100_000;
 const STEPS_OF_ALL_MAX: u64 = 5_000_000;
 
 /// Returns true once nobody waits for a check any longer.
-pub type IsStopped = Arc<dyn Fn() -> bool + Send + Sync>;
+pub type StopCheck = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// How much may be examined in a whole check. Expressions that it is not enough for can be anything, and are not
 /// reported on.
 #[derive(Clone)]
 pub struct CheckBudget {
     left: u64,
-    is_stopped: Option<IsStopped>,
+    is_stopped: Option<StopCheck>,
 }
 
 impl Default for CheckBudget {
@@ -34,7 +34,7 @@ impl fmt::Debug for CheckBudget {
 
 impl CheckBudget {
     /// Returns a budget that is used up once `is_stopped` returns true.
-    pub fn until(is_stopped: IsStopped) -> Self {
+    pub fn until(is_stopped: StopCheck) -> Self {
         Self { is_stopped: Some(is_stopped), ..Self::default() }
     }
 

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use ensue_expression::{CheckBudget, Document, Expression, Knowledge, Purpose, Value, ValueType};
+use ensue_expression::{CheckBudget, Document, Expression, Knowledge, Purpose, TYPE_SIZE_MAX, Value, ValueType};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
 
-/// How a name is made of earlier ones.
+/// What a name stands for, in terms of earlier names.
 #[derive(Clone, Debug)]
-enum Made {
+enum Definition {
     Map(Vec<Index>),
     List(Vec<Index>),
     /// A list of maps with different fields, which are joined.
@@ -19,20 +19,20 @@ enum Made {
     Turned(Index),
 }
 
-fn made() -> impl Strategy<Value = Made> {
+fn definition() -> impl Strategy<Value = Definition> {
     let some = || proptest::collection::vec(any::<Index>(), 1..9);
     prop_oneof![
-        4 => some().prop_map(Made::Map),
-        2 => some().prop_map(Made::List),
-        2 => some().prop_map(Made::Joined),
-        1 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Made::Chosen(one, other)),
-        1 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Made::Or(one, other)),
-        1 => any::<Index>().prop_map(Made::Turned),
+        4 => some().prop_map(Definition::Map),
+        2 => some().prop_map(Definition::List),
+        2 => some().prop_map(Definition::Joined),
+        1 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Definition::Chosen(one, other)),
+        1 => (any::<Index>(), any::<Index>()).prop_map(|(one, other)| Definition::Or(one, other)),
+        1 => any::<Index>().prop_map(Definition::Turned),
     ]
 }
 
-/// Writes how the name with this number is made. Recent names are read more often than others.
-fn written(made: &Made, number: usize) -> String {
+/// Returns the expression that defines the name with this number. Recent names are read more often than others.
+fn source_of(definition: &Definition, number: usize) -> String {
     let name = |index: &Index| format!("a{}", number - 1 - index.index(number.min(3)));
     let listed = |parts: &[Index], write: &dyn Fn(usize, String) -> String| {
         parts.iter().enumerate().fold(String::new(), |mut all, (at, part)| {
@@ -40,13 +40,13 @@ fn written(made: &Made, number: usize) -> String {
             all
         })
     };
-    match made {
-        Made::Map(parts) => format!("{{{}}}", listed(parts, &|at, name| format!("'f{at}': {name}"))),
-        Made::List(parts) => format!("[{}]", listed(parts, &|_, name| name)),
-        Made::Joined(parts) => format!("[{}][0]", listed(parts, &|at, name| format!("{{'f{at}': {name}, 'g': {name}}}"))),
-        Made::Chosen(one, other) => format!("e == 1 ? {} : {}", name(one), name(other)),
-        Made::Or(one, other) => format!("[{}].?e.or(optional.of({})).orValue(e)", name(one), name(other)),
-        Made::Turned(one) => format!("[{}, e].map(x, {{'x': x, 'all': [x, x]}})", name(one)),
+    match definition {
+        Definition::Map(parts) => format!("{{{}}}", listed(parts, &|at, name| format!("'f{at}': {name}"))),
+        Definition::List(parts) => format!("[{}]", listed(parts, &|_, name| name)),
+        Definition::Joined(parts) => format!("[{}][0]", listed(parts, &|at, name| format!("{{'f{at}': {name}, 'g': {name}}}"))),
+        Definition::Chosen(one, other) => format!("e == 1 ? {} : {}", name(one), name(other)),
+        Definition::Or(one, other) => format!("[{}].?e.or(optional.of({})).orValue(e)", name(one), name(other)),
+        Definition::Turned(one) => format!("[{}, e].map(x, {{'x': x, 'all': [x, x]}})", name(one)),
     }
 }
 
@@ -57,11 +57,12 @@ fn inferred(source: &str, known: &Knowledge, budget: &mut CheckBudget) -> ValueT
 
 proptest! {
     #[test]
-    fn check_of_a_chain_of_names_ends(chain in proptest::collection::vec(made(), 1..40)) {
+    fn types_of_a_chain_of_names_stay_small_and_its_check_ends(chain in proptest::collection::vec(definition(), 1..40)) {
         let mut known = Knowledge::new().with("e", ValueType::json()).with("a0", ValueType::json());
         let mut budget = CheckBudget::default();
-        for (number, made) in chain.iter().enumerate().map(|(before, made)| (before + 1, made)) {
-            let value = inferred(&written(made, number), &known, &mut budget);
+        for (definition, number) in chain.iter().zip(1..) {
+            let value = inferred(&source_of(definition, number), &known, &mut budget);
+            prop_assert!(value.size() <= TYPE_SIZE_MAX, "a{number} has {} types within", value.size());
             known = known.with(format!("a{number}"), value);
         }
         let last = chain.len();

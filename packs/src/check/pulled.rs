@@ -230,7 +230,7 @@ fn warn_of_unread_cursor(scope: &Scope<'_>, written: &written::Poll, cursor: &wr
             ("request", rest.into_iter().chain(instead).flatten().chain(body).collect())
         }
     };
-    let mut reads = all.into_iter().flat_map(|node| scope.reads(node, Holds::Value));
+    let mut reads = all.into_iter().flat_map(|node| scope.reads(node, Holds::Value, report));
     if reads.any(|(path, _)| path.segments.first().is_some_and(|root| root == "cursor")) || written.only_new.is_some() {
         return;
     }

@@ -67,10 +67,10 @@ pub(super) struct Scope<'a> {
     headers: Headers<'a>,
 }
 
-/// Whose headers `headers` has.
+/// Whose headers the name `headers` has, if it is available.
 #[derive(Clone, Copy)]
 enum Headers<'a> {
-    /// Those of something that is no delivery.
+    /// Not those of a delivery, but for example those of an answer.
     Other,
     /// Those of a delivery whose sender is proven by the scheme.
     Delivery(Option<&'a Scheme>),
@@ -181,8 +181,11 @@ impl<'a> Scope<'a> {
     }
 
     /// Returns the paths that a field reads, each with its place in the file. Returns none if it does not
-    /// parse; compiling it reports that.
-    pub(super) fn reads(&self, node: &Node, holds: Holds) -> Vec<(Path, Range<usize>)> {
+    /// parse, or if nothing more is compiled; compiling it for its check reports that, and counts its patterns.
+    pub(super) fn reads(&self, node: &Node, holds: Holds, report: &Report) -> Vec<(Path, Range<usize>)> {
+        if report.is_over() {
+            return Vec::new();
+        }
         match (holds, &node.content) {
             (Holds::Expression, Content::Text { value, .. }) => {
                 let Ok(expression) = Expression::compile(value, &self.roots) else { return Vec::new() };
@@ -269,7 +272,9 @@ impl<'a> Scope<'a> {
         if node.is_poisoned() || report.is_over() {
             return None;
         }
-        match Template::compile(&node.to_value(), &self.roots) {
+        let (template, pattern_work) = Template::compile_counted(&node.to_value(), &self.roots);
+        report.count_patterns(pattern_work, self.file, node.span.clone());
+        match template {
             Ok(template) => {
                 self.tell_bare_braces(node, report);
                 let mut is_fine = true;
@@ -278,7 +283,6 @@ impl<'a> Scope<'a> {
                     let is_sole = part.sole_expression().is_some();
                     for piece in part.pieces {
                         let Piece::Expression { expression, offset } = piece else { continue };
-                        report.count_patterns(expression.pattern_work(), self.file, at.span.clone());
                         let locate = |span: Range<usize>| self.locate(at, span.start + offset..span.end + offset);
                         let value = self.inferred(expression, Purpose::Value, locate, report);
                         is_fine &= value.is_some();
@@ -297,6 +301,7 @@ impl<'a> Scope<'a> {
                         Content::Text { value, .. } => value.clone(),
                         _ => String::new(),
                     };
+                    report.count_uncompiled(self.file, at.span.clone());
                     let span = error.span.clone();
                     self.tell_error(&error.message, error.hint, span, at, &source, report);
                 }

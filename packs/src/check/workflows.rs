@@ -405,7 +405,7 @@ impl<'a> Steps<'a> {
     fn look(&mut self, reader: Reader, scope: &Scope<'_>, node: &Node, holds: Holds, report: &mut Report) -> Reads {
         let scope = scope.clone().with("steps", ValueType::anything());
         let mut reads = Reads::default();
-        for (path, span) in scope.reads(node, holds) {
+        for (path, span) in scope.reads(node, holds, report) {
             if path.segments[0] == "steps" {
                 self.look_at(reader, &path, span, &mut reads, report);
             }

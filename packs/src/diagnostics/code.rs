@@ -95,8 +95,6 @@ codes! {
     SchemaTooComplex = "schema_too_complex";
     /// The regular expressions of a pack are too many or too large.
     TooManyPatterns = "too_many_patterns";
-    /// The check took too long, and was given up.
-    CheckStopped = "check_stopped";
     /// Not exactly one of several mutually exclusive fields.
     NotExactlyOne = "not_exactly_one";
     /// A field that qualifies a missing field.

@@ -86,7 +86,7 @@ impl Steps<'_> {
     /// Reports a condition that reads steps but is evaluated before any has ended.
     fn tell_reads_steps(&self, node: &Node, scope: &Scope<'_>, report: &mut Report) -> bool {
         let scope = scope.clone().with("steps", ValueType::anything());
-        let read = scope.reads(node, Holds::Expression).into_iter().find(|(path, _)| path.segments[0] == "steps");
+        let read = scope.reads(node, Holds::Expression, report).into_iter().find(|(path, _)| path.segments[0] == "steps");
         let Some((_, span)) = read else { return false };
         let message = "events count from the beginning of the workflow, when no step has ended";
         report.error(Code::StepNotNeeded, self.file, span, message).hint("let them count from the beginning of the step:\nsince: step");
