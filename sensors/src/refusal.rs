@@ -1,8 +1,8 @@
 //! Why a delivery makes no events.
 
+use ensue_content::JsonBodyError;
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{KeyRef, SensorRef, TriggerRef};
-use ensue_expression::JsonError;
 use thiserror::Error;
 
 use crate::limits::{DELIVERY_STEPS_MAX, FILE_BYTES_MAX};
@@ -31,7 +31,7 @@ pub enum HookRefusal {
     /// The body is not said to have an accepted form.
     #[error("the delivery is {given}, but this hook accepts {accepted}")]
     #[explain(slug = "unsupported-media-type", fault = Malformed,
-        hint = "change the webhook's content type at the sender, or list the form in the hook's `accept`")]
+        hint = "change the webhook's content type at the sender, or list the form in the hook's `accept`, or the type in its `types`")]
     WrongType {
         /// The declared type.
         given: String,
@@ -41,11 +41,12 @@ pub enum HookRefusal {
     /// The body is not JSON.
     #[error("the body is not JSON: {0}")]
     #[explain(slug = "body-not-json", fault = Malformed,
-        hint = "send one JSON value in UTF-8, with at most 128 levels and no duplicate keys in an object")]
-    NotJson(JsonError),
+        hint = "send one JSON value in UTF-8 or with its charset in `Content-Type`, with at most 128 levels and no duplicate keys in an \
+                object; `invalid: replace` of the hook accepts invalid characters and duplicate keys")]
+    NotJson(JsonBodyError),
     /// The body does not have the form that its sender declares.
     #[error("the body is not {form}: {why}")]
-    #[explain(slug = "body-unreadable", fault = Malformed, hint = "send the body in the form that its `Content-Type` names")]
+    #[explain(slug = "body-unreadable", fault = Malformed, hint = "send the body in the form and the charset that its `Content-Type` names; `invalid: replace` of the hook accepts invalid characters")]
     Unreadable {
         /// The declared form.
         form: &'static str,
@@ -194,4 +195,9 @@ fn key_hint(key: Option<&KeyRef>) -> String {
         Some(key) => format!("set the secret that the sender signs with, at least {KEY_BYTES_MIN} bytes: `ensue keys set {key}`"),
         None => "name a key in the sensor's `verify`".to_owned(),
     }
+}
+
+/// Cuts a text of a sender to what an error repeats.
+pub(crate) fn brief(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(80).collect()
 }

@@ -24,6 +24,7 @@ const CRATES: &[&str] = &[
     "expression",
     "derive",
     "engine",
+    "content",
     "views",
     "packs",
     "rehearsal",

@@ -1,5 +1,6 @@
 //! A webhook: who may deliver, in which form, and what the sender gets as a reply.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -22,6 +23,8 @@ pub const REPLIES_MAX: usize = 16;
 pub const PATH_PARTS_MAX: usize = 8;
 /// The maximum number of headers that the author of a webhook names.
 pub const KEPT_HEADERS_MAX: usize = 32;
+/// The maximum number of further content types of a webhook.
+pub const CONTENT_TYPES_MAX: usize = 32;
 /// The maximum number of networks in `allow`.
 pub const NETWORKS_MAX: usize = 256;
 
@@ -34,6 +37,12 @@ pub struct Webhook {
     pub repeats: Repeats,
     /// The forms of bodies that are accepted.
     pub accepts: Vec<BodyForm>,
+    /// Further content types, in lower case, and the forms that they are accepted as.
+    pub types: BTreeMap<String, BodyForm>,
+    /// The charset of bodies that declare none, as a label of WHATWG's Encoding Standard; `None` for UTF-8.
+    pub charset: Option<String>,
+    /// What happens to what is not valid in a body.
+    pub invalid: Invalid,
     /// Which text in the body holds the JSON that counts as the body; `None` for the body itself.
     pub decode: Option<Expression>,
     /// The methods of deliveries.
@@ -61,6 +70,9 @@ impl Webhook {
             verify,
             repeats,
             accepts: vec![BodyForm::Json],
+            types: BTreeMap::new(),
+            charset: None,
+            invalid: Invalid::Reject,
             decode: None,
             methods: vec![HookMethod::Post],
             path: Vec::new(),
@@ -77,7 +89,7 @@ impl Webhook {
 /// The form of a body, which its content type names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
 pub enum BodyForm {
-    /// `application/json`, or a type that ends in `+json`.
+    /// `application/json`, `text/json`, or a type that ends in `+json`.
     Json,
     /// `application/x-www-form-urlencoded`.
     Form,
@@ -85,6 +97,17 @@ pub enum BodyForm {
     Multipart,
     /// `text/*`, `application/xml`, or a type that ends in `+xml`.
     Text,
+}
+
+/// What happens to what is not valid in bytes of other systems, as the author of a pack chose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Invalid {
+    /// It is an error that says where it is.
+    #[default]
+    Reject,
+    /// Each part of a text that is not valid becomes U+FFFD, and of several fields of the same name in an object the last
+    /// stays.
+    Replace,
 }
 
 /// The method of a delivery.

@@ -1,11 +1,12 @@
 //! `webhook` of a sensor: an endpoint for deliveries, and what it replies.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    BodyForm, CREDENTIAL_HEADERS, HookMethod, HookRate, KEPT_HEADERS_MAX, NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX,
-    REPLY_WAIT_MILLIS_MAX, Repeats,
+    BodyForm, CONTENT_TYPES_MAX, CREDENTIAL_HEADERS, HookMethod, HookRate, Invalid, KEPT_HEADERS_MAX, NETWORKS_MAX, PATH_PARTS_MAX,
+    PathPart, REPLIES_MAX, REPLY_WAIT_MILLIS_MAX, Repeats,
 };
 use ensue_engine::time::parse_duration;
 use ensue_expression::nearest;
@@ -23,6 +24,8 @@ const FORM_WORDS: [&str; 4] = words(&FORMS);
 const METHOD_WORDS: [&str; 4] = words(&METHODS);
 const FORMS: [(&str, BodyForm); 4] =
     [("json", BodyForm::Json), ("form", BodyForm::Form), ("multipart", BodyForm::Multipart), ("text", BodyForm::Text)];
+const INVALID: [(&str, Invalid); 2] = [("reject", Invalid::Reject), ("replace", Invalid::Replace)];
+const INVALID_WORDS: [&str; 2] = words(&INVALID);
 const METHODS: [(&str, HookMethod); 4] =
     [("POST", HookMethod::Post), ("GET", HookMethod::Get), ("PUT", HookMethod::Put), ("DELETE", HookMethod::Delete)];
 /// The largest body that a hook may set as its limit, in bytes.
@@ -67,6 +70,22 @@ pub(super) static WEBHOOK: Shape = Shape {
             Kind::Words(&FORM_WORDS),
             "The forms of bodies: `json` (default), `form`, `multipart`, and `text` for texts and XML. A delivery in another form is \
              rejected.",
+        ),
+        optional(
+            "types",
+            Kind::Mapping { names: Form::Any, of: &Kind::Choice(&FORM_WORDS) },
+            "Further content types, and the form that a body of each has, for example `application/csp-report: json`.",
+        ),
+        optional(
+            "charset",
+            Kind::Text(Form::Any),
+            "The charset of bodies whose sender names none, for example `windows-1252`. By default, UTF-8.",
+        ),
+        optional(
+            "invalid",
+            Kind::Choice(&INVALID_WORDS),
+            "What happens to characters that are not valid, and to several fields of the same name in an object: `reject` (default) \
+             rejects the delivery, `replace` writes U+FFFD for the characters and keeps the last of the fields.",
         ),
         optional(
             "decode",
@@ -185,6 +204,9 @@ pub(crate) struct Webhook {
     pub(crate) verify: Verify,
     pub(crate) repeats: Repeats,
     pub(crate) accepts: Vec<BodyForm>,
+    pub(crate) types: BTreeMap<String, BodyForm>,
+    pub(crate) charset: Option<String>,
+    pub(crate) invalid: Invalid,
     pub(crate) decode: Option<Node>,
     pub(crate) methods: Vec<HookMethod>,
     pub(crate) path: Vec<PathPart>,
@@ -227,6 +249,9 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let mut fields = Fields::open(node, &WEBHOOK, file, report)?;
     let repeats = fields.choice("repeats", &REPEATS, report).unwrap_or_default();
     let accepts = read_words(&mut fields, "accept", &FORMS, BodyForm::Json, report);
+    let types = read_types(&mut fields, report);
+    let charset = read_charset(&mut fields, report);
+    let invalid = fields.choice("invalid", &INVALID, report).unwrap_or_default();
     let methods = read_words(&mut fields, "methods", &METHODS, HookMethod::Post, report);
     let decode = fields.take("decode").map(|entry| entry.value);
     let path = match fields.text("path", report) {
@@ -251,6 +276,9 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         verify,
         repeats,
         accepts: accepts?,
+        types: types?,
+        charset: charset?,
+        invalid,
         decode,
         methods: methods?,
         path: path?,
@@ -302,6 +330,50 @@ fn read_words<T: Copy + PartialEq>(
         return None;
     }
     Some(read)
+}
+
+fn read_types(fields: &mut Fields<'_>, report: &mut Report) -> Option<BTreeMap<String, BodyForm>> {
+    let mut types = BTreeMap::new();
+    let place = fields.span_of("types");
+    for entry in fields.mapping("types", report).unwrap_or_default() {
+        let name = entry.key.value.to_ascii_lowercase();
+        let is_part =
+            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte));
+        if !name.split_once('/').is_some_and(|(kind, subtype)| is_part(kind) && is_part(subtype)) {
+            report
+                .error(Code::InvalidValue, fields.file, entry.key.span, format!("`{name}` is not a content type"))
+                .hint("write its two parts without parameters, for example `application/csp-report`");
+            return None;
+        }
+        let word = match &entry.value.content {
+            Content::Text { value, .. } => FORMS.iter().find(|(word, _)| word == value),
+            _ => None,
+        };
+        let Some((_, form)) = word else {
+            report
+                .error(Code::InvalidValue, fields.file, entry.value.span, format!("`{name}` has no form that a body can have"))
+                .hint(format!("write one of {}", listed(&FORM_WORDS)));
+            return None;
+        };
+        types.insert(name, *form);
+    }
+    if types.len() > CONTENT_TYPES_MAX {
+        let message = format!("`types` has {} content types; the limit is {CONTENT_TYPES_MAX}", types.len());
+        report.error(Code::InvalidValue, fields.file, place, message);
+        return None;
+    }
+    Some(types)
+}
+
+fn read_charset(fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<String>> {
+    let Some(charset) = fields.text("charset", report) else { return Some(None) };
+    if !ensue_content::is_charset(&charset.value) {
+        report
+            .error(Code::InvalidValue, fields.file, charset.span, format!("the charset `{}` is not known", charset.value))
+            .hint("write a label of WHATWG's Encoding Standard, for example `windows-1252`, `iso-8859-15` or `shift_jis`");
+        return None;
+    }
+    Some(Some(charset.value))
 }
 
 fn read_path(path: &Spanned<String>, file: &SourceText, report: &mut Report) -> Option<Vec<PathPart>> {

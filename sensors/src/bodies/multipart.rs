@@ -2,11 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ensue_content::DecodeError;
 use serde_json::{Value, json};
 
-use super::{Gathered, brief, unreadable};
+use super::{Gathered, unreadable};
 use crate::limits::{FIELDS_MAX, FILE_BYTES_MAX};
-use crate::refusal::HookRefusal;
+use crate::refusal::{HookRefusal, brief};
 
 /// The field of a body that lists its files.
 const FILES: &str = "files";
@@ -21,17 +22,23 @@ fn malformed(why: impl Into<String>) -> HookRefusal {
 
 /// Returns the fields of a form as texts, and its files in `files`: each with its field's `name`, its `filename`, its
 /// `type`, and its content as `text`, or as `base64` if it is not UTF-8.
-pub(super) fn fields(body: &[u8], boundary: Option<&str>) -> Result<Value, HookRefusal> {
+///
+/// `read` decodes the bytes of a field without a file.
+pub(super) fn fields(
+    body: &[u8],
+    boundary: Option<&str>,
+    read: impl Fn(&[u8]) -> Result<String, DecodeError>,
+) -> Result<Value, HookRefusal> {
     let boundary = boundary.filter(|boundary| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()));
     let boundary = boundary.ok_or_else(|| malformed("its content type has no valid `boundary`"))?;
     let mut fields = Gathered::default();
     let mut files = Vec::new();
-    for part in parts(body, boundary)? {
+    for part in parts(body, boundary, &read)? {
         let Part { name, filename, media_type, content } = part;
         match filename {
             None => {
-                let text = std::str::from_utf8(content).map_err(|_| malformed(format!("the field `{}` is not UTF-8", brief(&name))))?;
-                fields.add(name, text.to_owned());
+                let text = read(content).map_err(|why| malformed(format!("in the field `{}`, {why}", brief(&name))))?;
+                fields.add(name, text);
             }
             Some(_) if content.len() > FILE_BYTES_MAX => return Err(HookRefusal::FileTooLarge { field: brief(&name) }),
             Some(filename) => {
@@ -58,7 +65,7 @@ struct Part<'b> {
     content: &'b [u8],
 }
 
-fn parts<'b>(body: &'b [u8], boundary: &str) -> Result<Vec<Part<'b>>, HookRefusal> {
+fn parts<'b>(body: &'b [u8], boundary: &str, read: &impl Fn(&[u8]) -> Result<String, DecodeError>) -> Result<Vec<Part<'b>>, HookRefusal> {
     let (opening, delimiter) = (format!("--{boundary}"), format!("\r\n--{boundary}"));
     let mut rest = if let Some(rest) = body.strip_prefix(opening.as_bytes()) {
         rest
@@ -80,7 +87,7 @@ fn parts<'b>(body: &'b [u8], boundary: &str) -> Result<Vec<Part<'b>>, HookRefusa
         }
         let (head, after) = if let Some(after) = part.strip_prefix(b"\r\n") { (&[][..], after) } else { head_of(part)? };
         let (content, next) = cut(after, delimiter.as_bytes()).ok_or_else(|| malformed("it ends within a part"))?;
-        parts.push(part_of(head, content)?);
+        parts.push(part_of(head, content, read)?);
         rest = next;
     }
 }
@@ -91,8 +98,8 @@ fn head_of(part: &[u8]) -> Result<(&[u8], &[u8]), HookRefusal> {
     Ok((head, &part[head.len() + 4..]))
 }
 
-fn part_of<'b>(head: &[u8], content: &'b [u8]) -> Result<Part<'b>, HookRefusal> {
-    let head = std::str::from_utf8(head).map_err(|_| malformed("the headers of a part are not UTF-8"))?;
+fn part_of<'b>(head: &[u8], content: &'b [u8], read: &impl Fn(&[u8]) -> Result<String, DecodeError>) -> Result<Part<'b>, HookRefusal> {
+    let head = read(head).map_err(|why| malformed(format!("in the headers of a part, {why}")))?;
     let (mut disposition, mut media_type) = (None, None);
     for line in head.split("\r\n") {
         let Some((header, value)) = line.split_once(':') else { continue };

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use ensue_content::decode_text;
+use ensue_engine::catalog::Invalid;
 use ring::{digest, hmac};
 
 use super::{Delivered, SignatureRefusal, equal, only};
@@ -56,7 +58,8 @@ fn signed_fields(delivered: Delivered<'_>) -> Option<String> {
     if !is_form {
         return None;
     }
-    let fields: BTreeSet<(String, String)> = forms::pairs(delivered.body).ok()?.into_iter().collect();
+    let fields = forms::pairs(delivered.body, |bytes| decode_text(bytes, None, Invalid::Reject)).ok()?;
+    let fields: BTreeSet<(String, String)> = fields.into_iter().collect();
     Some(fields.into_iter().map(|(name, value)| name + &value).collect())
 }
 

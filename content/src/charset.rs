@@ -1,0 +1,182 @@
+//! Charsets: bytes as text in UTF-8.
+
+use bytes::Bytes;
+use encoding_rs::{DecoderResult, Encoding, UTF_8};
+use ensue_engine::catalog::Invalid;
+use thiserror::Error;
+
+/// How many bytes at the beginning of a document are searched for its charset, as in the HTML standard.
+const DECLARATION_BYTES_MAX: usize = 1024;
+
+/// Why bytes are not text in a charset.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// A charset that is not known.
+    #[error("the charset `{0}` is not known")]
+    Unknown(String),
+    /// Bytes that are invalid in it.
+    #[error("the bytes at offset {offset} are not valid {charset}")]
+    Malformed {
+        /// The name of the charset.
+        charset: &'static str,
+        /// Where, from the start of the body.
+        offset: usize,
+    },
+}
+
+/// Returns true if bytes can be decoded from a charset of this name.
+pub fn is_charset(label: &str) -> bool {
+    Encoding::for_label_no_replacement(label.as_bytes()).is_some()
+}
+
+/// Decodes bytes to UTF-8. A byte order mark tells their charset and is left out; otherwise `charset` does, by the labels
+/// of [WHATWG's Encoding Standard](https://encoding.spec.whatwg.org/); without both, it is UTF-8.
+///
+/// # Errors
+/// If the charset is not known, or bytes are not valid in it and `invalid` does not replace them.
+pub fn decode(bytes: &Bytes, charset: Option<&str>, invalid: Invalid) -> Result<Bytes, DecodeError> {
+    let (encoding, mark) = match (Encoding::for_bom(bytes), charset) {
+        (Some((encoding, mark)), _) => (encoding, mark),
+        (None, None) => (UTF_8, 0),
+        (None, Some(label)) => {
+            let unknown = || DecodeError::Unknown(label.chars().filter(|one| !one.is_control()).take(80).collect());
+            (Encoding::for_label_no_replacement(label.as_bytes()).ok_or_else(unknown)?, 0)
+        }
+    };
+    let body = bytes.slice(mark..);
+    if encoding == UTF_8 && std::str::from_utf8(&body).is_ok() {
+        return Ok(body);
+    }
+    if invalid == Invalid::Replace {
+        let (text, _) = encoding.decode_without_bom_handling(&body);
+        return Ok(Bytes::from(text.into_owned()));
+    }
+    match encoding.decode_without_bom_handling_and_without_replacement(&body) {
+        Some(text) => Ok(Bytes::from(text.into_owned())),
+        None => Err(DecodeError::Malformed { charset: encoding.name(), offset: mark + first_malformed(encoding, &body) }),
+    }
+}
+
+/// Decodes bytes to a text, as [`decode`] does.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_text(bytes: &[u8], charset: Option<&str>, invalid: Invalid) -> Result<String, DecodeError> {
+    let text = decode(&Bytes::copy_from_slice(bytes), charset, invalid)?;
+    Ok(String::from_utf8(text.into()).expect("decoded text is UTF-8"))
+}
+
+/// Returns where the first bytes are that are not valid.
+fn first_malformed(encoding: &'static Encoding, body: &[u8]) -> usize {
+    let mut decoder = encoding.new_decoder_without_bom_handling();
+    let mut out = [0; 4096];
+    let mut read = 0;
+    loop {
+        let (result, more, _) = decoder.decode_to_utf8_without_replacement(&body[read..], &mut out, true);
+        read += more;
+        match result {
+            DecoderResult::OutputFull => {}
+            DecoderResult::Malformed(bytes, after) => return read.saturating_sub(usize::from(bytes) + usize::from(after)),
+            DecoderResult::InputEmpty => return read,
+        }
+    }
+}
+
+/// Returns the charset that an XML or HTML document declares at its beginning: `<?xml … encoding="…"?>` or
+/// `<meta … charset=…>`.
+pub fn charset_in_document(bytes: &[u8]) -> Option<String> {
+    let head = &bytes[..bytes.len().min(DECLARATION_BYTES_MAX)];
+    let head: String = head.iter().map(|byte| if byte.is_ascii() { char::from(*byte).to_ascii_lowercase() } else { '?' }).collect();
+    if let Some(declaration) = head.trim_start().strip_prefix("<?xml")
+        && let Some((declaration, _)) = declaration.split_once("?>")
+    {
+        return declaration.split_once("encoding").and_then(|(_, after)| value_after_equals(after));
+    }
+    head.split("<meta").skip(1).find_map(|tag| {
+        let tag = tag.split('>').next().unwrap_or_default();
+        tag.split_once("charset").and_then(|(_, after)| value_after_equals(after))
+    })
+}
+
+fn value_after_equals(text: &str) -> Option<String> {
+    let value = text.trim_start().strip_prefix('=')?.trim_start().trim_start_matches(['"', '\'']);
+    let end = value.find(|one: char| !(one.is_ascii_alphanumeric() || "-_:.".contains(one))).unwrap_or(value.len());
+    (end > 0).then(|| value[..end].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn text(bytes: &[u8], charset: Option<&str>) -> Result<String, DecodeError> {
+        decode(&Bytes::copy_from_slice(bytes), charset, Invalid::Reject).map(|text| String::from_utf8(text.into()).unwrap())
+    }
+
+    #[test]
+    fn labels_are_those_of_the_standard() {
+        assert_eq!(text(b"10 \xa4", Some("ISO-8859-15")).unwrap(), "10 €");
+        assert_eq!(text(b"\x80", Some("us-ascii")).unwrap(), "€", "which the standard reads as windows-1252");
+        assert_eq!(text("é".as_bytes(), Some("utf8")).unwrap(), "é");
+        assert_eq!(text(b"\x93\xfa", Some("shift_jis")).unwrap(), "日");
+        assert_eq!(text(b"x", Some("ebcdic")), Err(DecodeError::Unknown("ebcdic".into())));
+        assert!(is_charset("Windows-1251") && !is_charset("utf-7") && !is_charset(""));
+    }
+
+    #[test]
+    fn byte_order_mark_decides_and_is_left_out() {
+        assert_eq!(text(b"\xef\xbb\xbfa", None).unwrap(), "a");
+        assert_eq!(text(b"\xff\xfea\0", Some("utf-8")).unwrap(), "a");
+        assert_eq!(text(b"\xfe\xff\0a", None).unwrap(), "a");
+    }
+
+    #[test]
+    fn bytes_that_are_not_valid_are_named_by_their_offset() {
+        let malformed = |charset, offset| Err(DecodeError::Malformed { charset, offset });
+        assert_eq!(text(b"caf\xe9", None), malformed("UTF-8", 3));
+        assert_eq!(text(b"\xef\xbb\xbfa\xff", None), malformed("UTF-8", 4));
+        assert_eq!(text(b"\xff\xfea", None), malformed("UTF-16LE", 2), "half a character");
+        assert_eq!(text(&[&[b'a'; 9_000][..], b"\x81\xff"].concat(), Some("shift_jis")), malformed("Shift_JIS", 9_000));
+    }
+
+    #[test]
+    fn replaced_bytes_are_the_replacement_character() {
+        let replaced = |bytes: &'static [u8]| decode(&Bytes::from_static(bytes), None, Invalid::Replace).unwrap();
+        assert_eq!(replaced(b"caf\xe9!"), "caf\u{fffd}!".as_bytes());
+    }
+
+    #[test]
+    fn documents_declare_their_charset() {
+        let declared = |text: &str| charset_in_document(text.as_bytes());
+        assert_eq!(declared("\n<?xml version=\"1.0\" encoding='Windows-1251'?><a/>").as_deref(), Some("windows-1251"));
+        assert_eq!(declared("<html><head><meta charset=latin1>").as_deref(), Some("latin1"));
+        let long = "<meta http-equiv=content-type content=\"text/html; charset=utf-8\">";
+        assert_eq!(declared(long).as_deref(), Some("utf-8"));
+        assert_eq!(declared("<?xml version=\"1.0\"?><meta charset=no>"), None);
+        assert_eq!(declared("charset=utf-8"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_text_or_an_error_within_them(bytes in proptest::collection::vec(any::<u8>(), 0..200), charset in 0..6usize) {
+            let charset = [None, Some("utf-8"), Some("utf-16le"), Some("gb18030"), Some("iso-2022-jp"), Some("euc-kr")][charset];
+            let body = Bytes::from(bytes.clone());
+            match decode(&body, charset, Invalid::Reject) {
+                Ok(text) => prop_assert!(std::str::from_utf8(&text).is_ok()),
+                Err(DecodeError::Malformed { offset, .. }) => prop_assert!(offset < bytes.len(), "{offset}"),
+                Err(error) => prop_assert!(false, "{error}"),
+            }
+            prop_assert!(std::str::from_utf8(&decode(&body, charset, Invalid::Replace).unwrap()).is_ok());
+        }
+
+        #[test]
+        fn text_comes_back_from_each_charset_that_has_it(text in "[a-zA-Z0-9 äöüßéèàçñ]{0,60}", charset in 0..4usize) {
+            let label = ["utf-8", "windows-1252", "iso-8859-15", "gb18030"][charset];
+            let encoding = Encoding::for_label(label.as_bytes()).unwrap();
+            let (bytes, _, is_lossy) = encoding.encode(&text);
+            prop_assert!(!is_lossy);
+            prop_assert_eq!(&decode(&Bytes::from(bytes.into_owned()), Some(label), Invalid::Reject).unwrap()[..], text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The header `Content-Type`.
+
+/// What a `Content-Type` header says (RFC 9110 §8.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentType {
+    essence: String,
+    charset: Option<String>,
+    boundary: Option<String>,
+}
+
+impl ContentType {
+    /// Reads a header. What it does not understand in it is left out, because senders write much that the standard does
+    /// not have.
+    pub fn parse(header: &str) -> Self {
+        let (essence, parameters) = header.split_once(';').unwrap_or((header, ""));
+        let mut read = Self { essence: essence.trim().to_ascii_lowercase(), charset: None, boundary: None };
+        for (name, value) in Parameters(parameters) {
+            let slot = match name.to_ascii_lowercase().as_str() {
+                "charset" => &mut read.charset,
+                "boundary" => &mut read.boundary,
+                _ => continue,
+            };
+            if slot.is_none() && !value.is_empty() {
+                *slot = Some(value);
+            }
+        }
+        read
+    }
+
+    /// Returns the type without its parameters, in lower case: `text/html`.
+    pub fn essence(&self) -> &str {
+        &self.essence
+    }
+
+    /// Returns the parameter `charset`, as it is written.
+    pub fn charset(&self) -> Option<&str> {
+        self.charset.as_deref()
+    }
+
+    /// Returns the parameter `boundary` of a multipart type.
+    pub fn boundary(&self) -> Option<&str> {
+        self.boundary.as_deref()
+    }
+
+    /// Returns true for `application/json`, its older names, and each type with the suffix `+json`.
+    pub fn is_json(&self) -> bool {
+        matches!(self.essence.as_str(), "application/json" | "text/json" | "application/x-json" | "text/x-json")
+            || self.essence.ends_with("+json")
+    }
+
+    /// Returns true for types whose bytes are text in a charset: `text/*`, XML, forms, scripts and their kin. JSON is
+    /// none of them.
+    pub fn is_text(&self) -> bool {
+        if self.is_json() {
+            return false;
+        }
+        let essence = self.essence.as_str();
+        essence.starts_with("text/")
+            || essence.ends_with("+xml")
+            || essence.ends_with("+yaml")
+            || matches!(
+                essence.strip_prefix("application/").unwrap_or_default(),
+                "xml"
+                    | "xml-dtd"
+                    | "x-www-form-urlencoded"
+                    | "javascript"
+                    | "x-javascript"
+                    | "ecmascript"
+                    | "yaml"
+                    | "x-yaml"
+                    | "toml"
+                    | "sql"
+                    | "graphql"
+                    | "x-ndjson"
+                    | "jsonl"
+                    | "json-seq"
+                    | "pgp-signature"
+                    | "pem-certificate-chain"
+                    | "x-pem-file"
+                    | "x-sh"
+            )
+    }
+}
+
+/// The parameters of a header: `name=value`, or `name="a quoted \"value\""`.
+struct Parameters<'a>(&'a str);
+
+impl Iterator for Parameters<'_> {
+    type Item = (String, String);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let text = self.0.trim_start_matches([';', ' ', '\t']);
+            if text.is_empty() {
+                return None;
+            }
+            let end = text.find(['=', ';']).unwrap_or(text.len());
+            let (name, rest) = text.split_at(end);
+            let Some(rest) = rest.strip_prefix('=') else {
+                self.0 = rest;
+                continue;
+            };
+            let rest = rest.trim_start();
+            let value = match rest.strip_prefix('"') {
+                Some(quoted) => {
+                    let (value, rest) = unquote(quoted);
+                    self.0 = rest;
+                    value
+                }
+                None => {
+                    let (value, rest) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+                    self.0 = rest;
+                    value.trim().trim_matches('\'').to_owned()
+                }
+            };
+            return Some((name.trim().to_owned(), value));
+        }
+    }
+}
+
+/// Reads a quoted text up to its closing quote. Returns it and what follows.
+fn unquote(text: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return (value, &text[at + 1..]),
+            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            _ => value.push(character),
+        }
+    }
+    (value, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn type_has_its_essence_charset_and_boundary() {
+        let read = ContentType::parse("Application/JSON ; Charset = \"UTF-8\"; q=1");
+        assert_eq!((read.essence(), read.charset()), ("application/json", Some("UTF-8")));
+        assert_eq!(ContentType::parse("text/xml;charset=utf8").charset(), Some("utf8"));
+        assert_eq!(ContentType::parse("text/xml; charset='latin1'").charset(), Some("latin1"), "as some senders quote it");
+        assert_eq!(ContentType::parse(r#"multipart/form-data; boundary="a;\"b""#).boundary(), Some("a;\"b"));
+    }
+
+    #[test]
+    fn parameters_that_are_odd_do_not_hide_the_others() {
+        assert_eq!(ContentType::parse("text/plain;;; x; =; charset=a; charset=b").charset(), Some("a"));
+        assert_eq!(ContentType::parse("text/plain; charset=\"a").charset(), Some("a"));
+        assert_eq!(ContentType::parse("text/plain; charset=").charset(), None);
+        assert_eq!(ContentType::parse("").essence(), "");
+    }
+
+    #[test]
+    fn types_of_json_and_of_text_are_known() {
+        let is = |header: &str| (ContentType::parse(header).is_json(), ContentType::parse(header).is_text());
+        for json in ["application/json", "text/json", "application/problem+json", "application/x-json"] {
+            assert_eq!(is(json), (true, false), "{json}");
+        }
+        for text in
+            ["text/plain", "text/csv; header=present", "application/atom+xml", "application/xml", "application/x-www-form-urlencoded"]
+        {
+            assert_eq!(is(text), (false, true), "{text}");
+        }
+        for bytes in ["application/octet-stream", "image/png", "", "application/pdf", "jsonish"] {
+            assert_eq!(is(bytes), (false, false), "{bytes}");
+        }
+    }
+}

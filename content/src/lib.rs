@@ -1,0 +1,14 @@
+//! Reads the bytes that other systems send as what they say they are: their compression, their charset, and JSON.
+//!
+//! Deliveries, answers of servers and results of programs are read here, so that all have the same rules. Nothing is
+//! damaged in silence: what cannot be read is an error with its place, unless the author chose [`Invalid::Replace`](ensue_engine::catalog::Invalid::Replace).
+
+mod charset;
+mod compression;
+mod content_type;
+mod json;
+
+pub use charset::{DecodeError, charset_in_document, decode, decode_text, is_charset};
+pub use compression::{CODINGS, DecompressError, Limit, decompress};
+pub use content_type::ContentType;
+pub use json::{JsonBodyError, parse_json};
