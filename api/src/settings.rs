@@ -89,7 +89,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            body_bytes_max: 4 * 1024 * 1024,
+            body_bytes_max: ensue_engine::catalog::DELIVERY_BYTES_MAX,
             target_bytes_max: 8 * 1024,
             header_bytes_max: 16 * 1024,
             silent_per_address: 64,

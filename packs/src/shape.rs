@@ -252,6 +252,8 @@ pub enum Form {
     Period,
     /// The name of an HTTP header.
     Header,
+    /// A content type without parameters.
+    ContentType,
     /// The name of an environment variable that is not reserved for Ensue.
     Variable,
     /// An HTTP method, or a text with expressions that returns one.

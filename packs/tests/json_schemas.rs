@@ -67,7 +67,7 @@ const WHOLE: [(&str, &str); 37] = [
     ("sensors/hub.yaml", "webhook: { verify: { scheme: github, key: whole.token }, repeats: allow }\nemits:\n  - trigger: whole.pang\n"),
     (
         "sensors/chat.yaml",
-        "webhook:\n  verify: { scheme: slack, key: whole.token }\n  accept: [json, form, multipart, text]\n  decode: body.payload\n\
+        "webhook:\n  verify: { scheme: slack, key: whole.token }\n  accept: [json, form, multipart, text]\n  types: { application/csp-report: json }\n  charset: windows-1252\n  invalid: replace\n  decode: body.payload\n\
          \x20 methods: [POST, GET]\n  path: /rooms/{room}\n  allow: [192.0.2.0/24]\n  rate: 600/1m\n  body_max: 65536\n  reply:\n\
          \x20   - { unproven: true, when: method == 'GET', status: 200, body: a }\n\
          \x20   - { when: path.room == 'a', headers: { x-a: '1' }, body: b }\n\
@@ -282,14 +282,15 @@ fn edits(value: &Value) -> Vec<(String, Value)> {
             *edited.pointer_mut(&place).expect("the place is one of the value") = other.clone();
             found.push((format!("{other} at `{place}`"), edited));
         }
-        let Some((above, name)) = place.rsplit_once('/') else { continue };
+        let Some((above, _)) = place.rsplit_once('/') else { continue };
+        let name = name_of(&place);
         if let Some(fields) = value.pointer(above).and_then(Value::as_object) {
             let without: serde_json::Map<_, _> =
-                fields.iter().filter(|(key, _)| *key != name).map(|(k, v)| (k.clone(), v.clone())).collect();
+                fields.iter().filter(|(key, _)| **key != name).map(|(k, v)| (k.clone(), v.clone())).collect();
             for (what, renamed) in [("without", None), ("misspelt", Some(format!("{name}x"))), ("in capitals", Some(name.to_uppercase()))] {
                 let mut edited = value.clone();
                 let mut without = without.clone();
-                without.extend(renamed.map(|name| (name, fields[name_of(&place)].clone())));
+                without.extend(renamed.map(|name| (name, fields[&name_of(&place)].clone())));
                 *edited.pointer_mut(above).expect("the place is one of the value") = Value::Object(without);
                 found.push((format!("{what} `{place}`"), edited));
             }
@@ -298,15 +299,17 @@ fn edits(value: &Value) -> Vec<(String, Value)> {
     found
 }
 
-fn name_of(place: &str) -> &str {
-    place.rsplit('/').next().unwrap_or_default()
+fn name_of(place: &str) -> String {
+    place.rsplit('/').next().unwrap_or_default().replace("~1", "/")
 }
 
 /// Every place of a value, as JSON Pointers.
 fn places(value: &Value, at: &str) -> Vec<String> {
     let mut found = vec![at.to_owned()];
     match value {
-        Value::Object(entries) => entries.iter().for_each(|(name, value)| found.extend(places(value, &format!("{at}/{name}")))),
+        Value::Object(entries) => {
+            entries.iter().for_each(|(name, value)| found.extend(places(value, &format!("{at}/{}", name.replace('/', "~1")))))
+        }
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(index, value)| found.extend(places(value, &format!("{at}/{index}"))));
         }

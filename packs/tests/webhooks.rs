@@ -28,6 +28,11 @@ fn wrong_limits_of_a_webhook_are_reported() {
         "headers: []",
         "rate: 600/m",
         "body_max: 0",
+        "body_max: 26214400",
+        "types: { csp-report: json }",
+        "types: { application/csp-report: xml }",
+        "charset: ebcdic",
+        "invalid: ignore",
         "decode: 1 + 1",
     ]));
 }

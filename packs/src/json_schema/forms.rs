@@ -81,6 +81,10 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
             "A number and a unit, longer than zero: 250ms, 90s, 10m, 24h; or an expression that returns one, or a number of seconds.",
         ),
         Form::Header => ("^[A-Za-z0-9_-]+$".to_owned(), "The name of a header: letters, digits and -."),
+        Form::ContentType => (
+            "^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+$".to_owned(),
+            "A content type without parameters, for example application/csp-report.",
+        ),
         Form::Variable => (
             "^(?!ENSUE_)[A-Za-z_][A-Za-z0-9_]*$".to_owned(),
             "The name of a variable: letters, digits and _. It does not begin with a digit or with ENSUE_.",

@@ -5,8 +5,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    BodyForm, CONTENT_TYPES_MAX, CREDENTIAL_HEADERS, HookMethod, HookRate, Invalid, KEPT_HEADERS_MAX, NETWORKS_MAX, PATH_PARTS_MAX,
-    PathPart, REPLIES_MAX, REPLY_WAIT_MILLIS_MAX, Repeats,
+    BodyForm, CONTENT_TYPES_MAX, CREDENTIAL_HEADERS, DELIVERY_BYTES_MAX, HookMethod, HookRate, Invalid, KEPT_HEADERS_MAX, NETWORKS_MAX,
+    PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_WAIT_MILLIS_MAX, Repeats,
 };
 use ensue_engine::time::parse_duration;
 use ensue_expression::nearest;
@@ -28,8 +28,8 @@ const INVALID: [(&str, Invalid); 2] = [("reject", Invalid::Reject), ("replace", 
 const INVALID_WORDS: [&str; 2] = words(&INVALID);
 const METHODS: [(&str, HookMethod); 4] =
     [("POST", HookMethod::Post), ("GET", HookMethod::Get), ("PUT", HookMethod::Put), ("DELETE", HookMethod::Delete)];
-/// The largest body that a hook may set as its limit, in bytes.
-const BODY_BYTES_MAX: i64 = 64 * 1024 * 1024;
+/// The largest body that a hook may set as its limit, in bytes: the longest that a node accepts.
+const BODY_BYTES_MAX: i64 = DELIVERY_BYTES_MAX as i64;
 /// The maximum number of deliveries of a rate.
 const DELIVERIES_MAX: u32 = 1_000_000;
 /// The longest period of a rate.
@@ -73,7 +73,7 @@ pub(super) static WEBHOOK: Shape = Shape {
         ),
         optional(
             "types",
-            Kind::Mapping { names: Form::Any, of: &Kind::Choice(&FORM_WORDS) },
+            Kind::Mapping { names: Form::ContentType, of: &Kind::Choice(&FORM_WORDS) },
             "Further content types, and the form that a body of each has, for example `application/csp-report: json`.",
         ),
         optional(
@@ -117,7 +117,7 @@ pub(super) static WEBHOOK: Shape = Shape {
         optional(
             "body_max",
             Kind::Integer { from: 1, to: BODY_BYTES_MAX },
-            "The longest body in bytes, before and after it is decompressed. The limit of the node holds too.",
+            "The longest body in bytes, before and after it is decompressed. A node accepts 4 MiB at most.",
         ),
         optional(
             "reply",
@@ -264,7 +264,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
         Some(rate) => read_rate(&rate, file, report).map(Some),
         None => Some(None),
     };
-    let body_bytes_max = fields.integer("body_max", report).and_then(|bytes| u32::try_from(bytes).ok());
+    let body_bytes_max = read_body_max(&mut fields, report);
     let replies = match fields.take("reply") {
         Some(entry) => read_replies(entry.value, file, report),
         None => Some((Vec::new(), None)),
@@ -351,7 +351,7 @@ fn read_types(fields: &mut Fields<'_>, report: &mut Report) -> Option<BTreeMap<S
         };
         let Some((_, form)) = word else {
             report
-                .error(Code::InvalidValue, fields.file, entry.value.span, format!("`{name}` has no form that a body can have"))
+                .error(Code::InvalidValue, fields.file, entry.value.span, format!("a body of `{name}` cannot be read in this form"))
                 .hint(format!("write one of {}", listed(&FORM_WORDS)));
             return None;
         };
@@ -374,6 +374,19 @@ fn read_charset(fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<S
         return None;
     }
     Some(Some(charset.value))
+}
+
+fn read_body_max(fields: &mut Fields<'_>, report: &mut Report) -> Option<u32> {
+    let bytes = if report.is_of_installed() {
+        // An earlier release accepted up to 64 MiB, of which a node took no more than it does now.
+        match fields.take("body_max")?.value.content {
+            Content::Number(number) => number.as_i64().map(|bytes| bytes.min(BODY_BYTES_MAX)),
+            _ => None,
+        }
+    } else {
+        fields.integer("body_max", report)
+    };
+    bytes.and_then(|bytes| u32::try_from(bytes).ok())
 }
 
 fn read_path(path: &Spanned<String>, file: &SourceText, report: &mut Report) -> Option<Vec<PathPart>> {
