@@ -1,8 +1,12 @@
 //! The source `file`: files in a folder. Each change is a message, or each line.
 //!
 //! `file/watch.rs` reports changes of files, with or without their content, and `file/tail.rs` follows the lines that are
-//! appended. Which files there are, and how they are opened, is in `file/folder.rs`.
+//! appended. Which files there are, and how they are opened, is in `file/folder.rs`, and what happens to them afterwards in
+//! `file/after.rs`.
 
+mod after;
+mod allowed;
+mod beneath;
 mod folder;
 mod glob;
 mod known;
@@ -12,7 +16,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use ensue_engine::catalog::{AfterFile, FileContent, FileSource, FileStart, Sensor};
+use ensue_engine::catalog::{FileContent, FileSource, FileStart, Sensor};
 use ensue_expression::{Budget, Document, Scope, Value};
 
 use crate::error::{SensorErrorKind, SourceError};
@@ -33,11 +37,7 @@ pub(crate) async fn open(
         let rendered = rendered.map_err(|error| SourceError::new(SensorErrorKind::Emits, format!("`path` cannot be computed: {error}")))?;
         rendered.as_str().map(str::to_owned).ok_or_else(|| SourceError::new(SensorErrorKind::Emits, "`path` is not a string"))?
     };
-    let skipped = match &file.after {
-        AfterFile::Move(into) if !into.starts_with('/') => Some(into.clone()),
-        AfterFile::Move(_) | AfterFile::Keep | AfterFile::Delete => None,
-    };
-    let wanted = Wanted { path, skipped, is_changed: file.after != AfterFile::Keep };
+    let wanted = Wanted { path, after: file.after.clone() };
     let folders = Arc::clone(&world.folders);
     let folder = blocking(move || Folder::open(&wanted, &folders)).await??;
     let folder = Arc::new(folder);

@@ -57,6 +57,11 @@ impl Outside {
         fs::write(self.path(below), text).unwrap();
     }
 
+    /// Returns the lines of the sensor's log.
+    fn said(&self) -> Vec<String> {
+        self.lines.0.lock().unwrap().clone()
+    }
+
     fn append(&self, below: &str, text: &str) {
         fs::OpenOptions::new().append(true).create(true).open(self.path(below)).unwrap().write_all(text.as_bytes()).unwrap();
     }
@@ -501,6 +506,223 @@ async fn hidden_file_or_folder_within_the_folder_is_never_read() {
         assert_eq!(all.iter().map(|text| text.trim()).collect::<Vec<_>>(), ["in/keys.txt", "in/shown/a.txt"]);
         outside.append("in/key.txt", "more\n");
         assert!(is_silent(&mut source).await);
+    }
+}
+
+fn moving(outside: &Outside, pattern: &str, into: impl Into<PathBuf>) -> FileSource {
+    FileSource { after: AfterFile::Move(into.into().to_str().unwrap().to_owned()), ..outside.source(pattern) }
+}
+
+/// Returns the names in a folder, or none if it is not there.
+fn names(folder: PathBuf) -> Vec<String> {
+    let listed = fs::read_dir(folder).into_iter().flatten().flatten();
+    listed.map(|entry| entry.file_name().into_string().unwrap()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn folder_that_files_may_not_be_moved_to_is_refused_at_the_start() {
+    use std::os::unix::fs::symlink;
+
+    let mut outside = Outside::new();
+    for name in ["elsewhere", "in/data", "in/data/deep"] {
+        fs::create_dir(outside.path(name)).unwrap();
+    }
+    outside.write("in/file", "no folder");
+    symlink(outside.path("elsewhere"), outside.path("in/link")).unwrap();
+    symlink("../elsewhere", outside.path("in/up")).unwrap();
+    outside.folders = Folders { writable: vec![outside.path("in")], hidden: vec![outside.path("in/data")], ..Folders::default() };
+    let denied = |setting| (SensorErrorKind::EgressDenied, setting);
+    let (writable, hidden) = ("`actions.writable`", "no setting allows");
+    for (into, (kind, said)) in [
+        ("elsewhere", denied(writable)),
+        ("elsewhere/not/there/yet", denied(writable)),
+        ("in/link", denied(writable)),
+        ("in/link/below", denied(writable)),
+        ("in/up", denied(writable)),
+        ("", denied(writable)),
+        ("in/data", denied(hidden)),
+        ("in/data/deep/done", denied(hidden)),
+        ("in/file", (SensorErrorKind::NotFound, "cannot be moved")),
+        ("in/file/below", (SensorErrorKind::NotFound, "cannot be moved")),
+        ("in", (SensorErrorKind::NotFound, "read from there")),
+    ] {
+        let error = outside.open(moving(&outside, "in/*.txt", outside.path(into)), None).await.err().expect(into);
+        assert_eq!(error.kind, kind, "{into}: {error}");
+        assert!(error.message.contains(said), "{into}: {error}");
+    }
+    for into in ["in/done", "in/not/there/yet"] {
+        assert!(outside.open(moving(&outside, "in/*.txt", outside.path(into)), None).await.is_ok(), "{into}");
+    }
+    assert_eq!(names(outside.path("elsewhere")), [""; 0], "nothing is made at the start");
+}
+
+#[tokio::test(start_paused = true)]
+async fn file_is_moved_to_an_allowed_folder_anywhere_and_gets_a_number_if_its_name_is_taken() {
+    let mut outside = Outside::new();
+    fs::create_dir(outside.path("other")).unwrap();
+    outside.folders.writable = vec![outside.path("in"), outside.path("other")];
+    let mut source = outside.opened(moving(&outside, "in/*.txt", outside.path("other/done"))).await;
+    for text in ["one", "two", "three"] {
+        outside.write("in/a.txt", text);
+        assert_eq!(texts(&settled(&mut source, 1).await), [text]);
+        assert!(!outside.path("in/a.txt").exists());
+    }
+    let moved = ["a.txt", "a.txt.1", "a.txt.2"];
+    assert_eq!(names(outside.path("other/done")), moved);
+    assert_eq!(moved.map(|name| fs::read_to_string(outside.path("other/done").join(name)).unwrap()), ["one", "two", "three"]);
+    assert_eq!(outside.said(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_in_folders_below_are_moved_next_to_where_they_were_and_are_not_read_there() {
+    let outside = Outside::new();
+    fs::create_dir_all(outside.path("in/x/y")).unwrap();
+    for name in ["in/a.txt", "in/x/a.txt", "in/x/y/a.txt"] {
+        outside.write(name, name);
+    }
+    let mut source = outside.opened(moving(&outside, "in/**", "done")).await;
+    settled(&mut source, 3).await;
+    for name in ["in/done/a.txt", "in/x/done/a.txt", "in/x/y/done/a.txt"] {
+        assert!(outside.path(name).exists(), "{name}");
+    }
+    assert!(is_silent(&mut source).await);
+    // The same for an absolute path of a folder below.
+    outside.write("in/b.txt", "b");
+    let mut source = outside.opened(moving(&outside, "in/**/b.txt", outside.path("in/x/old"))).await;
+    assert_eq!(texts(&settled(&mut source, 1).await), ["b"]);
+    assert_eq!(names(outside.path("in/x/old")), ["b.txt"]);
+    assert!(is_silent(&mut source).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn planted_link_does_not_lead_moved_files_out() {
+    use std::os::unix::fs::symlink;
+
+    for is_absolute in [false, true] {
+        let mut outside = Outside::new();
+        outside.folders.writable = vec![outside.path("in")];
+        fs::create_dir(outside.path("elsewhere")).unwrap();
+        outside.write("in/a.txt", "a");
+        let into = if is_absolute { outside.path("in/done") } else { PathBuf::from("done") };
+        let mut source = outside.opened(moving(&outside, "in/*.txt", into)).await;
+        for (to, name) in [(outside.path("elsewhere"), "a.txt"), (PathBuf::from("../elsewhere"), "b.txt"), (outside.path("new"), "c.txt")] {
+            let _ = fs::remove_file(outside.path("in/done"));
+            symlink(to, outside.path("in/done")).unwrap();
+            outside.write(&format!("in/{name}"), name);
+            settled(&mut source, 1).await;
+            assert!(outside.path("in").join(name).exists());
+        }
+        assert_eq!(names(outside.path("elsewhere")), [""; 0]);
+        assert!(!outside.path("new").exists());
+        let said = outside.said();
+        assert_eq!(said.len(), 3);
+        assert!(said.iter().all(|line| line.contains("stays where it is") && line.contains("is a link")), "{said:?}");
+        fs::remove_file(outside.path("in/done")).unwrap();
+        outside.write("in/d.txt", "d");
+        settled(&mut source, 1).await;
+        assert_eq!(names(outside.path("in/done")), ["d.txt"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn folder_that_is_replaced_by_a_link_does_not_lead_to_other_files() {
+    use std::os::unix::fs::symlink;
+
+    for after in [AfterFile::Delete, AfterFile::Move("done".to_owned())] {
+        let mut outside = Outside::new();
+        outside.folders.writable = vec![outside.path("in")];
+        fs::create_dir(outside.path("in/x")).unwrap();
+        outside.write("in/x/a.txt", "a");
+        let mut source = outside.opened(FileSource { after, ..outside.source("in/*/*.txt") }).await;
+        let all = unsettled(&mut source, ROOM).await;
+        // The same file is there, even with the same number.
+        fs::rename(outside.path("in/x"), outside.path("y")).unwrap();
+        symlink(outside.path("y"), outside.path("in/x")).unwrap();
+        source.settle(&tokens(&all)).await.unwrap();
+        assert_eq!(names(outside.path("y")), ["a.txt"]);
+        assert_eq!(outside.said().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_are_not_moved_into_a_hidden_folder_or_to_a_hidden_name() {
+    let mut outside = Outside::new();
+    fs::create_dir(outside.path("in/keys")).unwrap();
+    outside.folders.hidden = vec![outside.path("in/keys"), outside.path("done/master.key")];
+    outside.write("in/a.txt", "a");
+    let mut beside = outside.opened(moving(&outside, "in/*.txt", "keys")).await;
+    settled(&mut beside, 1).await;
+    assert_eq!((names(outside.path("in")), names(outside.path("in/keys"))), (vec!["a.txt".to_owned(), "keys".to_owned()], Vec::new()));
+    outside.write("in/master.key", "planted");
+    let mut elsewhere = outside.opened(moving(&outside, "in/*.key", outside.path("done"))).await;
+    settled(&mut elsewhere, 1).await;
+    assert!(outside.path("in/master.key").exists() && !outside.path("done/master.key").exists());
+    assert!(outside.said().iter().all(|line| line.contains("belongs to the node")), "{:?}", outside.said());
+}
+
+#[tokio::test(start_paused = true)]
+async fn link_is_moved_only_next_to_where_it_is() {
+    use std::os::unix::fs::symlink;
+
+    let outside = Outside::new();
+    outside.write("in/real", "real");
+    let link = || symlink("real", outside.path("in/link.txt")).unwrap();
+    link();
+    let mut elsewhere = outside.opened(moving(&outside, "in/*.txt", outside.path("done"))).await;
+    assert_eq!(texts(&settled(&mut elsewhere, 1).await), ["real"]);
+    assert!(outside.path("in/link.txt").exists() && names(outside.path("done")).is_empty());
+    let mut beside = outside.opened(moving(&outside, "in/*.txt", "done")).await;
+    settled(&mut beside, 1).await;
+    assert_eq!(
+        (names(outside.path("in")), names(outside.path("in/done"))),
+        (vec!["done".to_owned(), "real".to_owned()], vec!["link.txt".to_owned()])
+    );
+    link();
+    let mut deleting = outside.opened(FileSource { after: AfterFile::Delete, ..outside.source("in/*.txt") }).await;
+    settled(&mut deleting, 1).await;
+    assert_eq!(names(outside.path("in")), ["done", "real"], "the link is deleted, and not the file");
+}
+
+#[tokio::test(start_paused = true)]
+async fn hidden_file_is_not_read_through_a_link_within_the_folder() {
+    use std::os::unix::fs::symlink;
+
+    let mut outside = Outside::new();
+    for name in ["in/data", "in/shown"] {
+        fs::create_dir(outside.path(name)).unwrap();
+    }
+    outside.write("in/data/key", "secret\n");
+    outside.write("in/key", "secret\n");
+    outside.write("in/real", "real\n");
+    for (to, name) in [("data/key", "a.txt"), ("key", "b.txt"), ("../key", "shown/c.txt"), ("data", "d.txt"), ("real", "e.txt")] {
+        symlink(to, outside.path("in").join(name)).unwrap();
+    }
+    outside.folders.hidden = vec![outside.path("in/data"), outside.path("in/key")];
+    for content in [FileContent::Whole, FileContent::Lines, FileContent::Tail, FileContent::Nothing] {
+        let mut source = outside.opened(FileSource { content, ..outside.source("in/**/*.txt") }).await;
+        let found = settled(&mut source, 1).await;
+        assert_eq!(found.iter().map(|message| about(message, "name")).collect::<Vec<_>>(), ["e.txt"]);
+        assert!(is_silent(&mut source).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn folder_that_was_replaced_ends_the_run_and_the_next_one_reads_the_new_folder() {
+    let outside = Outside::new();
+    for content in [FileContent::Whole, FileContent::Tail] {
+        let watched = || FileSource { content, ..outside.source("in/*") };
+        let mut source = outside.opened(watched()).await;
+        assert!(is_silent(&mut source).await);
+        let before = cursor(&*source);
+        fs::rename(outside.path("in"), outside.path("old")).unwrap();
+        fs::create_dir(outside.path("in")).unwrap();
+        outside.write("in/a.txt", "new\n");
+        let ended = tokio::time::timeout(MINUTE, source.next(ROOM)).await.expect("it ends");
+        assert_eq!(ended.err().map(|error| error.kind), Some(SensorErrorKind::NotFound));
+        let mut next = outside.open(watched(), Some(&before)).await.unwrap();
+        assert_eq!(texts(&settled(&mut next, 1).await)[0].trim(), "new");
+        fs::remove_dir_all(outside.path("old")).unwrap();
+        fs::remove_file(outside.path("in/a.txt")).unwrap();
     }
 }
 

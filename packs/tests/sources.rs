@@ -208,6 +208,9 @@ fn mistakes_in_file_are_reported() {
         ("tail and after", "file: { path: /in/*, tail: true, after: delete }\n"),
         ("an unknown end", "file: { path: /in/*, after: rename }\n"),
         ("a folder outside", "file: { path: /in/*, after: { move: ../out } }\n"),
+        ("an absolute folder with a gap", "file: { path: /in/*, after: { move: /out//x } }\n"),
+        ("the folder itself", "file: { path: /srv/in/*.csv, after: { move: /srv/in/ } }\n"),
+        ("the folder of all folders", "file: { path: '/srv/in/**/*.csv', after: { move: /srv/in } }\n"),
         ("too often", "file: { path: /in/*, rescan: 1ms }\n"),
     ]));
 }

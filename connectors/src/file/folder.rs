@@ -2,14 +2,20 @@
 //! it is refused by the kernel.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use ensue_engine::catalog::FILES_MAX;
-use rustix::fs::{Mode, OFlags};
+use ensue_engine::catalog::{AfterFile, FILES_MAX};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, statat};
 
+use super::after::After;
+use super::allowed::Allowed;
+use super::beneath::{Use, open_folder, open_resolved};
 use super::glob::Glob;
 use crate::error::{SensorErrorKind, SourceError};
 use crate::world::Folders;
@@ -23,20 +29,19 @@ const ENTRIES_MAX: usize = 20 * FILES_MAX;
 pub(super) struct Wanted {
     /// Their path, with patterns.
     pub(super) path: String,
-    /// A name of folders that are skipped: files are moved there.
-    pub(super) skipped: Option<String>,
-    /// Whether files are moved or deleted.
-    pub(super) is_changed: bool,
+    /// What happens to them once their messages are in the log.
+    pub(super) after: AfterFile,
 }
 
 /// A folder.
 pub(super) struct Folder {
     /// The resolved path.
     base: PathBuf,
-    opened: File,
+    opened: OwnedFd,
     glob: Glob,
-    hidden: Vec<PathBuf>,
-    skipped: Option<String>,
+    allowed: Allowed,
+    /// What happens to files once their messages are in the log.
+    pub(super) after: After,
 }
 
 /// What a file was when it was looked at. Any change of its content changes it.
@@ -65,6 +70,31 @@ impl Look {
     }
 }
 
+/// An entry of a folder. A link is not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) look: Look,
+    pub(super) is_link: bool,
+    kind: FileType,
+}
+
+impl Entry {
+    /// Looks at an entry of an open folder.
+    #[allow(clippy::useless_conversion, clippy::unnecessary_fallible_conversions, reason = "the types of the fields differ by system")]
+    pub(super) fn at(folder: impl AsFd, name: &OsStr) -> io::Result<Self> {
+        let about = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = FileType::from_raw_mode(about.st_mode);
+        let negative = "the system describes the file by a negative number";
+        let look = Look {
+            device: u64::try_from(about.st_dev).map_err(|_| io::Error::other(negative))?,
+            inode: about.st_ino,
+            bytes: u64::try_from(about.st_size).map_err(|_| io::Error::other(negative))?,
+            modified: i128::from(about.st_mtime) * 1_000_000_000 + i128::from(about.st_mtime_nsec),
+        };
+        Ok(Self { look, is_link: kind == FileType::Symlink, kind })
+    }
+}
+
 impl Folder {
     /// Opens the folder of the wanted files. Blocks.
     pub(super) fn open(wanted: &Wanted, folders: &Folders) -> Result<Self, SourceError> {
@@ -76,19 +106,19 @@ impl Folder {
             SourceError::new(kind, format!("the folder `{}` cannot be read: {error}", glob.base))
         };
         let base = Path::new(&glob.base).canonicalize().map_err(not_found)?;
-        let resolved =
-            |paths: &[PathBuf]| -> Vec<PathBuf> { paths.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect() };
-        let hidden = resolved(&folders.hidden);
-        let may = |allowed: &[PathBuf]| resolved(allowed).iter().any(|allowed| base.starts_with(allowed));
-        let is_allowed = may(&folders.writable) || (!wanted.is_changed && may(&folders.readable));
-        if !is_allowed || hidden.iter().any(|hidden| base.starts_with(hidden)) {
-            let (what, setting) = if wanted.is_changed { ("changed", "writable") } else { ("read", "readable") };
+        let allowed = Allowed::resolve(folders);
+        let is_changed = wanted.after != AfterFile::Keep;
+        let root = if is_changed { allowed.writable_root(&base) } else { allowed.readable_root(&base) };
+        let Some(root) = root.filter(|_| !allowed.is_hidden(&base)) else {
+            let (what, setting) = if is_changed { ("changed", "writable") } else { ("read", "readable") };
             let message =
                 format!("files in `{}` may not be {what}; an operator can allow it under `actions.{setting}` in `ensue.yaml`", glob.base);
             return Err(SourceError::new(SensorErrorKind::EgressDenied, message));
-        }
-        let opened = File::open(&base).map_err(not_found)?;
-        Ok(Self { base, opened, glob, hidden, skipped: wanted.skipped.clone() })
+        };
+        let below = base.strip_prefix(root).unwrap_or(Path::new(""));
+        let opened = open_resolved(root).and_then(|root| open_folder(root, below, Use::List)).map_err(not_found)?;
+        let after = After::resolve(&wanted.after, (&base, &glob), &allowed)?;
+        Ok(Self { base, opened, glob, allowed, after })
     }
 
     /// Returns the resolved path of the folder.
@@ -106,43 +136,54 @@ impl Folder {
         self.glob.depth() != Some(1)
     }
 
+    /// Returns true if a path is never reached.
+    pub(super) fn is_hidden(&self, path: &Path) -> bool {
+        self.allowed.is_hidden(path)
+    }
+
+    /// Opens a folder below this one, to name entries in it. Blocks.
+    pub(super) fn open_within(&self, below: &Path) -> io::Result<OwnedFd> {
+        open_folder(&self.opened, below, Use::Name)
+    }
+
     /// Returns the matching files, by their path below the folder. Links are not followed here: what they lead to is
     /// looked at when it is opened. Blocks.
     pub(super) fn scan(&self) -> Result<BTreeMap<String, Look>, SourceError> {
+        let unreadable = |error: io::Error| {
+            SourceError::new(SensorErrorKind::NotFound, format!("the folder `{}` cannot be read: {error}", self.base.display()))
+        };
+        self.check_still_there().map_err(unreadable)?;
         let mut found = BTreeMap::new();
         let mut pending = vec![(String::new(), 1)];
         let (depth_max, mut entries) = (self.glob.depth().unwrap_or(DEPTH_MAX).min(DEPTH_MAX), 0);
         while let Some((below, depth)) = pending.pop() {
-            let folder = if below.is_empty() { self.base.clone() } else { self.base.join(&below) };
-            let listed = match fs::read_dir(&folder) {
-                Ok(listed) => listed,
+            let opened = open_folder(&self.opened, Path::new(&below), Use::List);
+            let (folder, listed) = match opened.and_then(|folder| Ok((Dir::read_from(&folder)?, folder))) {
+                Ok((listed, folder)) => (folder, listed),
                 // A folder that is gone meanwhile has no files. The folder of the sensor must be there.
                 Err(_) if depth > 1 => continue,
-                Err(error) => {
-                    return Err(SourceError::new(
-                        SensorErrorKind::NotFound,
-                        format!("the folder `{}` cannot be read: {error}", folder.display()),
-                    ));
-                }
+                Err(error) => return Err(unreadable(error)),
             };
             for entry in listed.flatten() {
+                let name = OsStr::from_bytes(entry.file_name().to_bytes());
                 entries += 1;
                 if entries > ENTRIES_MAX {
                     let message = format!("the folder `{}` has more than {ENTRIES_MAX} entries", self.base.display());
                     return Err(SourceError::new(SensorErrorKind::Limit, message));
                 }
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                let (path, below) = (entry.path(), if below.is_empty() { name.clone() } else { format!("{below}/{name}") });
-                if self.hidden.iter().any(|hidden| path.starts_with(hidden)) {
+                let Some(text) = name.to_str().filter(|name| !matches!(*name, "." | "..")) else { continue };
+                let below = if below.is_empty() { text.to_owned() } else { format!("{below}/{text}") };
+                let path = self.base.join(&below);
+                if self.is_hidden(&path) {
                     continue;
                 }
-                let Ok(about) = entry.metadata() else { continue };
-                if about.is_dir() {
-                    if depth < depth_max && self.skipped.as_ref() != Some(&name) {
+                let Ok(entry) = Entry::at(&folder, name) else { continue };
+                if entry.kind == FileType::Directory {
+                    if depth < depth_max && !self.after.is_target(text, &path) {
                         pending.push((below, depth + 1));
                     }
                 } else if self.glob.matches(&below)
-                    && let Some(look) = self.look(&below, &about)
+                    && let Some(look) = self.look(&below, &entry)
                 {
                     if found.len() >= FILES_MAX {
                         let message = format!("more than {FILES_MAX} files match `{}`", self.base.display());
@@ -155,29 +196,42 @@ impl Folder {
         Ok(found)
     }
 
+    /// Fails if another folder has the path of the open one now, or none: a new run finds it.
+    fn check_still_there(&self) -> io::Result<()> {
+        let (there, opened) = (fs::metadata(&self.base)?, Entry::at(&self.opened, OsStr::new("."))?.look);
+        if (there.dev(), there.ino()) == (opened.device, opened.inode) {
+            return Ok(());
+        }
+        Err(io::Error::new(io::ErrorKind::NotFound, "another folder has its path now"))
+    }
+
     /// Looks at a matching entry. Returns `None` if it is neither a file nor a link to a file in the folder.
-    fn look(&self, below: &str, about: &Metadata) -> Option<Look> {
-        if about.is_file() {
-            return Some(Look::of(about));
+    fn look(&self, below: &str, entry: &Entry) -> Option<Look> {
+        match entry.kind {
+            FileType::RegularFile => Some(entry.look),
+            FileType::Symlink => {
+                let linked = self.open_file(below).ok()?.metadata().ok()?;
+                linked.is_file().then(|| Look::of(&linked))
+            }
+            _ => None,
         }
-        if !about.is_symlink() {
-            return None;
-        }
-        let linked = self.open_file(below).ok()?.metadata().ok()?;
-        linked.is_file().then(|| Look::of(&linked))
     }
 
     /// Opens a file below the folder. Blocks, but not on a pipe.
     ///
     /// # Errors
-    /// Also if the path leads out of the folder over a link.
+    /// Also if the path leads out of the folder over a link, or to something that is never reached.
     pub(super) fn open_file(&self, below: &str) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        Ok(self.opened_below(below, flags)?.into())
+        let file = File::from(self.opened_below(below, flags)?);
+        if self.allowed.hides_something_in(&self.base) && self.is_hidden(&path_of(&file, &self.base.join(below))?) {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        Ok(file)
     }
 
     #[cfg(target_os = "linux")]
-    fn opened_below(&self, below: &str, flags: OFlags) -> io::Result<std::os::fd::OwnedFd> {
+    fn opened_below(&self, below: &str, flags: OFlags) -> io::Result<OwnedFd> {
         use rustix::fs::{ResolveFlags, openat2};
 
         let within = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
@@ -185,7 +239,7 @@ impl Folder {
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn opened_below(&self, below: &str, flags: OFlags) -> io::Result<std::os::fd::OwnedFd> {
+    fn opened_below(&self, below: &str, flags: OFlags) -> io::Result<OwnedFd> {
         // Without a kernel that checks each part, no link is followed at the end, and the path is checked before.
         let path = self.base.join(below).canonicalize()?;
         if !path.starts_with(&self.base) {
@@ -193,4 +247,18 @@ impl Folder {
         }
         Ok(rustix::fs::openat(&self.opened, below, flags | OFlags::NOFOLLOW, Mode::empty())?)
     }
+}
+
+/// Returns the path of an open file, whatever link led to it.
+fn path_of(file: &File, named: &Path) -> io::Result<PathBuf> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::fd::AsRawFd;
+
+        if let Ok(path) = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+            return Ok(path);
+        }
+    }
+    let _ = file;
+    named.canonicalize()
 }

@@ -1,9 +1,7 @@
 //! Changes of files: each is a message, with the file's content or without it, or each line of the file is one.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs;
 use std::io::{self, Read};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +25,6 @@ use crate::world::World;
 
 /// The maximum size of a file that is read line by line, in bytes. A longer one becomes a dead letter.
 pub(super) const LINES_FILE_BYTES_MAX: usize = 32 << 20;
-/// How many names are tried for a file that is moved.
-const MOVE_NAMES_MAX: u32 = 1_000;
 
 /// Files, over one run.
 pub(super) struct Watch {
@@ -272,14 +268,13 @@ impl Watch {
 
     /// Does what the author wants with the files whose messages are in the log. That it fails is no reason to stop.
     async fn finish(&self, finished: Vec<(String, Look)>) {
-        let after = self.file.after.clone();
-        if finished.is_empty() || after == AfterFile::Keep {
+        if finished.is_empty() || self.file.after == AfterFile::Keep {
             return;
         }
         let (folder, lines) = (Arc::clone(&self.folder), Arc::clone(&self.world.lines));
         let done = blocking(move || {
             for (below, look) in finished {
-                if let Err(error) = finish(&folder, &below, &look, &after) {
+                if let Err(error) = folder.finish(&below, &look) {
                     lines.add(format!("the file `{below}` stays where it is: {error}"));
                 }
             }
@@ -343,40 +338,6 @@ fn read(folder: &Folder, below: &str, was: &Look, most: usize) -> io::Result<Opt
     (&file).take(most as u64 + 1).read_to_end(&mut bytes)?;
     let is_same = Look::at(&file)? == *was && (bytes.len() as u64 == was.bytes || bytes.len() > most);
     Ok(is_same.then(|| bytes.into()))
-}
-
-/// Deletes or moves a file, unless it changed.
-fn finish(folder: &Folder, below: &str, was: &Look, after: &AfterFile) -> io::Result<()> {
-    let file = folder.open_file(below)?;
-    if Look::at(&file)? != *was {
-        return Err(io::Error::other("it changed meanwhile"));
-    }
-    let path = folder.path(below);
-    let into = match after {
-        AfterFile::Keep => return Ok(()),
-        AfterFile::Delete => return fs::remove_file(path),
-        AfterFile::Move(into) if into.starts_with('/') => PathBuf::from(into),
-        AfterFile::Move(into) => path.parent().unwrap_or(folder.base()).join(into),
-    };
-    match fs::create_dir(&into) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
-    let name = path.file_name().unwrap_or_default().to_os_string();
-    for number in 0..MOVE_NAMES_MAX {
-        let mut name = name.clone();
-        if number > 0 {
-            name.push(format!(".{number}"));
-        }
-        let target = into.join(name);
-        // A link fails if the name is taken, so that no file is replaced.
-        match fs::hard_link(&path, &target) {
-            Ok(()) => return fs::remove_file(&path),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Err(io::Error::other(format!("{MOVE_NAMES_MAX} files of that name are in `{}`", into.display())))
 }
 
 fn sha256(bytes: &[u8]) -> String {

@@ -319,11 +319,18 @@ fn file(
         After::Keep => AfterFile::Keep,
         After::Delete => AfterFile::Delete,
         After::Move(folder) => {
-            let is_name = !folder.value.is_empty() && !folder.value.contains('/') && folder.value != "." && folder.value != "..";
+            let is_name = !matches!(&*folder.value, "" | "." | "..") && !folder.value.contains(['/', '\0']);
             if !is_name && !is_plain_path(&folder.value) {
                 report
                     .error(Code::InvalidValue, file, folder.span.clone(), format!("files cannot be moved to `{}`", folder.value))
                     .hint("write the name of a folder next to the file, for example `done`, or an absolute path");
+                return None;
+            }
+            if path.as_ref().is_some_and(Template::is_literal) && is_folder_of(&folder.value, &written.path) {
+                let message = format!("files cannot be moved to `{}`: they are read from there", folder.value);
+                report
+                    .error(Code::InvalidValue, file, folder.span.clone(), message)
+                    .hint("write the name of a folder next to the file, for example `done`, or another absolute path");
                 return None;
             }
             AfterFile::Move(folder.value.clone())
@@ -356,6 +363,16 @@ fn is_path(template: &Template, node: &Node, file: &SourceText, report: &mut Rep
     false
 }
 
+/// Returns true if the files of a path, which is written out, are in a folder, or in any folder below it.
+fn is_folder_of(folder: &str, path: &Node) -> bool {
+    let Content::Text { value, .. } = &path.content else { return false };
+    let parts: Vec<&str> = value.split('/').collect();
+    let deep = parts.iter().position(|part| *part == "**").unwrap_or(parts.len() - 1);
+    let above = parts.get(..deep).unwrap_or_default();
+    folder.starts_with('/') && folder.trim_end_matches('/').split('/').eq(above.iter().copied())
+}
+
 fn is_plain_path(text: &str) -> bool {
-    text.starts_with('/') && text.len() > 1 && !text.split('/').any(|part| part == "." || part == "..")
+    let parts = || text.trim_end_matches('/').split('/').skip(1);
+    text.starts_with('/') && parts().count() > 0 && parts().all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
 }
