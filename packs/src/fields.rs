@@ -13,10 +13,11 @@ use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, Spanned, quoted};
 use ensue_engine::catalog::FailAt;
 use ensue_engine::time::parse_duration;
-use ensue_expression::nearest;
+use ensue_expression::{Value, nearest};
 
 /// How to write a duration.
-pub(crate) const DURATION_HINT: &str = "write a number and a unit: `250ms`, `90s`, `10m`, `24h`; at most 8760h";
+pub(crate) const DURATION_HINT: &str =
+    "write numbers with units, or the form of ISO 8601: `250ms`, `90s`, `1h30m`, `2d`, `PT1H`; at most 365d";
 
 /// The fields of a mapping that have not been taken yet.
 pub(crate) struct Fields<'a> {
@@ -394,13 +395,85 @@ fn are_variables(entries: &[Entry], file: &SourceText, report: &mut Report) -> b
     is_fine
 }
 
-/// Returns true if a value becomes text once it is computed; reports it if not.
+/// Returns true if a value becomes text once it is computed, and a number exactly the text that was written;
+/// reports it if not.
 pub(crate) fn is_scalar(node: &Node, name: &str, file: &SourceText, report: &mut Report) -> bool {
     let is_scalar = matches!(node.content, Content::Text { .. } | Content::Number(_) | Content::Bool(_));
     if !is_scalar {
         wrong_type(node, name, "a string, a number or a boolean", file, report);
     }
-    is_scalar
+    is_scalar && are_numbers_exact(node, file, report)
+}
+
+/// Returns true if each number in a value that becomes text, or several texts, becomes what was written;
+/// reports those that do not: `3.10` would become `3.1`.
+pub(crate) fn are_numbers_exact(node: &Node, file: &SourceText, report: &mut Report) -> bool {
+    let inexact = inexact_numbers(node, file, report);
+    for InexactNumber { node, written, text, .. } in &inexact {
+        let message = format!("`{written}` is a number, and becomes the text `{text}` here");
+        let diagnostic = report.error(Code::AmbiguousValue, file, node.span.clone(), message);
+        diagnostic.hint(format!("quote it: {}", quoted(written)));
+        diagnostic.suggestion = Some(quoted(written));
+    }
+    inexact.is_empty()
+}
+
+/// Reports a number whose text is not what was written, in a value that may be used as text or as a number.
+pub(crate) fn tell_inexact(number: &InexactNumber<'_>, file: &SourceText, report: &mut Report) {
+    let InexactNumber { node, written, text, .. } = number;
+    let as_number = if text.contains('.') { text.clone() } else { quoted(&format!("${{{{ {written} }}}}")) };
+    report
+        .error(
+            Code::AmbiguousValue,
+            file,
+            node.span.clone(),
+            format!("`{written}` is a number, and becomes `{text}` where it is used as text"),
+        )
+        .hint(format!("write {} if it is a string, {as_number} if it is a number", quoted(written)))
+        .suggestion = Some(quoted(written));
+}
+
+/// A number whose text is not what was written.
+pub(crate) struct InexactNumber<'a> {
+    pub(crate) node: &'a Node,
+    /// Its place in the value, as a JSON Pointer.
+    pub(crate) pointer: String,
+    pub(crate) written: &'a str,
+    /// The text that it becomes.
+    pub(crate) text: String,
+}
+
+/// Returns the numbers in a value whose text is not what was written; none for a pack that is installed, because
+/// earlier releases took them.
+pub(crate) fn inexact_numbers<'a>(node: &'a Node, file: &'a SourceText, report: &Report) -> Vec<InexactNumber<'a>> {
+    let mut found = Vec::new();
+    if !report.is_of_installed() {
+        collect_inexact(node, String::new(), file, &mut found);
+    }
+    found
+}
+
+fn collect_inexact<'a>(node: &'a Node, pointer: String, file: &'a SourceText, found: &mut Vec<InexactNumber<'a>>) {
+    match &node.content {
+        Content::Number(_) => {
+            let written = file.slice(&node.span).trim_end();
+            let text = Value::from_json(&node.to_value()).scalar_text().unwrap_or_default();
+            if text != written {
+                found.push(InexactNumber { node, pointer, written, text });
+            }
+        }
+        Content::List(items) => {
+            for (index, item) in items.iter().enumerate() {
+                collect_inexact(item, format!("{pointer}/{index}"), file, found);
+            }
+        }
+        Content::Map(entries) => {
+            for Entry { key, value } in entries {
+                collect_inexact(value, format!("{pointer}/{}", key.value.replace('~', "~0").replace('/', "~1")), file, found);
+            }
+        }
+        Content::Null | Content::Bool(_) | Content::Text { .. } | Content::Poisoned => {}
+    }
 }
 
 /// Returns true if a value is exactly one expression, and so may be of any type, or null.
@@ -475,4 +548,49 @@ fn tell_unknown(entry: &Entry, shape: &Shape, file: &SourceText, report: &mut Re
 pub(crate) fn listed<S: AsRef<str>>(names: &[S]) -> String {
     let quoted: Vec<String> = names.iter().map(|name| format!("`{}`", name.as_ref())).collect();
     quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::yaml;
+
+    /// Returns the text that a value becomes, if `check` takes it, and what is reported.
+    fn text_of(written: &str) -> (Option<String>, Report) {
+        let file = SourceText::new("a.yaml".to_owned(), format!("a: {written}\n"));
+        let mut report = Report::default();
+        let node = yaml::parse(&file, &mut report);
+        let value = node.as_ref().and_then(|node| node.at("/a"));
+        let text = value
+            .filter(|value| is_scalar(value, "`a`", &file, &mut report))
+            .and_then(|value| Value::from_json(&value.to_value()).scalar_text());
+        (text, report)
+    }
+
+    #[test]
+    fn number_that_is_written_as_its_text_is_taken() {
+        for written in ["0", "3", "-7", "3.1", "-0.5", "18446744073709551615", "0.0001", "true"] {
+            assert_eq!(text_of(written).0.as_deref(), Some(written));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn value_becomes_the_text_that_was_written_or_is_refused(
+            written in prop_oneof![
+                r"[-+]?[0-9]{1,22}\.[0-9]{0,20}",
+                r"[-+]?[0-9_.:xXoObBeE]{1,8}",
+                r"[0-9]{4}-[0-9]{2}-[0-9]{2}( [0-9]{2}:[0-9]{2}:[0-9]{2})?",
+                Just("~".to_owned()), Just("yes".to_owned()), Just("Off".to_owned()), Just("null".to_owned()),
+            ],
+        ) {
+            let (text, report) = text_of(&written);
+            match text {
+                Some(text) => prop_assert_eq!(text, written),
+                None => prop_assert!(report.has_errors(), "{} is refused without a word", written),
+            }
+        }
+    }
 }

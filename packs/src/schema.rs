@@ -17,7 +17,7 @@ use regex::RegexBuilder;
 use serde_json::{Value, json};
 
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, first_line, text, wrong_type};
+use crate::fields::{Fields, first_line, inexact_numbers, tell_inexact, text, wrong_type};
 use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, quoted};
@@ -320,7 +320,17 @@ fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -
             return None;
         }
         (Some(default), false) if default.value.is_poisoned() => return None,
-        (Some(default), false) => Presence::Default(default.value.to_value()),
+        (Some(default), false) => {
+            // What a mapping holds may be used as text: the variables of a program.
+            let inexact = if kind == Type::Object { inexact_numbers(&default.value, file, report) } else { Vec::new() };
+            for number in &inexact {
+                tell_inexact(number, file, report);
+            }
+            if !inexact.is_empty() {
+                return None;
+            }
+            Presence::Default(default.value.to_value())
+        }
         (None, true) => Presence::Optional,
         (None, false) => Presence::Required,
     };

@@ -114,6 +114,39 @@ fn on_is_reported_as_ambiguous() {
 }
 
 #[test]
+fn number_is_refused_where_its_text_would_not_be_what_was_written() {
+    insta::assert_snapshot!(shown_with(&[
+        (
+            "actions/build.yaml",
+            "labels: { python: 3.10 }\nrun: { process: { command: [make], env: { PY: 3.10, N: 3 }, files: { F: 1.0, G: [1.0] } } }\n"
+        ),
+        (
+            "actions/call.yaml",
+            "run:\n  http:\n    url: https://example.test\n    headers: { x-version: 2.0 }\n    query: { v: [1.10, 1.5] }\n    form: { a: { b: 0.50 } }\n"
+        ),
+        ("actions/body.yaml", "run: { http: { url: https://example.test, json: { price: 1.50 } } }\n"),
+    ]));
+}
+
+#[test]
+fn number_that_a_parameter_may_use_as_text_is_refused() {
+    let action = "action: core.shell\nwith: { script: 'echo \"$PY\"', env: { PY: 3.10, NODE: 18.0, LOAD: 0.5 } }\n";
+    let schema = "{ type: object, properties: { env: { type: object, additionalProperties: { type: [string, number] } }, load: { type: number }, json: {} } }";
+    insta::assert_snapshot!(shown_with(&[
+        ("rules/greet.yaml", &format!("trigger: demo.ping\n{action}")),
+        ("rules/typed.yaml", "trigger: demo.ping\naction: demo.ship\nwith: { version: 3.10 }\n"),
+        ("rules/whole.yaml", "trigger: demo.ping\naction: demo.whole\nwith: { env: { PY: 3.10 }, load: 1.50, json: [1.0] }\n"),
+        (
+            "actions/whole.yaml",
+            &format!(
+                "parameters:\n  schema: {schema}\ntemplates: {{ old: {{ env: {{ PY: 2.70 }} }} }}\nrun: {{ shell: {{ script: make }} }}\n"
+            )
+        ),
+        ("actions/long.yaml", "parameters: { env: { type: object, default: { PY: 3.10 } } }\nrun: { shell: { script: make } }\n"),
+    ]));
+}
+
+#[test]
 fn number_with_a_leading_zero_is_reported() {
     insta::assert_snapshot!(rule_with("priority: 012"));
 }

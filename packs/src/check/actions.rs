@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::compiled::{literal, optional};
 use super::gives::{Gives, raw_fields};
 use super::inferred::Taker;
-use super::parameters::Given;
+use super::parameters::{self, Given};
 use super::roots::{config_type, locals, vars};
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
@@ -108,6 +108,9 @@ fn templates(file: &SourceText, written: &written::Action, report: &mut Report) 
         for misfit in written.parameters.iter().flat_map(|schema| schema.misfits_of_part(document.root())) {
             let span = first_line(&value.at(&misfit.pointer).unwrap_or(value).span, file);
             report.error(Code::ValueUnfit, file, span, format!("the value does not fit the action's `parameters`: {misfit}"));
+        }
+        if let Some(parameters) = &written.parameters {
+            parameters::check_numbers(file, Some(value), parameters, report);
         }
         templates.insert(key.value.clone(), params);
     }

@@ -3,11 +3,12 @@
 //!
 //! The value of `${{ … }}` is known only once it is computed: the engine checks that.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use ensue_engine::catalog::{Extra, Presence, Schema, Type};
 use ensue_expression::{Document, Template, nearest};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::code;
 use super::compiled::literal;
@@ -15,10 +16,10 @@ use super::inferred::Taker;
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{first_line, listed, wrong_type};
+use crate::fields::{first_line, inexact_numbers, listed, tell_inexact, wrong_type};
 use crate::schema;
 use crate::source::SourceText;
-use crate::yaml::{Content, Node, Spanned};
+use crate::yaml::{Content, Node, Spanned, quoted};
 
 /// Compiles the parameters passed to an action, and checks them against the declared ones, if those are
 /// known.
@@ -43,6 +44,7 @@ pub(super) fn with(
         }
         let given = Given { file, node, at: action.span.clone(), taker: taker.clone(), called: "parameter" };
         given.check(parameters, Extra::Refused, report);
+        check_numbers(file, node, parameters, report);
     }
     let taker = parameters.map(|parameters| Taker { takes: type_of(parameters, Form::Accepted, "", None), name: taker });
     match node {
@@ -60,6 +62,53 @@ fn check_code(file: &SourceText, node: Option<&Node>, parameters: &Schema, scope
         is_fine &= code::check_literal(&entry.value, scope, file, report);
     }
     is_fine
+}
+
+/// Reports the numbers whose text is not what was written, where a parameter takes a text as well and may use
+/// the number as one: a variable `3.10` in the `env` of `core.shell`.
+pub(super) fn check_numbers(file: &SourceText, node: Option<&Node>, parameters: &Schema, report: &mut Report) {
+    let Some(node) = node.filter(|node| !node.is_poisoned()) else { return };
+    let mut inexact = inexact_numbers(node, file, report);
+    if inexact.is_empty() {
+        return;
+    }
+    match parameters {
+        Schema::Any => return,
+        Schema::Fields(fields) => inexact.retain(|number| {
+            let name = number.pointer.split('/').nth(1).unwrap_or_default();
+            fields.named(name).is_some_and(|field| holds_object(&field.kind))
+        }),
+        // What an expression makes of such a value is known only once it is computed.
+        Schema::Whole(_) if has_expression(node) => return,
+        Schema::Whole(_) => {
+            let without = |stand_in: fn(&str) -> Value| {
+                let mut value = node.to_value();
+                for number in &inexact {
+                    if let Some(place) = value.pointer_mut(&number.pointer) {
+                        *place = stand_in(number.written);
+                    }
+                }
+                let document = Document::from_value(&value);
+                let misfits = parameters.misfits(document.root(), Extra::Refused);
+                misfits.into_iter().map(|misfit| misfit.pointer).collect::<BTreeSet<String>>()
+            };
+            // Where anything fits, the value is JSON, and no text is made of it.
+            let (no_text, no_object) = (without(|written| json!(written)), without(|_| json!({})));
+            inexact.retain(|number| !no_text.contains(&number.pointer) && no_object.contains(&number.pointer));
+        }
+    }
+    for number in &inexact {
+        tell_inexact(number, file, report);
+    }
+}
+
+/// Returns true if values of a type are objects, or lists of them: their fields are of any type.
+fn holds_object(kind: &Type) -> bool {
+    match kind {
+        Type::Object => true,
+        Type::List(item) => holds_object(item),
+        Type::Any | Type::String { .. } | Type::Integer | Type::Number | Type::Boolean | Type::OneOf(_) | Type::Connection(_) => false,
+    }
 }
 
 /// A mapping that is being checked, with its names for messages.
@@ -112,9 +161,15 @@ impl Given<'_> {
             }
             if let Some(message) = self.misfit(field, &entry.value) {
                 let span = first_line(&entry.value.span, self.file);
-                report
-                    .error(Code::ParameterType, self.file, span, format!("`{name}` of {} {message}", self.taker))
-                    .hint(format!("`{name}` is declared as {}", described(field)));
+                let is_bare = matches!(entry.value.content, Content::Number(_) | Content::Bool(_));
+                let diagnostic = report.error(Code::ParameterType, self.file, span, format!("`{name}` of {} {message}", self.taker));
+                let mut hint = format!("`{name}` is declared as {}", described(field));
+                if is_bare && matches!(field.kind, Type::String { .. } | Type::OneOf(_)) {
+                    let as_text = quoted(self.file.slice(&entry.value.span).trim_end());
+                    hint = format!("quote it: {as_text}\n{hint}");
+                    diagnostic.suggestion = Some(as_text);
+                }
+                diagnostic.hint(hint);
             }
         }
         let is_missing = |field: &&ensue_engine::catalog::Field| {

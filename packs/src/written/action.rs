@@ -14,7 +14,7 @@ use super::retry::{RETRY, Retry, read_retry};
 use super::timing::{PRIORITY, read_priority, read_timeout};
 use super::workflow::{self, WORKFLOW, Workflow};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, listed, text, wrong_type};
+use crate::fields::{Fields, are_numbers_exact, listed, text, wrong_type};
 use crate::schema::{self, tell_bad_name};
 use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;
@@ -456,7 +456,13 @@ fn read_process(node: Node, file: &SourceText, report: &mut Report) -> Option<Ru
     let command = read_command("./deploy.py", &mut fields, report);
     let input = fields.take("input").map(|entry| entry.value);
     let env = fields.variables("env", report);
-    let files = fields.variables("files", report);
+    let file = fields.file;
+    // A number alone becomes the text of its file; a list or a mapping becomes JSON.
+    let is_text = |value: &Node| matches!(value.content, Content::Number(_));
+    let files = fields.variables("files", report).filter(|files| {
+        let inexact = files.iter().filter(|entry| is_text(&entry.value) && !are_numbers_exact(&entry.value, file, report));
+        inexact.count() == 0
+    });
     Some(Run::Process { command: command?, input, env: env?, files: files? })
 }
 

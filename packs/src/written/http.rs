@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, first_line, is_one_expression};
+use crate::fields::{Fields, are_numbers_exact, first_line, is_one_expression};
 use crate::shape::{Between, Form, Kind, Shape, optional, required};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node};
@@ -168,7 +168,7 @@ pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> O
     let method = fields.text_node("method", report);
     let headers = fields.mapping_or_expression("headers", report);
     let query = fields.mapping_or_expression("query", report);
-    let form = fields.mapping_or_expression("form", report);
+    let form = fields.mapping_or_expression("form", report).filter(|form| are_numbers_exact(form, file, report));
     if let (Some(form), true) = (&form, fields.has("json") || fields.has("body")) {
         report
             .error(Code::NotExactlyOne, file, first_line(&form.span, file), "`form` cannot be sent together with `json` or `body`")

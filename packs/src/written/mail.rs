@@ -1,7 +1,7 @@
 //! `run.mail`: a mail, and the server that takes it.
 
 use crate::diagnostics::Report;
-use crate::fields::Fields;
+use crate::fields::{Fields, are_numbers_exact};
 use crate::shape::{Between, Form, Kind, Shape, optional, required};
 use crate::source::SourceText;
 use crate::yaml::Node;
@@ -111,9 +111,13 @@ pub(super) fn read_mail(node: Node, file: &SourceText, report: &mut Report) -> O
     let mut value = |name: &str| fields.take(name).map(|entry| entry.value);
     let (to, cc, bcc, reply_to) = (value("to"), value("cc"), value("bcc"), value("reply_to"));
     let attachments = value("attachments");
+    let are_exact = attachments.as_ref().is_none_or(|node| are_numbers_exact(node, file, report));
     let mut scalar = |name: &str| fields.scalar(name, report);
     let (subject, text, html, in_reply_to) = (scalar("subject"), scalar("text"), scalar("html"), scalar("in_reply_to"));
     let headers = fields.mapping_or_expression("headers", report);
+    if !are_exact {
+        return None;
+    }
     Some(Mail { connection, server, from: from?, to, cc, bcc, reply_to, subject, text, html, in_reply_to, headers, attachments })
 }
 
