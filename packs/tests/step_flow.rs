@@ -92,6 +92,39 @@ fn misuse_of_steps_of_which_some_are_enough_is_reported() {
 }
 
 #[test]
+fn step_of_which_some_are_enough_reads_what_all_ways_to_it_need() {
+    let text = r#"init: { action: core.noop }
+a: { needs: init, action: core.noop }
+b: { needs: init, action: core.noop }
+c: { action: core.noop }
+one: { needs: { any: 1, of: [a, b] }, action: core.echo, with: { message: "${{ steps.init.status }}" } }
+two: { needs: { any: 2, of: [a, b, c] }, action: core.echo, with: { message: "${{ steps.init.status }}" } }
+after: { needs: one, if: always(), action: core.echo, with: { message: "${{ steps.init.status }}" } }"#;
+    assert_eq!(steps(text), "");
+}
+
+#[test]
+fn read_of_a_step_that_not_every_way_needs_is_reported_with_what_to_write() {
+    let four = "init: { action: core.noop }\na: { needs: init, action: core.noop }\nb: { action: core.noop }\nc: { needs: init, action: core.noop }\n";
+    let reading = |name: &str, needs: &str, read: &str| {
+        format!("{name}: {{ needs: {needs}, action: core.echo, with: {{ message: '${{{{ steps.{read}.status }}}}' }} }}\n")
+    };
+    let told: String = [
+        ("before one of two", reading("end", "{ any: 1, of: [a, b] }", "init")),
+        ("before neither", reading("end", "{ any: 1, of: [a, c] }", "b")),
+        ("after one of them", format!("d: {{ needs: a, action: core.noop }}\n{}", reading("end", "{ any: 1, of: [a, b] }", "d"))),
+        (
+            "not known once it was skipped",
+            format!("mid: {{ needs: {{ any: 3, of: [a, b, c] }}, action: core.noop }}\n{}", reading("end", "mid, if: always()", "init")),
+        ),
+    ]
+    .iter()
+    .map(|(what, text)| format!("── {what}\n{}\n", steps(&format!("{four}{text}"))))
+    .collect();
+    insta::assert_snapshot!(told);
+}
+
+#[test]
 fn misuse_of_assertions_is_reported() {
     insta::assert_snapshot!(told_each(&[
         ("not a condition", "ready: { assert: params.load }"),

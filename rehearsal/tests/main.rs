@@ -7,4 +7,5 @@ mod cases;
 mod fake;
 mod flow;
 mod library;
+mod reads;
 mod support;

@@ -122,10 +122,15 @@ impl WorkflowRun<'_> {
         ExpressionInputs::of(self.state, self.id, self.execution, of, (ends, &reads, &hidden), self.with)
     }
 
-    /// Returns the steps that a step needs, but that were not enough for it.
+    /// Returns the steps that a step needs, but that were not enough for it. If enough can no longer end as it requires, these
+    /// are the steps that have not ended.
     fn not_chosen(&self, step: &Step) -> Vec<StepName> {
-        let Some(chosen) = self.state.workflows().chosen(self.id, &step.name) else { return Vec::new() };
-        step.needs.iter().filter(|name| !chosen.ended.contains(name)).cloned().collect()
+        let has_ended = |name: &StepName| self.state(name).is_some_and(|state| state.status.is_end());
+        match self.state.workflows().chosen(self.id, &step.name) {
+            Some(chosen) => step.needs.iter().filter(|name| !chosen.ended.contains(name)).cloned().collect(),
+            None if step.enough.is_some() => step.needs.iter().filter(|name| !has_ended(name)).cloned().collect(),
+            None => Vec::new(),
+        }
     }
 
     /// Returns the scope of the inputs, with the local values of the workflow and the step if one of the

@@ -30,7 +30,7 @@ use super::roots::{Locals, locals};
 use super::schemas::{Form, type_of};
 use super::scope::{Holds, Scope};
 use crate::diagnostics::{Code, Report};
-use crate::fields::{DURATION_HINT, first_line};
+use crate::fields::{DURATION_HINT, first_line, listed};
 use crate::source::SourceText;
 use crate::written::{ForEach, Period, Step, Task, Workflow};
 use crate::yaml::{Content, Entry, Node, Spanned};
@@ -457,6 +457,19 @@ impl<'a> Steps<'a> {
         } else if self.graph.is_before(reading, read) {
             let message = format!("the step `{name}` starts only after this step, which it needs, has ended");
             report.error(Code::StepNotNeeded, self.file, span, message).hint("read it in a step that needs it");
+        } else if reader.enough.is_some() {
+            let without: Vec<usize> = self.graph.enough_without(read, reading).collect();
+            // A step that ends before the one that is read cannot need it.
+            let can_need = without.iter().all(|place| !self.graph.is_before(*place, read) && self.written[*place].enough.is_none());
+            let names: Vec<&str> = without.iter().map(|place| self.written[*place].name.value.as_str()).collect();
+            let hint = if can_need && names.len() <= HINT_NAMES_MAX {
+                format!("add `{name}` to the `needs` of {}, so that it has ended whichever of them are enough", listed(&names))
+            } else {
+                let both = format!("needs: [{}, {name}]", reader.name.value);
+                format!("read it in a step that also needs it, for example one after this step with\n{both}")
+            };
+            let message = format!("the step `{name}` may not have ended when enough of the steps that `{}` needs have", reader.name.value);
+            report.error(Code::StepNotNeeded, self.file, span, message).hint(hint);
         } else {
             let mut needs: Vec<&str> = reader.needs.iter().flatten().map(|needed| needed.value.as_str()).collect();
             needs.push(name);

@@ -4,6 +4,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
+use ensue_engine::catalog::ENOUGH_OF_MAX;
 use ensue_expression::nearest;
 
 use crate::diagnostics::{Code, Report};
@@ -50,6 +51,49 @@ impl Places {
 
     fn has(&self, place: usize) -> bool {
         self.0[place / 64] & (1 << (place % 64)) != 0
+    }
+}
+
+/// In how many of several sets each index is. The sums of 64 indexes are added at once: each plane holds one binary
+/// digit of them.
+struct Sums([Places; SUM_DIGITS]);
+
+/// The digits of a sum; an index is in at most `ENOUGH_OF_MAX` sets.
+const SUM_DIGITS: usize = (usize::BITS - ENOUGH_OF_MAX.leading_zeros()) as usize;
+
+impl Sums {
+    /// Returns the sums of no sets; `none` is an empty one.
+    fn of(none: &Places) -> Self {
+        Self(std::array::from_fn(|_| none.clone()))
+    }
+
+    fn add(&mut self, set: &Places) {
+        for (word, bits) in set.0.iter().enumerate() {
+            let mut carried = *bits;
+            for plane in &mut self.0 {
+                let digit = &mut plane.0[word];
+                (*digit, carried) = (*digit ^ carried, *digit & carried);
+            }
+        }
+    }
+
+    /// Returns the indexes that are in at least so many of the sets.
+    fn at_least(&self, least: usize) -> Places {
+        let words = 0..self.0[0].0.len();
+        let at_least = |word: usize| {
+            let (mut more, mut equal) = (0, u64::MAX);
+            for (digit, plane) in self.0.iter().enumerate().rev() {
+                let bits = plane.0[word];
+                if least >> digit & 1 == 1 {
+                    equal &= bits;
+                } else {
+                    more |= equal & bits;
+                    equal &= !bits;
+                }
+            }
+            more | equal
+        };
+        Places(words.map(at_least).collect())
     }
 }
 
@@ -186,20 +230,40 @@ impl<'a> Graph<'a> {
             .hint("remove one of them from the `needs` of another: each would wait for all others");
     }
 
-    /// Finds for each step all steps that end before it starts.
+    /// Returns the steps of which some are enough for a step and that neither are another step nor come after it.
+    pub(super) fn enough_without(&self, other: usize, place: usize) -> impl Iterator<Item = usize> {
+        self.needs[place].iter().copied().filter(move |needed| *needed != other && !self.is_before(other, *needed))
+    }
+
+    /// Finds for each step all steps that have ended before it starts.
     fn all_before(&self) -> Vec<Places> {
-        let mut before = vec![Places::none(self.steps.len()); self.steps.len()];
-        for place in &self.order {
-            let mut here = Places::none(self.steps.len());
-            // Of several steps, nobody knows which have ended when some are enough.
-            if self.steps[*place].enough.is_some() {
-                continue;
-            }
-            for needed in &self.needs[*place] {
-                here.add(*needed);
-                here.add_all(&before[*needed]);
-            }
-            before[*place] = here;
+        let none = Places::none(self.steps.len());
+        let mut before = vec![none.clone(); self.steps.len()];
+        // The steps that have ended once a step has: it may have been skipped.
+        let mut ended = vec![none.clone(); self.steps.len()];
+        for &place in &self.order {
+            let (needs, step) = (&self.needs[place], &self.steps[place]);
+            let (at_start, at_end) = match &step.enough {
+                None => {
+                    let mut all = none.clone();
+                    needs.iter().for_each(|needed| all.add_all(&ended[*needed]));
+                    (all.clone(), all)
+                }
+                Some(enough) => {
+                    // At the start, `count` of the steps have ended: whatever precedes more of them than can be missing has
+                    // ended too. A skip needs so many other ends that fewer than `count` can follow, and an `if` may be
+                    // evaluated then as well.
+                    let count = usize::try_from(enough.count).unwrap_or(usize::MAX).clamp(1, needs.len().max(1));
+                    let (for_start, for_skip) = ((needs.len() + 1).saturating_sub(count), count);
+                    let mut sums = Sums::of(&none);
+                    needs.iter().for_each(|needed| sums.add(&ended[*needed]));
+                    let either = sums.at_least(for_start.max(for_skip));
+                    (if step.condition.is_none() { sums.at_least(for_start) } else { either.clone() }, either)
+                }
+            };
+            before[place] = at_start;
+            ended[place] = at_end;
+            ended[place].add(place);
         }
         before
     }
