@@ -36,6 +36,49 @@ async fn finding(client: &Client, check: &str) -> Value {
     findings.into_iter().find(|finding| finding["check"] == check).unwrap_or_else(|| panic!("nothing of {check}: {found:#}"))
 }
 
+const STEAL: &str = "\
+description: Tries to read what the node was started with.
+run:
+  shell:
+    script: |
+      exec 2>/dev/null
+      settings=shut
+      (head -c 1 \"$PLACE/ensue.yaml\" >/dev/null) && settings=open
+      (echo >> \"$PLACE/ensue.yaml\") && settings=writable
+      key=shut
+      (head -c 1 \"$PLACE/deploy.secret\" >/dev/null) && key=open
+      printf '{\"settings\":\"%s\",\"key\":\"%s\",\"plain\":\"%s\"}' $settings $key \"$(cat \"$PLACE/plain\")\"
+    env: { PLACE: '${{ params.place }}' }
+parameters: { place: string }
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_reads_neither_the_settings_file_nor_the_password_beside_it() {
+    let test = "program_reads_neither_the_settings_file_nor_the_password_beside_it";
+    let place = place();
+    place.write_pack_file("look/pack.yaml", "name: look\nversion: 1.0.0\ndescription: Looks around.\nkeys: [deploy]\n");
+    place.write_pack_file("look/actions/steal.yaml", STEAL);
+    let folder = place.path().to_owned();
+    std::fs::write(folder.join("deploy.secret"), "s3cret-1").unwrap();
+    std::fs::write(folder.join("plain"), "plain").unwrap();
+    // The operator even opens the folder to programs.
+    let settings = "actions: { readable: [.], writable: [.] }\npacks: { look: { keys: { deploy: { file: deploy.secret } } } }\n";
+    std::fs::write(folder.join("ensue.yaml"), settings).unwrap();
+    let place = match ordinary::as_ordinary_user(place) {
+        Ok(place) => place,
+        Err(why) => return skipped(test, &why),
+    };
+    let node = place.start();
+    let client = node.client();
+    let walls = finding(&client, "actions").await;
+    if walls["verdict"] != "good" {
+        return skipped(test, &format!("the walls: {}", walls["message"]));
+    }
+    let shown = client.run("look.steal", &json!({ "place": folder })).await;
+    assert_eq!(shown["result"], json!({ "settings": "shut", "key": "shut", "plain": "plain" }), "{shown:#}");
+    assert_eq!(node.stop(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn unprivileged_node_isolates_actions_as_its_doctor_reports() {
     let test = "unprivileged_node_isolates_actions_as_its_doctor_reports";

@@ -19,7 +19,7 @@ use ensue_expression::Document;
 
 use crate::masks::Masks;
 use crate::means::Means;
-use crate::programs::GivenKey;
+use crate::programs::{GivenKey, NodeSecrets};
 use crate::running::{BeginError, RunningAttempt, Signal};
 use crate::settings::Traced;
 
@@ -47,25 +47,36 @@ pub(crate) struct Attempt<'w> {
     pub(crate) keys: GivenKeys,
 }
 
-/// The keys that were opened for an attempt.
+/// The keys that were opened for an attempt, and the secrets of the node, which no attempt is given and which are masked
+/// all the same.
 #[derive(Default)]
-pub(crate) struct GivenKeys(Mutex<Vec<GivenKey>>);
+pub(crate) struct GivenKeys {
+    opened: Mutex<Vec<GivenKey>>,
+    of_the_node: NodeSecrets,
+}
 
 impl GivenKeys {
+    /// Begins without an opened key.
+    pub(crate) fn beside(of_the_node: &NodeSecrets) -> Self {
+        Self { opened: Mutex::default(), of_the_node: of_the_node.clone() }
+    }
+
     /// Records keys that were opened.
     pub(crate) fn note<'k>(&self, opened: impl IntoIterator<Item = (&'k KeyRef, &'k Secret)>) {
         let opened = opened.into_iter().map(|(key, value)| GivenKey { key: key.clone(), value: value.clone() });
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(opened);
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).extend(opened);
     }
 
-    /// Returns all of them.
+    /// Returns all of them, with the secrets of the node.
     pub(crate) fn all(&self) -> Vec<GivenKey> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut all = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        all.extend(self.of_the_node.0.iter().cloned());
+        all
     }
 
-    /// Returns true if there are none.
+    /// Returns true if no key was opened.
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Returns the masks for their values, or none if there is nothing to mask.

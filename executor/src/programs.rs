@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -129,6 +130,16 @@ pub struct GivenKey {
     pub key: KeyRef,
     /// Its value.
     pub value: Secret,
+}
+
+/// The secrets of the node. No attempt is given one, and they are masked in everything that an attempt produces.
+#[derive(Clone, Default)]
+pub struct NodeSecrets(pub Arc<[GivenKey]>);
+
+impl std::fmt::Debug for NodeSecrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("NodeSecrets(…)")
+    }
 }
 
 /// The limits of each process of a program. None means no limit other than the machine's.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::blocking::Blocking;
-use crate::programs::ProgramLimits;
+use crate::programs::{NodeSecrets, ProgramLimits};
 
 /// The default maximum size of a file that a program gives away: 100 MiB, in bytes.
 pub const ARTIFACT_BYTES_MAX: u64 = 100 * 1024 * 1024;
@@ -38,6 +38,8 @@ pub struct ExecutorSettings {
     pub traced: Traced,
     /// Where blocking work is done.
     pub blocking: Blocking,
+    /// The secrets of the node.
+    pub masked: NodeSecrets,
 }
 
 /// The trace that programs and requests of attempts see.
@@ -74,6 +76,7 @@ impl ExecutorSettings {
             limits: ProgramLimits::default(),
             traced: Traced::default(),
             blocking: Blocking::default(),
+            masked: NodeSecrets::default(),
         }
     }
 }

@@ -34,7 +34,7 @@ use crate::access::TokenTable;
 use crate::backend::Backend;
 use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
-use crate::config::ActionSettings;
+use crate::config::{ActionSettings, DatabaseAddress};
 use crate::connections::NodeConnections;
 use crate::edge::Edge;
 use crate::followers::FollowerHealth;
@@ -98,6 +98,8 @@ pub(crate) struct AboutNode {
     pub kept: KeptBeside,
     /// The data directory.
     pub data: PathBuf,
+    /// The address of the database that has the log, if there is one.
+    pub(crate) database: Option<DatabaseAddress>,
     /// The memory that the process holds and may hold.
     pub memory: Memory,
     /// The position that the views have reached.
@@ -283,6 +285,7 @@ impl Node for AboutNode {
         let mut findings = vec![space(self.free_bytes(), self.min_free_bytes, fullness), memory, self.log_finding()];
         if let Some(asked) = self.backend.health() {
             findings.extend(crate::database_health::findings(asked, self.clock.now()));
+            findings.extend(self.database.as_ref().and_then(crate::database_health::credentials));
         }
         findings.extend(self.backend.bucket().map(crate::bucket_health::finding));
         findings.push(kept_finding("outputs", "the output of attempts", self.kept.outputs_used()));

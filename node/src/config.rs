@@ -10,17 +10,20 @@ mod key_providers;
 mod login;
 mod network;
 mod otel;
+mod paths;
 mod queues;
 mod rates;
 mod retention;
 mod rights;
 mod shape;
 mod tls;
+mod tools;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use ensue_api::{Limits, Origin, PageServing, ProxyHeader, Rates};
@@ -31,6 +34,7 @@ use ensue_engine::ports::Secret;
 pub use ensue_executor::AtStop;
 use ensue_executor::connections::ConnectionSettings;
 pub use ensue_executor::programs::SupervisorCommand;
+use ensue_executor::programs::{GivenKey, NodeSecrets};
 use ensue_packs::DeclaredConnection;
 use ensue_views::ViewRetention;
 use ipnet::IpNet;
@@ -40,17 +44,20 @@ use thiserror::Error;
 
 use actions::WrittenActions;
 use connections::WrittenConnection;
-pub use database::{DatabaseAddress, DatabaseAddressError};
+pub use database::{DATABASE_PASSWORD, DATABASE_PASSWORD_FILE, DatabaseAddress, DatabaseAddressError, OwnPassword, PasswordFrom};
+use database::{WrittenDatabase, WrittenPassword};
 pub use declared::{DeclaredGrant, DeclaredRights, DeclaredSubject};
 pub use ensue_objects::{BucketAddress, BucketAddressError};
 use login::{WrittenInquiries, WrittenLogin};
 use network::{NETWORKS_FORM, ORIGINS_FORM, PROXY_HEADER_FORM, WrittenCors};
+pub use paths::NamedPaths;
 use queues::WrittenQueue;
 use rates::WrittenRates;
 use retention::{AGE_FORM, WrittenRetention};
 pub use rights::AcceptedPermissions;
 use rights::{WrittenRights, WrittenTier};
 use tls::WrittenTls;
+pub use tools::ToolFiles;
 
 use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
 
@@ -74,6 +81,9 @@ use crate::traces::{CollectorError, TraceSettings};
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// The default amount of free space that is required to accept input: 256 MiB.
 const MIN_FREE_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The name of the database's password in the text that masks it.
+static PASSWORD_NAME: LazyLock<KeyRef> = LazyLock::new(|| "ensue.database_password".parse().expect("it is a ref"));
 
 /// The default time that a worker's lease on an attempt lasts without being renewed.
 const LEASE: Duration = Duration::from_secs(30);
@@ -168,6 +178,12 @@ pub struct Config {
     pub admin_token: AdminToken,
     /// The environment's `ENSUE_KEY_<PACK>_<NAME>_FILE` variables and their values.
     pub key_files: BTreeMap<String, PathBuf>,
+    /// The files and folders that settings name and that programs must not reach.
+    pub named_paths: NamedPaths,
+    /// The files that the variables of other tools name, such as those of the object store.
+    pub tool_files: ToolFiles,
+    /// The password of the database, if it was written apart from the address.
+    pub database_password: Option<OwnPassword>,
     /// Environment variables that look like settings but are not.
     pub unknown_variables: Vec<UnknownVariable>,
     /// OpenTelemetry variables that do not have the effect that the operator may expect, each as a sentence.
@@ -194,19 +210,7 @@ pub enum AdminToken {
     Given {
         /// The token.
         token: Secret,
-        /// The file that it was read from; `None` if a variable contained it.
-        from: Option<PathBuf>,
     },
-}
-
-impl AdminToken {
-    /// Returns the file that it was read from.
-    fn file(&self) -> Option<&PathBuf> {
-        match self {
-            Self::Made => None,
-            Self::Given { from, .. } => from.as_ref(),
-        }
-    }
 }
 
 impl std::fmt::Debug for AdminToken {
@@ -299,6 +303,10 @@ pub enum ConfigError {
     #[error("ENSUE_ADMIN_TOKEN and ENSUE_ADMIN_TOKEN_FILE are both set")]
     #[explain(hint = "unset one of them, or set it to the empty string")]
     AdminTokenTwice,
+    /// Two variables set the password of the database.
+    #[error("{DATABASE_PASSWORD} and {DATABASE_PASSWORD_FILE} are both set")]
+    #[explain(hint = "unset one of them, or set it to the empty string")]
+    DatabasePasswordTwice,
 }
 
 /// A hint to the page that lists all settings.
@@ -320,7 +328,7 @@ struct Written {
     page: Option<bool>,
     limits: WrittenLimits,
     data: Option<PathBuf>,
-    database: Option<String>,
+    database: Option<WrittenDatabase>,
     objects: Option<String>,
     packs_dir: Option<PathBuf>,
     workers: Option<u32>,
@@ -432,6 +440,9 @@ impl Config {
             pack_settings: BTreeMap::new(),
             admin_token: AdminToken::Made,
             key_files: BTreeMap::new(),
+            named_paths: NamedPaths::default(),
+            tool_files: ToolFiles::default(),
+            database_password: None,
             unknown_variables: Vec::new(),
             otel_warnings: Vec::new(),
         }
@@ -445,13 +456,22 @@ impl Config {
             config.take_file(path)?;
         }
         let mut otel = BTreeMap::new();
+        let mut passwords = PasswordVariables::default();
         for (name, value) in variables {
-            config.take_variable(&name, &value)?;
+            config.take_variable(&name, &value, &mut passwords)?;
+            config.tool_files.note(&name, &value);
             if name.starts_with(otel::PREFIX) && !value.is_empty() {
                 otel.insert(name, value);
             }
         }
         config.otel_warnings = otel::read(&otel, &mut config.traces);
+        if let Some(password) = passwords.read(&mut config.named_paths)? {
+            config.database_password = Some(OwnPassword(password));
+        }
+        if let Some(address) = config.database.take() {
+            let with_password = config.with_password(address);
+            config.database = Some(with_password.map_err(|why| ConfigError::Database { name: "the database's address".to_owned(), why })?);
+        }
         Ok(config)
     }
 
@@ -473,17 +493,36 @@ impl Config {
         declared.collect()
     }
 
-    /// Returns the files that secrets are read from, which must be hidden from all programs.
-    pub(crate) fn secret_files(&self) -> impl Iterator<Item = &Path> {
-        let sources = self.pack_settings.values().flat_map(|settings| settings.keys.values());
-        let of_packs = sources.filter_map(|source| match source {
-            KeySource::File(file) => Some(file),
-            KeySource::From(_) => None,
-        });
-        let of_providers = self.key_providers.values().filter_map(KeyProviderSettings::secret_files);
-        let files = self.master_key.iter().chain(self.admin_token.file()).chain(&self.tls.key).chain(self.key_files.values());
-        let files = files.chain(of_packs).chain(of_providers).chain(self.login.secret_files());
-        files.map(PathBuf::as_path)
+    /// Returns the files and folders that only the node opens, which must be hidden from all programs: those that settings
+    /// name, the settings file itself, and those that its libraries find by the variables of other tools.
+    pub fn hidden_paths(&self) -> Vec<PathBuf> {
+        let mut hidden: Vec<PathBuf> = self.named_paths.hidden().map(Path::to_path_buf).collect();
+        hidden.extend(self.database.iter().flat_map(DatabaseAddress::files).cloned());
+        hidden.extend(self.tool_files.of(self));
+        if let Some(BucketAddress::Folder(folder)) = &self.objects {
+            hidden.push(folder.clone());
+        }
+        hidden
+    }
+
+    /// Returns the secrets of the node that are masked in the output of programs.
+    pub(crate) fn secrets(&self) -> NodeSecrets {
+        let password = self.database.as_ref().and_then(DatabaseAddress::password);
+        NodeSecrets(password.into_iter().map(|value| GivenKey { key: PASSWORD_NAME.clone(), value }).collect())
+    }
+
+    /// Sets the database, in place of the one of the file and of the variables.
+    pub fn set_database(&mut self, address: DatabaseAddress) -> Result<(), DatabaseAddressError> {
+        self.database = Some(self.with_password(address)?);
+        Ok(())
+    }
+
+    /// Adds the password that was written apart from the address, if there is one.
+    fn with_password(&self, address: DatabaseAddress) -> Result<DatabaseAddress, DatabaseAddressError> {
+        match &self.database_password {
+            Some(OwnPassword(password)) => address.with_password(password),
+            None => Ok(address),
+        }
     }
 
     /// Returns the address under which the node is known if it listens on `address`.
@@ -516,11 +555,13 @@ impl Config {
             serde_saphyr::from_str_with_options(&text, options)
                 .map_err(|error| ConfigError::Malformed { path: path.to_owned(), why: error.without_snippet().to_string() })?
         };
-        let base = path.parent().unwrap_or(Path::new(""));
+        // It may have secrets, whatever its name.
+        self.named_paths.hide(path);
+        let mut paths = NamedPaths::from_folder(path.parent().unwrap_or(Path::new("")));
         self.listen = written.listen.unwrap_or(self.listen);
         self.url = written.url.or(self.url.take());
         self.hosts = written.hosts;
-        self.tls = written.tls.map(|tls| tls.read(base)).unwrap_or_default();
+        self.tls = written.tls.map(|tls| tls.read(&mut paths)).unwrap_or_default();
         let malformed = |why: String| ConfigError::Malformed { path: path.to_owned(), why };
         let WrittenLimits { silent_per_address, connections_per_address } = written.limits;
         for (name, given, limit) in [
@@ -540,20 +581,24 @@ impl Config {
             written.cors.read().map_err(|text| malformed(format!("`cors.origins` has `{text}`, but must be {ORIGINS_FORM}")))?;
         self.inquiry_links = written.inquiries.links();
         self.page = if written.page == Some(false) { PageServing::Off } else { self.page };
-        self.login = written.login.read(base).map_err(|error| {
+        self.login = written.login.read(&mut paths).map_err(|error| {
             malformed(match error.hint() {
                 Some(hint) => format!("{error}: {hint}"),
                 None => error.to_string(),
             })
         })?;
-        self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| base.join(data));
-        if let Some(address) = written.database {
-            self.database = Some(address.parse().map_err(|why| malformed(format!("`database` {why}")))?);
+        self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| paths.share(data));
+        if let Some(WrittenDatabase { url, password }) = written.database {
+            let address: DatabaseAddress = url.parse().map_err(|why| malformed(format!("`database` {why}")))?;
+            self.database = Some(address.written_in(PasswordFrom::SettingsFile));
+            if let Some(WrittenPassword { file }) = password {
+                self.database_password = Some(OwnPassword(read_secret(&paths.hide(file))?));
+            }
         }
         if let Some(address) = written.objects {
             self.objects = Some(address.parse().map_err(|why| malformed(format!("`objects` {why}")))?);
         }
-        self.packs = written.packs_dir.map_or_else(|| base.join("packs"), |packs| base.join(packs));
+        self.packs = paths.share(written.packs_dir.unwrap_or_else(|| PathBuf::from("packs")));
         let rights = written.access.read(written.tiers).map_err(malformed)?;
         (self.scope_labels, self.accepted_permissions, self.tiers) = (rights.labels, rights.packs, rights.tiers);
         self.declared_rights = rights.declared;
@@ -577,31 +622,32 @@ impl Config {
         written.retention.over(&mut self.retention).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         self.audit_address = written.audit.address.unwrap_or(self.audit_address);
         for (name, connection) in written.connections {
-            let read = connection.read(base).map_err(|why| malformed(format!("`connections.{name}`: {why}")))?;
+            let read = connection.read(&paths).map_err(|why| malformed(format!("`connections.{name}`: {why}")))?;
             self.connections.insert(name, read);
         }
         self.egress_allow = written.egress.unwrap_or_default().allow;
-        self.actions.take(written.actions, base).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
+        self.actions.take(written.actions, &paths).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         if let Some(WrittenTraces { endpoint }) = written.traces {
             let wrong = |why: CollectorError| ConfigError::Malformed { path: path.to_owned(), why: format!("`traces.endpoint` {why}") };
             self.traces.collector = Some(endpoint.parse().map_err(wrong)?);
         }
         self.rates = written.rate_limits.read().map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?;
         for (name, provider) in written.key_providers {
-            let read = provider.read(base).map_err(|why| malformed(format!("`key_providers.{name}`: {why}")))?;
+            let read = provider.read(&mut paths).map_err(|why| malformed(format!("`key_providers.{name}`: {why}")))?;
             self.key_providers.insert(name, read);
         }
         self.pack_settings = written.packs;
         check_names(&self.key_providers, self.provided_keys().map(|(_, at)| at)).map_err(malformed)?;
         for source in self.pack_settings.values_mut().flat_map(|settings| settings.keys.values_mut()) {
             if let KeySource::File(file) = source {
-                *file = base.join(&*file);
+                *file = paths.hide(&*file);
             }
         }
+        self.named_paths.hide_all_of(paths);
         Ok(())
     }
 
-    fn take_variable(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+    fn take_variable(&mut self, name: &str, value: &str, passwords: &mut PasswordVariables) -> Result<(), ConfigError> {
         let wrong = |expected: &'static str| ConfigError::Variable { name: name.to_owned(), value: value.to_owned(), expected };
         // An empty variable counts as not set: compose files and units unset a variable this way.
         if value.is_empty() {
@@ -661,15 +707,17 @@ impl Config {
             "ENSUE_RATE_LIMITS_WRITES" => self.rates.writes = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
             "ENSUE_RATE_LIMITS_HOOKS" => self.rates.hooks = Some(value.parse().map_err(|_| wrong(RATE_FORM))?),
             _ if self.actions.take_variable(name, value, &wrong)? => {}
-            _ if self.tls.take_variable(name, value) => {}
-            "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(PathBuf::from(value)),
-            "ENSUE_ADMIN_TOKEN" => self.take_admin_token(Secret::new(value.as_bytes().to_vec()), None)?,
+            _ if self.tls.take_variable(name, value, &mut self.named_paths) => {}
+            "ENSUE_MASTER_KEY_FILE" => self.master_key = Some(self.named_paths.hide(value)),
+            DATABASE_PASSWORD => passwords.value = Some(value.to_owned()),
+            DATABASE_PASSWORD_FILE => passwords.file = Some(value.to_owned()),
+            "ENSUE_ADMIN_TOKEN" => self.take_admin_token(Secret::new(value.as_bytes().to_vec()))?,
             "ENSUE_ADMIN_TOKEN_FILE" => {
-                let path = PathBuf::from(value);
-                self.take_admin_token(read_secret(&path)?, Some(path))?;
+                let path = self.named_paths.hide(value);
+                self.take_admin_token(read_secret(&path)?)?;
             }
             _ if variables::is_of_a_key(name) => {
-                self.key_files.insert(name.to_owned(), PathBuf::from(value));
+                self.key_files.insert(name.to_owned(), self.named_paths.hide(value));
             }
             _ => self.unknown_variables.extend(variables::unknown(name, value)),
         }
@@ -677,13 +725,31 @@ impl Config {
     }
 
     /// The variables come in no particular order, so neither of the two can take precedence.
-    fn take_admin_token(&mut self, token: Secret, from: Option<PathBuf>) -> Result<(), ConfigError> {
+    fn take_admin_token(&mut self, token: Secret) -> Result<(), ConfigError> {
         match self.admin_token {
             AdminToken::Given { .. } => Err(ConfigError::AdminTokenTwice),
             AdminToken::Made => {
-                self.admin_token = AdminToken::Given { token, from };
+                self.admin_token = AdminToken::Given { token };
                 Ok(())
             }
+        }
+    }
+}
+
+/// The variables with the password of the database. They come in no particular order, so neither can take precedence.
+#[derive(Default)]
+struct PasswordVariables {
+    value: Option<String>,
+    file: Option<String>,
+}
+
+impl PasswordVariables {
+    fn read(self, paths: &mut NamedPaths) -> Result<Option<Secret>, ConfigError> {
+        match (self.value, self.file) {
+            (Some(_), Some(_)) => Err(ConfigError::DatabasePasswordTwice),
+            (Some(value), None) => Ok(Some(Secret::new(value.into_bytes()))),
+            (None, Some(file)) => read_secret(&paths.hide(file)).map(Some),
+            (None, None) => Ok(None),
         }
     }
 }
@@ -750,7 +816,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_that_a_secret_is_read_from_is_known() {
+    fn every_file_that_a_variable_names_is_hidden_and_so_is_the_settings_file() {
         let folder = TempDir::new().unwrap();
         let file = |name: &str| folder.path().join(name);
         std::fs::write(file("admin"), "ens_token\n").unwrap();
@@ -759,7 +825,8 @@ mod tests {
             [("ENSUE_MASTER_KEY_FILE", "master"), ("ENSUE_ADMIN_TOKEN_FILE", "admin"), ("ENSUE_KEY_GITHUB_SECRET_FILE", "github")];
         let variables = variables.map(|(name, of)| (name.to_owned(), file(of).to_str().unwrap().to_owned()));
         let config = Config::read(Some(&file("ensue.yaml")), variables.into_iter()).unwrap();
-        assert_eq!(config.secret_files().collect::<Vec<_>>(), ["master", "admin", "github", "deploy"].map(file));
+        let hidden: BTreeSet<PathBuf> = config.hidden_paths().into_iter().collect();
+        assert_eq!(hidden, BTreeSet::from(["master", "admin", "github", "deploy", "ensue.yaml"].map(file)));
     }
 
     #[test]

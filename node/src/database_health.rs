@@ -5,6 +5,7 @@ use ensue_engine::explain::Explain;
 use ensue_engine::time::Timestamp;
 use ensue_postgres::{DatabaseError, Health, Protection, Standbys, Verification};
 
+use crate::config::{DatabaseAddress, PasswordFrom};
 use crate::machine::{bad, good, note};
 
 /// How far the clocks of the node and of the database may be apart, in seconds.
@@ -15,6 +16,25 @@ pub(crate) fn findings(asked: Result<Health, DatabaseError>, now: Timestamp) -> 
     match asked {
         Ok(health) => vec![standbys(&health), protection(&health.protection), clocks(health.clock_micros, now)],
         Err(error) => vec![bad("database", error.to_string(), &error.hint().unwrap_or_default())],
+    }
+}
+
+/// Returns the findings about what proves to a database who connects, and where it was written.
+pub(crate) fn credentials(address: &DatabaseAddress) -> Option<Finding> {
+    const CHECK: &str = "database password";
+    const OUT: &str = "write it into a file, and name that in `database.password` or ENSUE_DATABASE_PASSWORD_FILE";
+    if address.is_without_credentials() {
+        return Some(note(
+            CHECK,
+            "the address has no password: if the server lets the node in without one (`trust`, or `peer` on a socket), it may let \
+             programs of actions in as well, and they can change and delete the log",
+            "give the role of the node a password, demand it in pg_hba.conf (`scram-sha-256`), and name its file in `database.password`",
+        ));
+    }
+    match address.password_from()? {
+        PasswordFrom::SettingsFile => Some(note(CHECK, "the password of the database is in the settings file, with everything else", OUT)),
+        PasswordFrom::Flag => Some(note(CHECK, "the password of the database is in a flag, which every user of the machine can see", OUT)),
+        PasswordFrom::Address | PasswordFrom::OwnSetting => None,
     }
 }
 
@@ -104,6 +124,21 @@ mod tests {
         for weak in [Protection::None, encrypted(Verification::None), encrypted(Verification::Authority)] {
             assert_eq!(protection(&weak).verdict, Warning, "{weak:?}");
         }
+    }
+
+    #[test]
+    fn way_into_the_database_that_programs_may_share_is_reported() {
+        let said = |address: &str, place| {
+            let found = credentials(&address.parse::<DatabaseAddress>().unwrap().written_in(place));
+            found.map(|finding| finding.message)
+        };
+        let socket = said("postgres:///ensue?host=/run/postgresql", PasswordFrom::SettingsFile).unwrap();
+        assert!(socket.contains("it may let programs of actions in as well"), "{socket}");
+        let written = said("postgres://ensue:s3cret-1@db/ensue", PasswordFrom::SettingsFile).unwrap();
+        assert!(written.contains("in the settings file") && !written.contains("s3cret-1"), "{written}");
+        assert!(said("postgres://ensue:s3cret-1@db/ensue", PasswordFrom::Flag).unwrap().contains("in a flag"));
+        assert_eq!(said("postgres://ensue:s3cret-1@db/ensue", PasswordFrom::OwnSetting), None);
+        assert_eq!(said("postgres://ensue@db/ensue?sslcert=a.pem&sslkey=a.key", PasswordFrom::SettingsFile), None);
     }
 
     #[test]

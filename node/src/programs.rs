@@ -88,6 +88,7 @@ pub(crate) fn for_sensors(
             limits: config.actions.limits,
             path: path.to_owned(),
             packs,
+            masked: config.secrets(),
         };
         let programs = SensorPrograms::open(settings).map_err(|why| machine("preparing the programs of sensors", &why))?;
         return Ok(Arc::new(programs));

@@ -47,7 +47,7 @@ impl Provider {
     }
 
     /// Returns what the names of its variables begin with.
-    pub(crate) fn variables(self) -> &'static str {
+    pub fn variables(self) -> &'static str {
         match self {
             Self::S3 => "AWS_",
             Self::Gcs => "GOOGLE_",

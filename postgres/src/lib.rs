@@ -15,6 +15,7 @@ mod check;
 mod classify;
 mod connect;
 mod copy;
+mod credentials;
 mod database;
 mod error;
 mod health;
@@ -34,6 +35,7 @@ mod wire;
 
 pub use beside::{Lead, PostgresEnvelopes, PostgresObjects, PostgresPacks, StoredFile};
 pub use copy::{CopyIntoError, CopyStep};
+pub use credentials::AddressCredentials;
 pub use database::Database;
 pub use error::DatabaseError;
 pub use health::{Health, Protection, Standbys, Verification};

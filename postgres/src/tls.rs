@@ -102,7 +102,7 @@ impl FromStr for Mode {
 
 /// The parameters that are about TLS.
 #[derive(Debug, Default)]
-struct Parameters {
+pub(crate) struct Parameters {
     mode: Option<Mode>,
     root: Option<String>,
     cert: Option<PathBuf>,
@@ -111,7 +111,7 @@ struct Parameters {
 
 impl Parameters {
     /// Takes the parameters out of the query of an address, because the driver does not know most of them.
-    fn taken_from(address: &str) -> Result<(String, Self), String> {
+    pub(crate) fn taken_from(address: &str) -> Result<(String, Self), String> {
         let mut taken = Self::default();
         let is_url = address.starts_with("postgres://") || address.starts_with("postgresql://");
         let Some((before, query)) = address.split_once('?').filter(|_| is_url) else { return Ok((address.to_owned(), taken)) };
@@ -132,6 +132,11 @@ impl Parameters {
         }
         let address = if left.is_empty() { before.to_owned() } else { format!("{before}?{}", left.join("&")) };
         Ok((address, taken))
+    }
+
+    /// Returns the files of the client certificate and of its key.
+    pub(crate) fn client_files(self) -> Vec<PathBuf> {
+        self.cert.into_iter().chain(self.key).collect()
     }
 
     /// As in libpq, `require` with a root certificate is `verify-ca`, and the authorities of the machine, which sign for

@@ -11,7 +11,7 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use ensue_engine::record::{Chain, Position};
 use ensue_engine::time::Timestamp;
-use ensue_node::config::DatabaseAddress;
+use ensue_node::config::{ConfigError, DATABASE_PASSWORD, DATABASE_PASSWORD_FILE, DatabaseAddress, read_secret};
 use ensue_node::offline::{
     Against, CopyStage, Format, KeyState, Location, Offline, OfflineError, chains_at as read_chains, copy_log as copy_location,
     verify_directory,
@@ -75,8 +75,21 @@ pub(super) fn directory(data: &Path, beside: &Beside) -> Result<Config, Failure>
     demand_directory(data)?;
     let mut config = Config::new(data.to_owned());
     config.master_key = beside.master_key.clone().or_else(|| std::env::var_os(MASTER_KEY_FILE).map(PathBuf::from));
-    config.database = beside.database.clone();
+    config.database = beside.database.clone().map(with_password).transpose()?;
     Ok(config)
+}
+
+/// Adds the password that the environment has to the address of a database that has none.
+fn with_password(address: DatabaseAddress) -> Result<DatabaseAddress, Failure> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let password = match (set(DATABASE_PASSWORD), set(DATABASE_PASSWORD_FILE)) {
+        (_, _) if address.has_password() => return Ok(address),
+        (None, None) => return Ok(address),
+        (Some(value), None) => Secret::new(value.into_encoded_bytes()),
+        (None, Some(file)) => read_secret(Path::new(&file)).map_err(|error| Failure::explained(&error))?,
+        (Some(_), Some(_)) => return Err(Failure::explained(&ConfigError::DatabasePasswordTwice)),
+    };
+    address.with_password(&password).map_err(|why| Failure::with(Exit::Usage, format!("the address of the database {why}")))
 }
 
 fn demand_directory(data: &Path) -> Outcome {
@@ -104,13 +117,17 @@ pub(super) fn chains_at(config: &Config, positions: &[Position]) -> Result<Vec<O
 }
 
 /// Copies the log of a data directory on which no node runs, or of a database.
-pub(super) fn copy_log(from: &Location, to: &Location, format: Format) -> Result<Value, Failure> {
-    match from {
-        Location::Directory(data) => demand_directory(data)?,
-        Location::Database(_) => {}
+pub(super) fn copy_log(from: Location, to: Location, format: Format) -> Result<Value, Failure> {
+    let ready = |location| match location {
+        Location::Directory(data) => Ok(Location::Directory(data)),
+        Location::Database(address) => with_password(address).map(Location::Database),
+    };
+    let (from, to) = (ready(from)?, ready(to)?);
+    if let Location::Directory(data) = &from {
+        demand_directory(data)?;
     }
     let mut shown: Option<(CopyStage, Progress)> = None;
-    let copied = copy_location(from, to, format, |stage, done, end| {
+    let copied = copy_location(&from, &to, format, |stage, done, end| {
         let progress = match shown.take() {
             Some((shown, progress)) if shown == stage => progress,
             Some(_) | None => Progress::through_records(name_of(stage), end),

@@ -166,7 +166,7 @@ impl Log {
                 }
             }
             Some(About::Copy { from, to, format }) => {
-                let copied = at_rest::copy_log(&from, &to, format.unwrap_or(Format::Current))?;
+                let copied = at_rest::copy_log(from, to, format.unwrap_or(Format::Current))?;
                 print_copied(asking.output, &copied)
             }
             Some(About::Head { at_rest, append }) => {

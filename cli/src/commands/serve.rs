@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use ensue_engine::explain::{Explain, Fault};
-use ensue_node::config::{BucketAddress, DatabaseAddress, Reread};
+use ensue_node::config::{BucketAddress, DatabaseAddress, PasswordFrom, Reread};
 use ensue_node::{CertificateNews, Certificates, Config, LogOver, Node, NodeFailure, PacksNews, PageServing, Standby, StartError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -114,12 +114,17 @@ impl Serve {
         }
         config.listen = self.listen.unwrap_or(config.listen);
         config.data = self.data.unwrap_or(config.data);
-        config.database = self.database.or(config.database);
+        if let Some(address) = self.database {
+            let address = address.written_in(PasswordFrom::Flag);
+            config.set_database(address).map_err(|why| Failure::with(Exit::Usage, format!("the address after --database {why}")))?;
+        }
         config.objects = self.objects.or(config.objects);
         config.packs = self.packs.unwrap_or(config.packs);
-        config.master_key = self.master_key.or(config.master_key);
-        config.tls.cert = self.tls_cert.or(config.tls.cert);
-        config.tls.key = self.tls_key.or(config.tls.key);
+        let mut hidden = |path: PathBuf| config.named_paths.hide(path);
+        let (master_key, cert, key) = (self.master_key.map(&mut hidden), self.tls_cert.map(&mut hidden), self.tls_key.map(&mut hidden));
+        config.master_key = master_key.or(config.master_key);
+        config.tls.cert = cert.or(config.tls.cert);
+        config.tls.key = key.or(config.tls.key);
         config.min_free_bytes = self.min_free.unwrap_or(config.min_free_bytes);
         if self.no_page {
             config.page = PageServing::Off;

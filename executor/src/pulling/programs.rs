@@ -29,7 +29,7 @@ use super::{open_keys, source_error};
 use crate::environment::{self, NamedBy, Variables};
 use crate::masks::Masks;
 use crate::ports::PackFiles;
-use crate::programs::{GivenKey, Isolation, KILLED_PATIENCE, ProgramLimits, ProgramUsers, SupervisorCommand, make_for};
+use crate::programs::{GivenKey, Isolation, KILLED_PATIENCE, NodeSecrets, ProgramLimits, ProgramUsers, SupervisorCommand, make_for};
 use crate::render::Renderer;
 use crate::supervisor::keeper::{self, KeptOrder, Outcome};
 
@@ -57,6 +57,8 @@ pub struct SensorProgramsSettings {
     pub path: OsString,
     /// Where the files of packs are.
     pub packs: Arc<dyn PackFiles>,
+    /// The secrets of the node, which are masked in what programs log.
+    pub masked: NodeSecrets,
 }
 
 /// Runs the programs of sensors.
@@ -153,7 +155,8 @@ impl SensorPrograms {
         let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
         let ((stdin, stdout), stderr) = pipes.ok_or_else(|| spawn_error(io::Error::other("it has no pipes")))?;
         let stdin = stdin.into_owned_fd().and_then(pipe::Sender::from_owned_fd).map_err(spawn_error)?;
-        let given: Vec<GivenKey> = keys.into_iter().map(|(key, value): (_, Secret)| GivenKey { key, value }).collect();
+        let given = keys.into_iter().map(|(key, value): (_, Secret)| GivenKey { key, value });
+        let given: Vec<GivenKey> = given.chain(self.settings.masked.0.iter().cloned()).collect();
         tokio::spawn(log(stderr, Masks::of(&given), order.lines));
         let stdin = Arc::new(Mutex::new(None::<pipe::Sender>)).fed(stdin, first_line(input.as_ref(), order.cursor.as_ref()));
         Ok(Box::new(KeptProgram { child: Some(child), stdin, stdout: Some(stdout), folder, over: None }))

@@ -6,6 +6,8 @@ use ensue_engine::catalog::{Field, Fields, Presence};
 use ensue_engine::catalog::{ProcessCommand, Run, Schema, Type};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ports::OutputStream::{Stderr, Stdout};
+use ensue_engine::ports::Secret;
+use ensue_executor::programs::{GivenKey, NodeSecrets};
 use ensue_expression::{Expression, Roots};
 use serde_json::{Value, json};
 
@@ -56,6 +58,23 @@ async fn input_is_rendered_from_everything_in_scope() {
         "at": "2026-03-28T12:00:00.000000Z", "key": "[redacted test.token]",
     });
     assert_eq!(result(&report), expected);
+}
+
+#[tokio::test]
+async fn secret_of_the_node_is_masked_in_the_output_of_an_action_without_keys() {
+    let secrets = || {
+        let of_the_database = GivenKey { key: "ensue.database_password".parse().unwrap(), value: Secret::new(b"s3cret-1".to_vec()) };
+        NodeSecrets([of_the_database].into())
+    };
+    let plan =
+        Plan::new(sh("echo 'postgres://ensue:s3cret-1@db'; echo s3cret-1 >&2")).settings(move |settings| settings.masked = secrets());
+    let mut world = plan.begin();
+    assert_eq!(result(&world.report_of(json!({})).await), json!("postgres://ensue:[redacted ensue.database_password]@db"));
+    assert_eq!(world.outputs.printed(1, Stderr).0, b"[redacted ensue.database_password]\n");
+    let mut world = Plan::new(sh("echo s3cret-1; exit 3")).settings(move |settings| settings.masked = secrets()).begin();
+    let report = world.report_of(json!({})).await;
+    let message = &failure(&report, FailureKind::ExitCode).message;
+    assert!(!message.contains("s3cret-1"), "{message}");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use ensue_engine::ports::Secret;
 use ensue_engine::record::Digest;
 use ensue_executor::connections::Connections;
 use ensue_executor::ports::PackFiles;
-use ensue_executor::programs::{Isolation, IsolationMode, ProgramLimits, SupervisorCommand, around_path};
+use ensue_executor::programs::{Isolation, IsolationMode, NodeSecrets, ProgramLimits, SupervisorCommand, around_path};
 use ensue_executor::pulling::{SensorPrograms, SensorProgramsSettings, SensorWeb};
 use ensue_executor::{Destinations, EgressPolicy, SystemClock};
 use ensue_expression::{Document, Expression, Roots, Template};
@@ -91,6 +91,7 @@ impl Outside {
             limits: ProgramLimits::default(),
             path,
             packs: Arc::new(OnePack(folder.path().join("pack"))),
+            masked: NodeSecrets::default(),
         };
         let programs = Arc::new(SensorPrograms::open(settings).unwrap());
         let lines = Arc::new(Collected::default());

@@ -3,7 +3,7 @@
 //! This module only reads the operator's settings; the machine may not support them.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use ensue_executor::AtStop;
@@ -11,6 +11,7 @@ use ensue_executor::programs::{IsolationMode, ProgramLimits};
 use serde::Deserialize;
 
 use super::ConfigError;
+use super::paths::NamedPaths;
 
 /// The default limit of processes and threads of a program.
 const PROCESSES: u64 = 1_000;
@@ -112,11 +113,12 @@ enum WrittenAtStop {
 
 impl ActionSettings {
     /// Applies the written settings. Returns an error if a path is invalid.
-    pub(super) fn take(&mut self, written: WrittenActions, base: &Path) -> Result<(), String> {
+    pub(super) fn take(&mut self, written: WrittenActions, from: &NamedPaths) -> Result<(), String> {
         let WrittenActions { isolation, readable, writable, user, at_stop, memory, file_size, open_files, cpu_seconds, processes } =
             written;
         let from_base = |setting: &str, paths: Vec<PathBuf>| {
-            absolute(paths.iter().map(|path| base.join(path))).map_err(|why| format!("`actions.{setting}` contains an invalid path: {why}"))
+            absolute(paths.iter().map(|path| from.share(path)))
+                .map_err(|why| format!("`actions.{setting}` contains an invalid path: {why}"))
         };
         self.isolation = isolation.unwrap_or(self.isolation);
         self.readable = from_base("readable", readable)?;
@@ -182,7 +184,7 @@ mod tests {
         let mut settings = ActionSettings::default();
         let written = WrittenActions { readable: vec!["www".into(), "/srv".into()], writable: vec!["./out".into()], ..Default::default() };
         // The folder of a configuration file whose path has no folder.
-        settings.take(written, Path::new("")).unwrap();
+        settings.take(written, &NamedPaths::default()).unwrap();
         assert_eq!((settings.readable, settings.writable), (vec![here.join("www"), "/srv".into()], vec![here.join("out")]));
         let mut settings = ActionSettings::default();
         let wrong = |expected| ConfigError::Variable { name: String::new(), value: String::new(), expected };
@@ -203,7 +205,7 @@ mod tests {
             assert!(read(text).is_err(), "{text}");
         }
         let written = WrittenActions { user: Some("9-8".into()), ..Default::default() };
-        let why = ActionSettings::default().take(written, Path::new("")).unwrap_err();
+        let why = ActionSettings::default().take(written, &NamedPaths::default()).unwrap_err();
         assert!(why.starts_with("`actions.user` is `9-8`, but must be root, "), "{why}");
     }
 
@@ -212,6 +214,6 @@ mod tests {
         let wrong = |expected| ConfigError::Variable { name: String::new(), value: String::new(), expected };
         assert!(ActionSettings::default().take_variable("ENSUE_ACTIONS_READABLE", "/srv,,", &wrong).is_err());
         let written = WrittenActions { writable: vec!["".into()], ..Default::default() };
-        assert!(ActionSettings::default().take(written, Path::new("")).is_err());
+        assert!(ActionSettings::default().take(written, &NamedPaths::default()).is_err());
     }
 }

@@ -3,7 +3,7 @@
 //! Nothing is opened here: keys and files of authorities are read at the first use.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ensue_engine::names::{KeyRef, PackName};
@@ -13,6 +13,8 @@ use ensue_executor::connections::{
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use url::{Position, Url};
+
+use super::paths::NamedPaths;
 
 /// How many uses of a connection there may be at once, if the settings do not say.
 const MAX: usize = 16;
@@ -132,11 +134,11 @@ enum WrittenSmtpTls {
 }
 
 impl WrittenConnection {
-    /// Returns the settings; the paths are relative to `base`.
-    pub(super) fn read(self, base: &Path) -> Result<ConnectionSettings, String> {
+    /// Returns the settings.
+    pub(super) fn read(self, paths: &NamedPaths) -> Result<ConnectionSettings, String> {
         let endpoint = match (self.http, self.smtp) {
-            (Some(http), None) => Endpoint::Http(Box::new(http.read(base).map_err(|why| format!("`http`: {why}"))?)),
-            (None, Some(smtp)) => Endpoint::Smtp(Box::new(smtp.read(base).map_err(|why| format!("`smtp`: {why}"))?)),
+            (Some(http), None) => Endpoint::Http(Box::new(http.read(paths).map_err(|why| format!("`http`: {why}"))?)),
+            (None, Some(smtp)) => Endpoint::Smtp(Box::new(smtp.read(paths).map_err(|why| format!("`smtp`: {why}"))?)),
             (Some(_), Some(_)) | (None, None) => return Err("give exactly one of `http` and `smtp`".to_owned()),
         };
         let max = self.max.unwrap_or(MAX);
@@ -156,7 +158,7 @@ impl WrittenConnection {
 }
 
 impl WrittenHttp {
-    fn read(self, base: &Path) -> Result<HttpEndpoint, String> {
+    fn read(self, paths: &NamedPaths) -> Result<HttpEndpoint, String> {
         let url = address("url", &self.url, Rewrite::Auth)?;
         let auth = match self.auth {
             None => HttpAuth::None,
@@ -204,7 +206,7 @@ impl WrittenHttp {
             url,
             auth,
             headers,
-            ca: self.ca.map(|ca| base.join(ca)),
+            ca: self.ca.map(|ca| paths.share(ca)),
             timeout: time("timeout", self.timeout, TIMEOUT)?,
             connect_timeout: time("connect_timeout", self.connect_timeout, CONNECT_TIMEOUT)?,
             test_path: self.test_path,
@@ -215,7 +217,7 @@ impl WrittenHttp {
 }
 
 impl WrittenSmtp {
-    fn read(self, base: &Path) -> Result<SmtpEndpoint, String> {
+    fn read(self, paths: &NamedPaths) -> Result<SmtpEndpoint, String> {
         let tls = match self.tls.unwrap_or(WrittenSmtpTls::Starttls) {
             WrittenSmtpTls::Implicit => SmtpTls::Implicit,
             WrittenSmtpTls::Starttls => SmtpTls::StartTls,
@@ -244,7 +246,7 @@ impl WrittenSmtp {
             port: self.port.unwrap_or(port),
             tls,
             login,
-            ca: self.ca.map(|ca| base.join(ca)),
+            ca: self.ca.map(|ca| paths.share(ca)),
             timeout: time("timeout", self.timeout, TIMEOUT)?,
         })
     }

@@ -1,11 +1,13 @@
 //! The settings of stores that hold the values of keys: `key_providers` in `ensue.yaml`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::Url;
 use serde::Deserialize;
+
+use super::paths::NamedPaths;
 
 /// How long a value is used before it is read again, if the settings do not say.
 const TTL: Duration = Duration::from_secs(60);
@@ -227,10 +229,10 @@ fn secret() -> String {
 }
 
 impl WrittenKeyProvider {
-    /// Returns the settings; the paths are relative to `base`.
-    pub(super) fn read(self, base: &Path) -> Result<KeyProviderSettings, String> {
+    /// Returns the settings.
+    pub(super) fn read(self, paths: &mut NamedPaths) -> Result<KeyProviderSettings, String> {
         match self {
-            Self::File(WrittenFiles { folder, ttl, stale_for }) => settings(KeyStore::Files(base.join(folder)), ttl, stale_for),
+            Self::File(WrittenFiles { folder, ttl, stale_for }) => settings(KeyStore::Files(paths.hide(folder)), ttl, stale_for),
             Self::Env(WrittenEnvironment {}) => settings(KeyStore::Environment, None, None),
             Self::Hashicorp(WrittenHashicorp { url, mount, namespace, mut login, ttl, stale_for }) => {
                 let url = address(&url, "https://vault.example.test:8200")?;
@@ -239,7 +241,7 @@ impl WrittenKeyProvider {
                     HashicorpLogin::Approle(role) => &mut role.secret_id_file,
                     HashicorpLogin::Kubernetes(role) => &mut role.jwt_file,
                 };
-                *file = base.join(&*file);
+                *file = paths.hide(&*file);
                 settings(KeyStore::Hashicorp(Hashicorp { url, mount, namespace, login }), ttl, stale_for)
             }
             Self::Aws(WrittenAws { region, url, mut credentials, ttl, stale_for }) => {
@@ -251,7 +253,7 @@ impl WrittenKeyProvider {
                 let url = url.unwrap_or_else(|| format!("https://secretsmanager.{region}.{domain}"));
                 let url = address(&url, "https://secretsmanager.eu-central-1.amazonaws.com")?;
                 if let AwsCredentials::File(AwsProfile { path, .. }) = &mut credentials {
-                    *path = base.join(&*path);
+                    *path = paths.hide(&*path);
                 }
                 settings(KeyStore::Aws(AwsSecrets { region, url, credentials }), ttl, stale_for)
             }
@@ -277,22 +279,6 @@ fn within(name: &str, text: Option<String>, default: Duration, (least, most): (D
     let Some(text) = text else { return Ok(default) };
     let read = ensue_packs::parse_duration(&text).filter(|time| (least..=most).contains(time));
     read.ok_or_else(|| format!("`{name}` is `{text}`, but must be from {} to {} seconds, like 60s", least.as_secs(), most.as_secs()))
-}
-
-impl KeyProviderSettings {
-    /// Returns the files and folders with secrets, which no program may read.
-    pub(crate) fn secret_files(&self) -> Option<&PathBuf> {
-        match &self.store {
-            KeyStore::Files(folder) => Some(folder),
-            KeyStore::Aws(AwsSecrets { credentials: AwsCredentials::File(AwsProfile { path, .. }), .. }) => Some(path),
-            KeyStore::Environment | KeyStore::Aws(_) => None,
-            KeyStore::Hashicorp(Hashicorp { login, .. }) => Some(match login {
-                HashicorpLogin::TokenFile(file) => file,
-                HashicorpLogin::Approle(role) => &role.secret_id_file,
-                HashicorpLogin::Kubernetes(role) => &role.jwt_file,
-            }),
-        }
-    }
 }
 
 /// Checks that the stores that keys name exist.

@@ -1,7 +1,6 @@
 //! The issuers whose tokens the node accepts. The crate `login` defines and checks the settings.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use ensue_engine::names::IssuerName;
 use ensue_login::certificates::{CertificateSettings, WrittenCertificates};
@@ -9,6 +8,8 @@ use ensue_login::proxy::{ProxySettings, WrittenProxy};
 use ensue_login::settings::{KeysFrom, SecretSource};
 use ensue_login::{IssuerSettings, SettingsError, WrittenIssuer, check_issuers};
 use serde::Deserialize;
+
+use super::paths::NamedPaths;
 
 /// Whether terminals may log in by device codes (RFC 8628).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,45 +87,34 @@ impl LoginSettings {
         let proxy = self.proxy.as_ref().map(|_| IssuerName::proxy());
         proxy.into_iter().chain(self.certificates.as_ref().map(|_| IssuerName::certificate())).collect()
     }
-
-    /// Returns the files with the secrets of clients and of the proxy.
-    pub(super) fn secret_files(&self) -> impl Iterator<Item = &PathBuf> {
-        let secrets = self.issuers.iter().filter_map(|issuer| issuer.client.as_ref()?.secret.as_ref());
-        let secrets = secrets.chain(self.proxy.as_ref().map(|proxy| &proxy.secret));
-        secrets.filter_map(|secret| match secret {
-            SecretSource::File(file) => Some(file),
-            SecretSource::Key(_) => None,
-        })
-    }
 }
 
 impl WrittenLogin {
-    /// Checks the section; the paths are relative to `base`.
-    pub(super) fn read(self, base: &Path) -> Result<LoginSettings, SettingsError> {
+    /// Checks the section.
+    pub(super) fn read(self, paths: &mut NamedPaths) -> Result<LoginSettings, SettingsError> {
         let mut issuers = check_issuers(self.issuers)?;
         if let Some(issuer) = issuers.iter().find(|issuer| issuer.session_max.is_some() && issuer.client.is_none()) {
             let setting = format!("login.issuers.{}.session_max", issuer.name);
             return Err(SettingsError::Invalid { setting, why: "it is for `browser`, which `use` does not have".to_owned() });
         }
         for issuer in &mut issuers {
-            let join = |path: &mut PathBuf| *path = base.join(&*path);
-            issuer.ca.iter_mut().for_each(join);
+            issuer.ca = issuer.ca.take().map(|ca| paths.share(ca));
             if let Some(SecretSource::File(file)) = issuer.client.as_mut().and_then(|client| client.secret.as_mut()) {
-                join(file);
+                *file = paths.hide(&*file);
             }
             if let KeysFrom::File(file) = &mut issuer.keys_from {
-                join(file);
+                *file = paths.hide(&*file);
             }
         }
         let device = if self.device == Some(false) { DeviceLogins::Off } else { DeviceLogins::Allowed };
         let password = if self.password { PasswordLogin::On } else { PasswordLogin::Off };
         let mut proxy = self.proxy.map(ProxySettings::check).transpose()?;
         if let Some(SecretSource::File(file)) = proxy.as_mut().map(|proxy| &mut proxy.secret) {
-            *file = base.join(&*file);
+            *file = paths.hide(&*file);
         }
         let mut certificates = self.certificates.map(CertificateSettings::check).transpose()?;
         if let Some(certificates) = &mut certificates {
-            certificates.ca = base.join(&certificates.ca);
+            certificates.ca = paths.share(&certificates.ca);
         }
         Ok(LoginSettings { issuers, proxy, certificates, device, password })
     }
@@ -170,7 +160,7 @@ login:
     fn client_secret_in_a_file_is_hidden_from_programs() {
         let browser = "use: [browser, bearer]\n      client_id: ensue\n      client_secret: { file: corp.secret }\n      session_max: 12h";
         let (config, folder) = read(&CORP.replace("use: [bearer]", browser)).unwrap();
-        assert_eq!(config.secret_files().collect::<Vec<_>>(), [folder.path().join("corp.secret")]);
+        assert!(config.hidden_paths().contains(&folder.path().join("corp.secret")), "{:?}", config.hidden_paths());
     }
 
     #[test]

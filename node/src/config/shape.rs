@@ -111,8 +111,9 @@ static SETTINGS: Shape = Shape {
         optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. Default: `./ensue-data`."),
         optional(
             "database",
-            Kind::Text(Form::Any),
-            "The address of a PostgreSQL database that has the log: `postgres://USER@HOST/DATABASE`. Default: the data directory has it.",
+            Kind::TextOrFields(Form::Any, &DATABASE),
+            "The address of a PostgreSQL database that has the log: `postgres://USER@HOST/DATABASE`, alone or as `url` with the place of \
+             its password. Default: the data directory has it.",
         ),
         optional(
             "objects",
@@ -185,6 +186,28 @@ static SETTINGS: Shape = Shape {
             "The settings of packs, by the pack's name.",
         ),
     ],
+    later: &[],
+    between: &[],
+};
+
+static DATABASE: Shape = Shape {
+    what: "`database`",
+    fields: &[
+        required(
+            "url",
+            "url: postgres://ensue@db.example.test/ensue",
+            Kind::Text(Form::Any),
+            "The address: `postgres://USER@HOST/DATABASE`.",
+        ),
+        optional("password", Kind::Fields(&DATABASE_PASSWORD), "The place of the password, if the address does not have it."),
+    ],
+    later: &[],
+    between: &[],
+};
+
+static DATABASE_PASSWORD: Shape = Shape {
+    what: "the place of a password",
+    fields: &[required("file", "file: /etc/ensue/database.password", Kind::Text(Form::Any), "A file, whose last newline is ignored.")],
     later: &[],
     between: &[],
 };
@@ -833,8 +856,10 @@ static KUBERNETES: Shape = Shape {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
-    use crate::config::Written;
+    use crate::config::{Config, Written};
 
     const ALL_SETTINGS: &str = "\
 listen: 127.0.0.1:3678
@@ -871,7 +896,7 @@ inquiries: { links: false }
 page: false
 limits: { connections_per_address: 50, silent_per_address: 64 }
 data: ./data
-database: postgres://ensue@db.example.test/ensue
+database: { url: 'postgres://ensue@db.example.test/ensue', password: { file: db.password } }
 objects: s3://bucket/ensue
 packs_dir: ./packs
 workers: 8
@@ -969,6 +994,32 @@ key_providers:
             assert!(settings.get(name).is_some(), "{name} is missing from the example");
         }
         assert!(fits(&Value::Null), "a file of comments alone");
+    }
+
+    #[test]
+    fn every_path_that_the_settings_name_is_hidden_unless_programs_may_reach_it() {
+        const SHARED: [&str; 9] =
+            ["ca.pem", "clients.pem", "corp.pem", "data", "mail.pem", "orders.pem", "packs", "for_programs/data", "for_programs/www"];
+        let folder = tempfile::TempDir::new().unwrap();
+        let text = ALL_SETTINGS.replace("/run/secrets", "secrets").replace("/srv/", "for_programs/").replace("./", "");
+        let text = text.replace("secret: { key: ensue.proxy_secret }", "secret: { file: proxy.secret }");
+        let text = text.replace("client_secret: { key: ensue.corp_secret }", "client_secret: { file: corp.secret }");
+        let text = text.replace("keys_from: { hosts: [keys.example.test] }", "keys_from: { file: keys.json }");
+        let text = text.replace("s3://bucket/ensue", &format!("file://{}/bucket", folder.path().display()));
+        std::fs::write(folder.path().join("node.yaml"), &text).unwrap();
+        std::fs::write(folder.path().join("db.password"), "s3cret-password").unwrap();
+        let config = Config::read(Some(&folder.path().join("node.yaml")), std::iter::empty()).unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("s3cret-password"), "{shown}");
+        // Whatever the settings resolved to is in what they show of themselves, so a new setting needs no line here.
+        let prefix = format!("\"{}/", folder.path().display());
+        let named: BTreeSet<&str> = shown.split(&prefix).skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let hidden = config.hidden_paths();
+        let visible = named.iter().filter(|name| !hidden.contains(&folder.path().join(name))).copied();
+        assert_eq!(visible.collect::<BTreeSet<_>>(), BTreeSet::from(SHARED));
+        for name in ["node.yaml", "bucket", "cert.pem", "key.pem", "db.password", "secrets/t", "aws", "f", "j", "keys.json"] {
+            assert!(hidden.contains(&folder.path().join(name)), "{name}: {hidden:?}");
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The files of the node's certificate. They are read elsewhere, because they change while the node runs.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Deserialize;
+
+use super::paths::NamedPaths;
 
 /// The files for TLS, as the operator sets them. Without a certificate and a key, the node serves plain HTTP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,10 +27,11 @@ pub(super) struct WrittenTls {
 }
 
 impl WrittenTls {
-    /// Returns the settings; the paths are relative to `base`.
-    pub(super) fn read(self, base: &Path) -> TlsSettings {
+    /// Returns the settings. The certificate is hidden like its key, because the same file may have both.
+    pub(super) fn read(self, paths: &mut NamedPaths) -> TlsSettings {
         let Self { cert, key, client_ca } = self;
-        TlsSettings { cert: Some(base.join(cert)), key: Some(base.join(key)), client_ca: client_ca.map(|path| base.join(path)) }
+        let client_ca = client_ca.map(|path| paths.share(path));
+        TlsSettings { cert: Some(paths.hide(cert)), key: Some(paths.hide(key)), client_ca }
     }
 }
 
@@ -39,14 +42,13 @@ impl TlsSettings {
     }
 
     /// Takes a variable, and returns whether it is one of these settings.
-    pub(super) fn take_variable(&mut self, name: &str, value: &str) -> bool {
-        let setting = match name {
-            "ENSUE_TLS_CERT" => &mut self.cert,
-            "ENSUE_TLS_KEY" => &mut self.key,
-            "ENSUE_TLS_CLIENT_CA" => &mut self.client_ca,
+    pub(super) fn take_variable(&mut self, name: &str, value: &str, paths: &mut NamedPaths) -> bool {
+        match name {
+            "ENSUE_TLS_CERT" => self.cert = Some(paths.hide(value)),
+            "ENSUE_TLS_KEY" => self.key = Some(paths.hide(value)),
+            "ENSUE_TLS_CLIENT_CA" => self.client_ca = Some(paths.share(value)),
             _ => return false,
-        };
-        *setting = Some(PathBuf::from(value));
+        }
         true
     }
 }
@@ -65,7 +67,7 @@ mod tests {
         let config = Config::read(Some(&file), variables.into_iter()).unwrap();
         let expected = TlsSettings { cert: Some(folder.path().join("node.pem")), key: Some("other.key".into()), client_ca: None };
         assert_eq!(config.tls, expected);
-        assert!(config.secret_files().any(|secret| secret == Path::new("other.key")), "no program may read it");
+        assert!(config.hidden_paths().contains(&"other.key".into()), "no program may read it");
         assert_eq!(config.url_at(([127, 0, 0, 1], 1).into()), "https://127.0.0.1:1");
         std::fs::write(&file, "tls: { cert: node.pem }").unwrap();
         assert!(Config::read(Some(&file), [].into_iter()).unwrap_err().to_string().contains("key"));

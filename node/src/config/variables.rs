@@ -5,7 +5,7 @@
 use std::fmt;
 
 /// Variables that the node reads as settings, except for keys.
-const SETTINGS: [&str; 33] = [
+const SETTINGS: [&str; 35] = [
     "ENSUE_ACTIONS_AT_STOP",
     "ENSUE_ACTIONS_ISOLATION",
     "ENSUE_ACTIONS_READABLE",
@@ -16,6 +16,8 @@ const SETTINGS: [&str; 33] = [
     "ENSUE_CORS_ORIGINS",
     "ENSUE_DATA",
     "ENSUE_DATABASE",
+    "ENSUE_DATABASE_PASSWORD",
+    "ENSUE_DATABASE_PASSWORD_FILE",
     "ENSUE_EGRESS_ALLOW",
     "ENSUE_HOSTS",
     "ENSUE_LEASE",
@@ -159,6 +161,23 @@ mod tests {
     }
 
     #[test]
+    fn every_path_that_a_variable_names_is_hidden_unless_programs_may_reach_it() {
+        const SHARED: [&str; 5] =
+            ["ENSUE_ACTIONS_READABLE", "ENSUE_ACTIONS_WRITABLE", "ENSUE_DATA", "ENSUE_PACKS_DIR", "ENSUE_TLS_CLIENT_CA"];
+        const TEXTS: [&str; 3] = ["ENSUE_EGRESS_ALLOW", "ENSUE_HOSTS", "ENSUE_URL"];
+        let folder = tempfile::TempDir::new().unwrap();
+        let mut visible = Vec::new();
+        for setting in SETTINGS.into_iter().chain(["ENSUE_KEY_DEMO_SECRET_FILE"]).filter(|setting| !TEXTS.contains(setting)) {
+            let path = folder.path().join(setting);
+            std::fs::write(&path, "content").unwrap();
+            let Ok(config) = read(setting, path.to_str().unwrap()) else { continue };
+            let is_opened = format!("{config:?}").contains(&format!("{path:?}")) || setting.ends_with("_FILE");
+            visible.extend((is_opened && !config.hidden_paths().contains(&path)).then_some(setting));
+        }
+        assert_eq!(visible, SHARED);
+    }
+
+    #[test]
     fn each_listed_setting_is_accepted() {
         for setting in SETTINGS {
             let value = match setting {
@@ -178,6 +197,7 @@ mod tests {
                 }
                 "ENSUE_RETENTION_EXECUTIONS" => "90d",
                 "ENSUE_TRACES_ENDPOINT" => "http://127.0.0.1:4318",
+                "ENSUE_DATABASE_PASSWORD_FILE" => "/dev/null",
                 _ => "/srv",
             };
             let taken = format!("{:?}", read(setting, value).unwrap());

@@ -18,6 +18,7 @@ use super::OfflineError;
 pub use crate::backend::Format;
 use crate::backend::postgres::ArchiveInDatabase;
 use crate::backend::{CopiedLog, FillError, Folder, LogSource, PackArchive as _, filled, new_secrets, secrets_in, sources_in};
+use crate::config::{DatabaseAddress, DatabaseAddressError};
 use crate::start_error::{StartError, machine};
 
 /// Where a log is stored.
@@ -26,7 +27,7 @@ pub enum Location {
     /// A data directory on this machine: the log, together with everything that it refers to.
     Directory(PathBuf),
     /// The address of a PostgreSQL database: the log, the sealed secrets and the packs.
-    Database(String),
+    Database(DatabaseAddress),
 }
 
 impl FromStr for Location {
@@ -34,7 +35,9 @@ impl FromStr for Location {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once("://") {
-            Some(("postgres" | "postgresql", _)) => Ok(Self::Database(text.to_owned())),
+            Some(("postgres" | "postgresql", _)) => {
+                text.parse().map(Self::Database).map_err(|why: DatabaseAddressError| format!("a database's address {why}"))
+            }
             Some((scheme, _)) => {
                 Err(format!("this release cannot copy from or to a `{scheme}` address; name a data directory or a `postgres://` address"))
             }
@@ -70,7 +73,7 @@ pub fn copy_log(
             into_database(sources_in(&from)?, to, beside, &mut progress)
         }
         (Location::Database(from), Location::Database(to)) => {
-            let database = Database::at(from)?;
+            let database = Database::at(from.reveal())?;
             let beside = |log: LogId, mut secrets: PostgresEnvelopes, mut packs: PostgresPacks| {
                 copy_envelopes(&mut PostgresEnvelopes::open(&database, log, Lead::default())?, &mut secrets)?;
                 let mut archived = PostgresPacks::open(&database, log, Lead::default())?;
@@ -82,7 +85,7 @@ pub fn copy_log(
             into_database(sources_of(&database)?, to, beside, &mut progress)
         }
         (Location::Database(from), Location::Directory(to)) => {
-            let database = Database::at(from)?;
+            let database = Database::at(from.reveal())?;
             let sources = sources_of(&database)?;
             new_log_in(to, |file| {
                 let copied = into_file(&sources, file, &mut progress)?;
@@ -120,14 +123,14 @@ fn sources_of(database: &Database) -> Result<Vec<LogSource>, OfflineError> {
 
 fn into_database(
     from: Vec<LogSource>,
-    to: &str,
+    to: &DatabaseAddress,
     mut beside: impl FnMut(LogId, PostgresEnvelopes, PostgresPacks) -> Result<(), CopyIntoError>,
     progress: &mut dyn FnMut(CopyStage, u64, u64),
 ) -> Result<Vec<CopiedLog>, OfflineError> {
     if from.len() > 1 {
         return Err(OfflineError::SeveralToCopy(from.len()));
     }
-    let database = Database::at(to)?;
+    let database = Database::at(to.reveal())?;
     let mut copied = Vec::new();
     for (id, source) in from {
         let end = head(&*source)?.position.0;
@@ -180,14 +183,14 @@ mod tests {
     fn location_is_a_directory_or_a_database() {
         assert_eq!("./ensue-data".parse(), Ok(Location::Directory("./ensue-data".into())));
         let address = "postgres://localhost/ensue";
-        assert_eq!(address.parse(), Ok(Location::Database(address.to_owned())));
+        assert_eq!(address.parse(), Ok(Location::Database(address.parse().unwrap())));
         assert!("mysql://localhost/ensue".parse::<Location>().unwrap_err().contains("`mysql`"));
         assert!("".parse::<Location>().is_err());
     }
 
     #[test]
     fn database_has_no_older_format() {
-        let (directory, database) = (Location::Directory("data".into()), Location::Database("postgres://localhost/ensue".to_owned()));
+        let (directory, database) = (Location::Directory("data".into()), Location::Database("postgres://localhost/ensue".parse().unwrap()));
         for (from, to) in [(&directory, &database), (&database, &directory), (&database, &database)] {
             assert!(matches!(copy_log(from, to, Format::V0_1, |_, _, _| ()), Err(OfflineError::FormatOfDatabase)));
         }

@@ -79,7 +79,7 @@ fn variable_of(key: &KeyRef) -> String {
 /// Creates the first admin's access, at the very first start only.
 pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTokens) -> Result<Option<Secret>, StartError> {
     if !is_first_start && !tokens.table.is_empty() {
-        if let AdminToken::Given { token, .. } = &config.admin_token
+        if let AdminToken::Given { token } = &config.admin_token
             && !tokens.table.has(token)
         {
             tracing::warn!(
@@ -103,7 +103,7 @@ pub(super) fn first_token(config: &Config, is_first_start: bool, tokens: &NodeTo
     let roles = [ADMIN.to_owned()];
     let doing = "adding the first admin token";
     match &config.admin_token {
-        AdminToken::Given { token, .. } => {
+        AdminToken::Given { token } => {
             tokens.add_given(ADMIN, &roles, token, &by).map_err(|declined| declined_start(doing, &declined))?;
             Ok(None)
         }

@@ -167,6 +167,7 @@ fn about(
         master_key: stores.master_key(handle),
         outside: leading.outside.clone(),
         kept: working.kept.clone(),
+        database: config.database.clone(),
         memory: Memory::new(config.memory_bytes, around.queues.of(QueueName::RequestBytes).clone()),
         views_at: views.at.clone(),
         views_passed_over: views.passed_over.clone(),

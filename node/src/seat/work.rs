@@ -90,7 +90,9 @@ impl Working {
         let name = begun.worker().to_owned();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let clock: Arc<dyn ensue_executor::Clock> = Arc::new(ensue_executor::SystemClock::new());
-        let hidden: Vec<&Path> = [opened.data.path(), opened.state.as_path()].into_iter().chain(config.secret_files()).collect();
+        let named = config.hidden_paths();
+        let own = [opened.data.path(), opened.state.as_path()];
+        let hidden: Vec<&Path> = own.into_iter().chain(named.iter().map(PathBuf::as_path)).collect();
         let (programs, users) = crate::programs::open(config, opened.data.path(), &hidden, &path, clock.clone())?;
         let copies: Arc<dyn ports::PackFiles> = Arc::new(Copies(stores.catalogs.clone()));
         let sensor_programs =
@@ -222,6 +224,7 @@ fn executor_settings(config: &Config, path: std::ffi::OsString) -> ExecutorSetti
         limits: config.actions.limits,
         artifact_bytes_max: config.artifacts.one_bytes_max,
         lease: config.lease,
+        masked: config.secrets(),
         ..ExecutorSettings::new(path)
     }
 }

@@ -253,6 +253,7 @@ impl Outside {
             limits: ProgramLimits::default(),
             path: std::env::var_os("PATH").unwrap_or_default(),
             packs: Arc::new(OnePack(self.folder.path().join("pack"))),
+            masked: NodeSecrets::default(),
         };
         SensorPrograms::open(settings).unwrap()
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use ensue_connectors::{Connectors, SensorErrorKind};
-use ensue_executor::programs::{Isolation, IsolationMode, ProgramLimits, SupervisorCommand, around_path};
+use ensue_executor::programs::{Isolation, IsolationMode, NodeSecrets, ProgramLimits, SupervisorCommand, around_path};
 use ensue_executor::pulling::{SensorPrograms, SensorProgramsSettings};
 use tempfile::TempDir;
 
@@ -49,6 +49,7 @@ pub(super) fn programs(data: &Path, folders: &[PathBuf], catalogs: &Arc<NodeCata
         limits: ProgramLimits::default(),
         path,
         packs: Arc::new(Copies(catalogs.clone())),
+        masked: NodeSecrets::default(),
     };
     SensorPrograms::open(settings).unwrap()
 }
