@@ -134,6 +134,13 @@ impl Sns {
         Self { place, node, files, signer: Signer::new(), at: format!("https://localhost:{port}") }
     }
 
+    fn restart(self) -> Self {
+        let Self { place, node, files, signer, at } = self;
+        assert_eq!(node.stop(), Some(0));
+        let node = place.start();
+        Self { place, node, files, signer, at }
+    }
+
     fn message(&self, parts: &Value) -> Value {
         let now = ensue_engine::time::Timestamp::from_micros(seconds() * 1_000_000);
         self.signer.message(&self.at, &now.to_string(), parts)
@@ -153,10 +160,10 @@ async fn messages_of_amazon_sns_are_verified_with_a_certificate_that_is_fetched_
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "the certificate is not there: {text}");
     assert!(text.contains("hook_unusable") && text.contains("the status is 404"), "{text}");
     // Another certificate is asked for at once, and the first not before half a minute.
-    sns.files.answer("/second.pem", &sns.signer.certificate);
+    sns.files.answer("/SimpleNotificationService-2.pem", &sns.signer.certificate);
     let named = |message: &Value| {
         let mut message = message.clone();
-        message["SigningCertURL"] = json!(format!("{}/second.pem", sns.at));
+        message["SigningCertURL"] = json!(format!("{}/SimpleNotificationService-2.pem", sns.at));
         message
     };
     for _ in 0..2 {
@@ -177,10 +184,10 @@ async fn messages_of_amazon_sns_are_verified_with_a_certificate_that_is_fetched_
     let foreign = sns.message(&json!({ "TopicArn": "arn:aws:sns:eu-west-1:999999999999:theirs" }));
     assert_eq!(sns.deliver(&foreign).await.0, StatusCode::UNAUTHORIZED);
     let mut elsewhere = message.clone();
-    elsewhere["SigningCertURL"] = json!("https://sns.eu-west-1.amazonaws.com/a.pem");
+    elsewhere["SigningCertURL"] = json!("https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-a.pem");
     assert_eq!(sns.deliver(&elsewhere).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(event_count(&client).await, 1);
-    let expected = ["/SimpleNotificationService-1.pem", "/second.pem"];
+    let expected = ["/SimpleNotificationService-1.pem", "/SimpleNotificationService-2.pem"];
     assert_eq!(sns.files.asked(), expected, "each certificate is fetched once");
 }
 
@@ -189,11 +196,29 @@ async fn unknown_certificates_are_fetched_twenty_times_a_minute_at_most() {
     let sns = Sns::start();
     for number in 0..30 {
         let mut message = sns.message(&json!({}));
-        message["SigningCertURL"] = json!(format!("{}/{number}.pem", sns.at));
+        message["SigningCertURL"] = json!(format!("{}/SimpleNotificationService-{number}a.pem", sns.at));
         assert_eq!(sns.deliver(&message).await.0, StatusCode::SERVICE_UNAVAILABLE);
     }
     // A minute may end in between.
     assert!((20..30).contains(&sns.files.asked().len()), "{:?}", sns.files.asked());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn known_certificate_verifies_after_a_restart_whatever_strangers_named() {
+    let mut sns = Sns::start();
+    sns.files.answer("/SimpleNotificationService-1.pem", &sns.signer.certificate);
+    let (status, text) = sns.deliver(&sns.message(&json!({}))).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{text}");
+    sns = sns.restart();
+    for number in 0..25 {
+        let mut message = sns.message(&json!({}));
+        message["SigningCertURL"] = json!(format!("{}/SimpleNotificationService-{number}b.pem", sns.at));
+        assert_eq!(sns.deliver(&message).await.0, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let (status, text) = sns.deliver(&sns.message(&json!({ "MessageId": "m-2" }))).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{text}");
+    let of_amazon = |asked: &&String| *asked == "/SimpleNotificationService-1.pem";
+    assert_eq!(sns.files.asked().iter().filter(of_amazon).count(), 1, "it was kept");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -449,6 +449,8 @@ pub struct HookConnection {
     pub certificate: Option<Vec<u8>>,
     /// Whether a trusted proxy passed the delivery on.
     pub from: HookPeer,
+    /// The network of the sender, as text: its address, or the first 64 bits of an IPv6 address. Empty if it is not known.
+    pub network: String,
 }
 
 /// The other side of the connection of a delivery.

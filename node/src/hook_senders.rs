@@ -4,6 +4,8 @@
 //! the questions of Amazon SNS until an operator confirms them.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -20,6 +22,8 @@ use ensue_login::senders::Senders;
 use ensue_login::{Fetch, Refusal};
 use ensue_sensors::signatures::SignatureRefusal;
 use ensue_sensors::sns::{self, Kind, Message};
+use ensue_store::sync::replace;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use url::Url;
 
@@ -31,9 +35,11 @@ const FETCH_INTERVAL: Duration = Duration::from_secs(30);
 const CERTIFICATES_MAX: usize = 64;
 /// The maximum number of certificates that are fetched at once.
 const FETCHES_MAX: usize = 8;
-/// The maximum number of certificates that nobody has asked for before and that are fetched in a minute. Their URLs are in
-/// messages that are not verified yet.
+/// The maximum number of certificates that nobody has asked for before and that are fetched in a minute, for the deliveries of
+/// one network at one hook. Their URLs are in messages that are not verified yet.
 const NEW_IN_A_MINUTE_MAX: u32 = 20;
+/// The maximum number of networks and hooks whose unknown certificates are counted in a minute.
+const COUNTED_MAX: usize = 4096;
 /// How long Amazon SNS accepts the confirmation of a subscription.
 const CONFIRMATION_AGE_MAX: Duration = Duration::from_secs(3 * 24 * 3600);
 /// The maximum number of subscriptions that wait to be confirmed.
@@ -65,6 +71,7 @@ pub struct HookSenders {
     web: OnceLock<Box<dyn Fetch>>,
     issuers: Senders,
     certificates: Mutex<Certificates>,
+    kept: OnceLock<KeptCertificates>,
     fetches: AtomicUsize,
     asked: Mutex<BTreeMap<(SensorRef, String), Asked>>,
 }
@@ -78,8 +85,14 @@ struct Asked {
 #[derive(Default)]
 struct Certificates {
     by_url: BTreeMap<Url, Held>,
-    /// The minute in which new URLs were counted last, and their number.
-    new: (u64, u32),
+    new: NewUrls,
+}
+
+/// The URLs that were asked for without having verified anything, in the current minute.
+#[derive(Default)]
+struct NewUrls {
+    minute: u64,
+    by_sender: BTreeMap<(SensorRef, String), u32>,
 }
 
 /// A certificate, and when it was asked for.
@@ -88,6 +101,8 @@ struct Held {
     at: Timestamp,
     /// Whether it has verified a message.
     is_good: bool,
+    /// Its text, to keep it.
+    pem: Vec<u8>,
 }
 
 impl HookSenders {
@@ -95,6 +110,14 @@ impl HookSenders {
     pub(crate) fn connect(&self, web: Box<dyn Fetch>) {
         // A node connects once.
         let _ = self.web.set(web);
+    }
+
+    /// Keeps the certificates that verify something in a file, and begins with those that it has. What cannot be used is fetched
+    /// again.
+    pub(crate) fn keep_in(&self, file: PathBuf) {
+        let kept = KeptCertificates { file, is_writing: Mutex::default() };
+        open(&self.certificates).by_url.extend(kept.read());
+        let _ = self.kept.set(kept);
     }
 
     /// Returns whether the authority that a hook names vouches for the sender of a delivery. May wait for a certificate or for keys,
@@ -132,11 +155,9 @@ impl HookSenders {
 
     fn sns(&self, accepted: &SnsVerify, request: &HookRequest, now: Timestamp) -> Result<(), SignatureRefusal> {
         let message = Message::read(accepted, &request.body)?;
-        let certificate = self.certificate(message.certificate(), now)?;
+        let certificate = self.certificate(message.certificate(), (request, now))?;
         message.check(&certificate, now)?;
-        if let Some(held) = open(&self.certificates).by_url.get_mut(message.certificate()) {
-            held.is_good = true;
-        }
+        self.has_verified(message.certificate());
         if let (Kind::SubscriptionConfirmation, Some(url)) = (message.kind(), message.subscribe()) {
             let mut asked = open(&self.asked);
             asked.retain(|_, asked| is_within(asked.at, now, CONFIRMATION_AGE_MAX));
@@ -149,8 +170,16 @@ impl HookSenders {
         Ok(())
     }
 
+    /// Notes that the certificate at a URL is one of Amazon's, and keeps it at the first time.
+    fn has_verified(&self, url: &Url) {
+        let is_new = open(&self.certificates).by_url.get_mut(url).is_some_and(|held| !std::mem::replace(&mut held.is_good, true));
+        if let Some(kept) = self.kept.get().filter(|_| is_new) {
+            kept.write(|| open(&self.certificates).good());
+        }
+    }
+
     /// Returns the certificate at a URL: the one that is held, or the fetched one.
-    fn certificate(&self, url: &Url, now: Timestamp) -> Result<Arc<sns::Certificate>, SignatureRefusal> {
+    fn certificate(&self, url: &Url, (request, now): (&HookRequest, Timestamp)) -> Result<Arc<sns::Certificate>, SignatureRefusal> {
         let cannot = |why: &str| SignatureRefusal::CannotAsk { why: why.to_owned() };
         {
             let mut certificates = open(&self.certificates);
@@ -161,7 +190,7 @@ impl HookSenders {
                 }
             }
             if !certificates.by_url.get(url).is_some_and(|held| held.is_good) {
-                certificates.count_new(now).map_err(cannot)?;
+                certificates.new.count((&request.sensor, &request.connection.network), now).map_err(cannot)?;
             }
         }
         let web = self.web()?;
@@ -171,7 +200,7 @@ impl HookSenders {
         }
         let fetched = fetch(web, url);
         self.fetches.fetch_sub(1, Ordering::AcqRel);
-        open(&self.certificates).hold(url, fetched.map(Arc::new), now).map_err(|why| cannot(&why))
+        open(&self.certificates).hold(url, fetched, now).map_err(|why| cannot(&why))
     }
 
     /// Confirms the subscriptions that wait at a hook. Waits for Amazon SNS.
@@ -196,31 +225,114 @@ impl HookSenders {
     }
 }
 
-impl Certificates {
-    /// Counts a URL that has verified nothing yet.
-    fn count_new(&mut self, now: Timestamp) -> Result<(), &'static str> {
+impl NewUrls {
+    /// Counts a URL that has verified nothing yet, which a sender named at a hook.
+    fn count(&mut self, (hook, network): (&SensorRef, &str), now: Timestamp) -> Result<(), &'static str> {
+        const TOO_MANY: &str = "too many unknown certificates were named in the last minute";
         let minute = now.unix_millis() / 60_000;
-        if self.new.0 != minute {
-            self.new = (minute, 0);
+        if self.minute != minute {
+            *self = Self { minute, by_sender: BTreeMap::new() };
         }
-        if self.new.1 >= NEW_IN_A_MINUTE_MAX {
-            return Err("too many unknown certificates were named in the last minute");
+        let sender = (hook.clone(), network.to_owned());
+        if self.by_sender.len() >= COUNTED_MAX && !self.by_sender.contains_key(&sender) {
+            return Err(TOO_MANY);
         }
-        self.new.1 += 1;
+        let count = self.by_sender.entry(sender).or_default();
+        if *count >= NEW_IN_A_MINUTE_MAX {
+            return Err(TOO_MANY);
+        }
+        *count += 1;
         Ok(())
     }
+}
 
-    /// Holds what was fetched.
-    fn hold(&mut self, url: &Url, fetched: Result<Arc<sns::Certificate>, String>, now: Timestamp) -> Result<Arc<sns::Certificate>, String> {
+impl Certificates {
+    /// Holds what was fetched. The URL of a certificate never has another one, so if a good one cannot be fetched again, the one
+    /// that is held stays in use.
+    fn hold(&mut self, url: &Url, fetched: Result<Fetched, String>, now: Timestamp) -> Result<Arc<sns::Certificate>, String> {
         let before = self.by_url.remove(url);
         if before.is_none() && self.by_url.len() >= CERTIFICATES_MAX {
             // What has verified nothing goes first, and of these the oldest.
             let oldest = self.by_url.iter().min_by_key(|(_, held)| (held.is_good, held.at)).map(|(url, _)| url.clone());
             oldest.and_then(|url| self.by_url.remove(&url));
         }
-        let is_good = before.as_ref().is_some_and(|held| held.is_good);
-        self.by_url.insert(url.clone(), Held { certificate: fetched.clone(), at: now, is_good });
-        fetched
+        let held = match (fetched, before) {
+            (Err(_), Some(before)) if before.is_good => Held { at: now, ..before },
+            (Ok(Fetched { certificate, pem }), before) => {
+                Held { certificate: Ok(Arc::new(certificate)), at: now, is_good: before.is_some_and(|held| held.is_good), pem }
+            }
+            (Err(why), _) => Held { certificate: Err(why), at: now, is_good: false, pem: Vec::new() },
+        };
+        let certificate = held.certificate.clone();
+        self.by_url.insert(url.clone(), held);
+        certificate
+    }
+
+    /// Returns the good ones, as they are kept.
+    fn good(&self) -> Vec<KeptCertificate> {
+        let good = self.by_url.iter().filter(|(_, held)| held.is_good);
+        let kept = good.map(|(url, held)| KeptCertificate {
+            url: url.to_string(),
+            at_micros: held.at.micros(),
+            pem: String::from_utf8_lossy(&held.pem).into_owned(),
+        });
+        kept.collect()
+    }
+}
+
+/// A certificate that was fetched.
+struct Fetched {
+    certificate: sns::Certificate,
+    pem: Vec<u8>,
+}
+
+/// The file of the certificates that have verified something. A start does not wait for Amazon then, and strangers cannot keep
+/// it from what it knew.
+struct KeptCertificates {
+    file: PathBuf,
+    is_writing: Mutex<()>,
+}
+
+/// A certificate in that file.
+#[derive(Serialize, Deserialize)]
+struct KeptCertificate {
+    url: String,
+    /// When it was fetched, in microseconds since 1970.
+    at_micros: i64,
+    pem: String,
+}
+
+impl KeptCertificates {
+    /// Reads the certificates. Damaged ones are not used.
+    fn read(&self) -> BTreeMap<Url, Held> {
+        let bytes = match std::fs::read(&self.file) {
+            Ok(bytes) => bytes,
+            Err(why) if why.kind() == ErrorKind::NotFound => return BTreeMap::new(),
+            Err(why) => {
+                tracing::warn!(file = %self.file.display(), %why, "the certificates of Amazon SNS cannot be read; they are fetched again");
+                return BTreeMap::new();
+            }
+        };
+        let kept: Vec<KeptCertificate> = serde_json::from_slice(&bytes).unwrap_or_else(|why| {
+            tracing::warn!(file = %self.file.display(), %why, "the kept certificates of Amazon SNS are damaged; they are fetched again");
+            Vec::new()
+        });
+        let held = kept.into_iter().take(CERTIFICATES_MAX).filter_map(|KeptCertificate { url, at_micros, pem }| {
+            let url = Url::parse(&url).ok().filter(sns::is_of_a_certificate)?;
+            let certificate = Ok(Arc::new(sns::Certificate::read(pem.as_bytes()).ok()?));
+            let at = Timestamp::from_micros(at_micros);
+            Some((url, Held { certificate, at, is_good: true, pem: pem.into_bytes() }))
+        });
+        held.collect()
+    }
+
+    /// Writes the certificates, as they are once no other thread writes.
+    fn write(&self, certificates: impl FnOnce() -> Vec<KeptCertificate>) {
+        let _writing = open(&self.is_writing);
+        let written = serde_json::to_vec(&certificates()).map_err(std::io::Error::from).and_then(|bytes| replace(&self.file, &bytes));
+        if let Err(why) = written {
+            tracing::warn!(file = %self.file.display(), %why, "a certificate of Amazon SNS cannot be kept; the next start fetches it again");
+        }
     }
 }
 
@@ -231,8 +343,9 @@ fn get(web: &dyn Fetch, url: &Url) -> Result<Vec<u8>, String> {
     if response.status == 200 { Ok(response.body) } else { Err(format!("{host}: the status is {}", response.status)) }
 }
 
-fn fetch(web: &dyn Fetch, url: &Url) -> Result<sns::Certificate, String> {
-    sns::Certificate::read(&get(web, url)?)
+fn fetch(web: &dyn Fetch, url: &Url) -> Result<Fetched, String> {
+    let pem = get(web, url)?;
+    sns::Certificate::read(&pem).map(|certificate| Fetched { certificate, pem })
 }
 
 /// Checks the client certificate of a delivery, or what a trusted proxy reports of it.
@@ -266,4 +379,81 @@ fn is_within(since: Timestamp, now: Timestamp, duration: Duration) -> bool {
 /// Locks, even if a thread panicked with the lock: what it guards is changed in one step each.
 fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
+    const PEM: &[u8] = include_bytes!("../../sensors/tests/sns_sha1.pem");
+
+    fn hook(name: &str) -> SensorRef {
+        name.parse().unwrap()
+    }
+
+    fn url(hex: &str) -> Url {
+        Url::parse(&format!("https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-{hex}.pem")).unwrap()
+    }
+
+    fn fetched() -> Result<Fetched, String> {
+        Ok(Fetched { certificate: sns::Certificate::read(PEM).unwrap(), pem: PEM.to_vec() })
+    }
+
+    #[test]
+    fn unknown_certificates_of_one_sender_at_one_hook_do_not_count_for_others() {
+        let mut new = NewUrls::default();
+        let (one, other) = (hook("watch.alarms"), hook("watch.builds"));
+        for _ in 0..NEW_IN_A_MINUTE_MAX {
+            assert_eq!(new.count((&one, "203.0.113.7"), NOW), Ok(()));
+        }
+        assert!(new.count((&one, "203.0.113.7"), NOW).is_err());
+        assert_eq!(new.count((&other, "203.0.113.7"), NOW), Ok(()));
+        assert_eq!(new.count((&one, "198.51.100.1"), NOW), Ok(()));
+        assert_eq!(new.count((&one, "203.0.113.7"), NOW.plus_millis(60_000)), Ok(()));
+    }
+
+    #[test]
+    fn number_of_counted_senders_is_limited() {
+        let mut new = NewUrls::default();
+        for sender in 0..COUNTED_MAX {
+            assert_eq!(new.count((&hook("watch.alarms"), &sender.to_string()), NOW), Ok(()));
+        }
+        assert!(new.count((&hook("watch.alarms"), "one more"), NOW).is_err());
+        assert_eq!(new.count((&hook("watch.alarms"), "0"), NOW), Ok(()));
+    }
+
+    #[test]
+    fn good_certificates_and_no_others_are_there_after_a_restart() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("sns_certificates.json");
+        let senders = HookSenders::default();
+        senders.keep_in(file.clone());
+        for hex in ["a", "b"] {
+            open(&senders.certificates).hold(&url(hex), fetched(), NOW).unwrap();
+        }
+        senders.has_verified(&url("a"));
+        let urls = |senders: &HookSenders| open(&senders.certificates).by_url.keys().cloned().collect::<Vec<_>>();
+        let again = HookSenders::default();
+        again.keep_in(file.clone());
+        assert_eq!(urls(&again), [url("a")]);
+        let held = open(&again.certificates);
+        assert!(held.by_url[&url("a")].is_good && held.by_url[&url("a")].at == NOW);
+        for damaged in [&b"{"[..], b"[]", br#"[{"url": "https://example.test/x", "at_micros": 0, "pem": ""}]"#] {
+            std::fs::write(&file, damaged).unwrap();
+            let after = HookSenders::default();
+            after.keep_in(file.clone());
+            assert_eq!(urls(&after), []);
+        }
+    }
+
+    #[test]
+    fn good_certificate_that_cannot_be_fetched_again_stays_in_use() {
+        let mut certificates = Certificates::default();
+        certificates.hold(&url("a"), fetched(), NOW).unwrap();
+        assert!(certificates.hold(&url("a"), Err("the status is 500".to_owned()), NOW).is_err(), "it has verified nothing");
+        certificates.hold(&url("a"), fetched(), NOW).unwrap();
+        certificates.by_url.get_mut(&url("a")).unwrap().is_good = true;
+        assert!(certificates.hold(&url("a"), Err("the status is 500".to_owned()), NOW).is_ok());
+    }
 }

@@ -379,6 +379,7 @@ impl Edges {
             clock: around.clock.clone(),
             adding: Mutex::new(()),
         });
+        stores.edge.senders.keep_in(config.data.join("sns_certificates.json"));
         stores.edge.senders.connect(Box::new(IssuerWeb::new(egress(&config.egress_allow)?)));
         let web = IssuerWeb::new(egress(&config.egress_allow)?);
         let issuers = Issuers::new(config.login.issuers.clone());

@@ -21,6 +21,8 @@ const AGE_SECONDS_MAX: u32 = 24 * 60 * 60;
 const AHEAD_SECONDS_MAX: u32 = 300;
 /// The longest URL of a certificate, in bytes.
 const URL_BYTES_MAX: usize = 512;
+/// The maximum number of hexadecimal digits in the name of a certificate. Amazon's have 32.
+const HEX_MAX: usize = 64;
 /// The part of the body with the signature, in errors.
 const SIGNATURE: &str = "Signature";
 
@@ -81,9 +83,12 @@ impl Message {
         if !accepted.topics.contains(&topic) {
             return Err(SignatureRefusal::NotVouched { why: "its topic is not one of the hook's `topics`".to_owned() });
         }
-        let certificate = url_of(&text("SigningCertURL")?, &topic, accepted).filter(|url| url.path().ends_with(".pem"));
-        let certificate =
-            certificate.ok_or_else(|| part("SigningCertURL", "the URL of a certificate on a host of Amazon SNS in its region"))?;
+        let certificate = url_of(&text("SigningCertURL")?, &topic, accepted).filter(is_of_a_certificate);
+        // Only servers that are compatible with Amazon's have them in a folder.
+        let certificate = certificate.filter(|url| !accepted.hosts.is_empty() || url.path().matches('/').count() == 1);
+        let certificate = certificate.ok_or_else(|| {
+            part("SigningCertURL", "the URL of a certificate, `/SimpleNotificationService-….pem`, on a host of Amazon SNS in its region")
+        })?;
         let signature = decoded(&text(SIGNATURE)?).ok_or_else(|| part(SIGNATURE, "base64"))?;
         let time = text("Timestamp")?.parse().map_err(|_| part("Timestamp", "a time"))?;
         let subscribe = match kind {
@@ -200,6 +205,15 @@ fn url_of(text: &str, topic: &str, accepted: &SnsVerify) -> Option<Url> {
     let host = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     let is_accepted = if accepted.hosts.is_empty() { is_amazons(&host, topic) } else { accepted.hosts.contains(&host) };
     is_accepted.then_some(url)
+}
+
+/// Returns true if a URL has the form that those of certificates have. Whoever sends a message that is not verified yet names one
+/// that is fetched.
+pub fn is_of_a_certificate(url: &Url) -> bool {
+    let file = url.path().rsplit('/').next().unwrap_or_default();
+    let hex = file.strip_prefix("SimpleNotificationService-").and_then(|rest| rest.strip_suffix(".pem"));
+    let is_hex = hex.is_some_and(|hex| (1..=HEX_MAX).contains(&hex.len()) && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    is_hex && url.query().is_none() && url.fragment().is_none()
 }
 
 fn is_amazons(host: &str, topic: &str) -> bool {

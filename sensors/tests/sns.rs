@@ -93,18 +93,25 @@ fn certificate_counts_from_its_first_second_to_its_last() {
 fn certificate_is_only_taken_from_amazon_in_the_topic_s_region() {
     let signer = Signer::new();
     let with = |url: &str| read(&hook(), &signer.message(AMAZON, AT, &json!({ "SigningCertURL": url }))).is_ok();
-    assert!(with("https://sns.eu-west-1.amazonaws.com/a.pem"));
+    assert!(with("https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-a.pem"));
     for url in [
-        "http://sns.eu-west-1.amazonaws.com/a.pem",
-        "https://sns.us-east-1.amazonaws.com/a.pem",
-        "https://sns.eu-west-1.amazonaws.com.example.test/a.pem",
-        "https://sns.eu-west-1.amazonaws.com:8443/a.pem",
-        "https://sns.eu-west-1.amazonaws.com@example.test/a.pem",
-        "https://user@sns.eu-west-1.amazonaws.com/a.pem",
-        "https://example.test/sns.eu-west-1.amazonaws.com/a.pem",
+        "http://sns.eu-west-1.amazonaws.com/SimpleNotificationService-a.pem",
+        "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-a.pem",
+        "https://sns.eu-west-1.amazonaws.com.example.test/SimpleNotificationService-a.pem",
+        "https://sns.eu-west-1.amazonaws.com:8443/SimpleNotificationService-a.pem",
+        "https://sns.eu-west-1.amazonaws.com@example.test/SimpleNotificationService-a.pem",
+        "https://user@sns.eu-west-1.amazonaws.com/SimpleNotificationService-a.pem",
+        "https://example.test/sns.eu-west-1.amazonaws.com/SimpleNotificationService-a.pem",
         "https://sns.eu-west-1.amazonaws.com/a.txt",
-        "https://169.254.169.254/a.pem",
-        "a.pem",
+        "https://169.254.169.254/SimpleNotificationService-a.pem",
+        "SimpleNotificationService-a.pem",
+        "https://sns.eu-west-1.amazonaws.com/a.pem",
+        "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-.pem",
+        "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-xyz.pem",
+        "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-a.pem?y",
+        "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-a.pem#y",
+        "https://sns.eu-west-1.amazonaws.com/b/SimpleNotificationService-a.pem",
+        "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-a.pem/SimpleNotificationService-a.pem",
     ] {
         assert!(!with(url), "{url}");
     }
@@ -112,6 +119,8 @@ fn certificate_is_only_taken_from_amazon_in_the_topic_s_region() {
     assert!(read(&hook(), &signer.message(AMAZON, AT, &asks)).is_err(), "nothing else is asked either");
     let own = SnsVerify { hosts: vec!["localhost:8443".to_owned()], ..hook() };
     assert!(read(&own, &signer.message("https://localhost:8443", AT, &json!({}))).is_ok());
+    let in_a_folder = json!({ "SigningCertURL": "https://localhost:8443/_aws/sns/SimpleNotificationService-6c.pem" });
+    assert!(read(&own, &signer.message("https://localhost:8443", AT, &in_a_folder)).is_ok());
     assert!(read(&own, &signer.message(AMAZON, AT, &json!({}))).is_err());
 }
 

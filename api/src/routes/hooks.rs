@@ -306,8 +306,10 @@ where
 
 fn connection_of(api: &Api, parts: &Parts) -> HookConnection {
     let certificate = parts.extensions.get().and_then(|PeerCertificates(chain)| chain.first().cloned());
-    let is_proxy = parts.extensions.get::<addresses::Sender>().is_some_and(|sender| api.settings.addresses.are_trusted(sender.peer));
-    HookConnection { certificate, from: if is_proxy { HookPeer::TrustedProxy } else { HookPeer::Anybody } }
+    let sender = parts.extensions.get::<addresses::Sender>();
+    let is_proxy = sender.is_some_and(|sender| api.settings.addresses.are_trusted(sender.peer));
+    let network = sender.map(|sender| addresses::network_of(sender.address).to_string()).unwrap_or_default();
+    HookConnection { certificate, from: if is_proxy { HookPeer::TrustedProxy } else { HookPeer::Anybody }, network }
 }
 
 fn headers_of(headers: &HeaderMap) -> Vec<(String, String)> {
