@@ -558,6 +558,8 @@ fn failure_kind_has_the_same_name_in_the_log_and_in_output() {
         "output_limit",
         "network",
         "egress_denied",
+        "redirect_invalid",
+        "too_many_redirects",
         "http_status",
         "memory",
         "lost",

@@ -14,7 +14,7 @@ use ensue_engine::catalog::Run;
 use ensue_engine::executions::facts::FailureKind;
 
 pub(crate) use builtin::at_once;
-pub(crate) use http::{HTTP_HOPS_MAX, Request, retry_after_of, stays_below};
+pub(crate) use http::{HTTP_HOPS_MAX, Request, retry_after_of, stays_below, too_many_redirects};
 pub(crate) use process::heard_to_its_end;
 
 use crate::attempt::{Attempt, Ending, failed};

@@ -317,6 +317,8 @@ impl AttemptStatus {
             | FailureKind::OutputLimit
             | FailureKind::Network
             | FailureKind::EgressDenied
+            | FailureKind::RedirectInvalid
+            | FailureKind::TooManyRedirects
             | FailureKind::HttpStatus
             | FailureKind::SmtpStatus
             | FailureKind::Memory

@@ -325,6 +325,8 @@ impl Failure {
             | FailureKind::Timeout
             | FailureKind::Network
             | FailureKind::EgressDenied
+            | FailureKind::RedirectInvalid
+            | FailureKind::TooManyRedirects
             | FailureKind::Memory
             | FailureKind::Lost
             | FailureKind::ChildFailed
@@ -369,8 +371,12 @@ pub enum FailureKind {
     OutputLimit,
     /// The remote side could not be reached or closed the connection.
     Network,
-    /// Access to the address is denied from here.
+    /// The operator does not allow access to the address from here.
     EgressDenied,
+    /// A server redirected to something that is not a URL, or not one that is followed.
+    RedirectInvalid,
+    /// A server redirected again and again.
+    TooManyRedirects,
     /// The remote side responded with an error; the detail is the HTTP status.
     HttpStatus,
     /// A mail server refused; the detail is its SMTP reply code.
@@ -400,7 +406,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::ParametersInvalid,
         Self::Expression,
         Self::KeyMissing,
@@ -413,6 +419,8 @@ impl FailureKind {
         Self::OutputLimit,
         Self::Network,
         Self::EgressDenied,
+        Self::RedirectInvalid,
+        Self::TooManyRedirects,
         Self::HttpStatus,
         Self::SmtpStatus,
         Self::Memory,
@@ -442,6 +450,8 @@ impl FailureKind {
             Self::OutputLimit => "output_limit",
             Self::Network => "network",
             Self::EgressDenied => "egress_denied",
+            Self::RedirectInvalid => "redirect_invalid",
+            Self::TooManyRedirects => "too_many_redirects",
             Self::HttpStatus => "http_status",
             Self::SmtpStatus => "smtp_status",
             Self::Memory => "memory",

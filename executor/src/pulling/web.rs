@@ -20,7 +20,7 @@ use crate::connections::{
 };
 use crate::masks::Masks;
 use crate::render::Renderer;
-use crate::runners::{HTTP_HOPS_MAX, Request, retry_after_of, stays_below};
+use crate::runners::{HTTP_HOPS_MAX, Request, retry_after_of, stays_below, too_many_redirects};
 use crate::web::{NoWay, Web};
 
 /// Sends the requests of sensors.
@@ -149,8 +149,7 @@ impl SensorWeb {
                 body: masks.as_deref().map_or_else(|| bytes.clone().freeze(), |masks| masks.whole(&bytes).into()),
             });
         }
-        let message = format!("the server answered with more than {HTTP_HOPS_MAX} redirects");
-        Err(SourceError::new(SensorErrorKind::EgressDenied, message))
+        Err(SourceError::new(SensorErrorKind::Protocol, too_many_redirects(&request)))
     }
 }
 

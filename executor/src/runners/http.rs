@@ -77,8 +77,12 @@ async fn exchange(attempt: &Attempt<'_>, mut request: Request, lent: Option<&Len
             None => return answer::taken(attempt, &request, answer).await,
         }
     }
-    let message = format!("the server answered with more than {HTTP_HOPS_MAX} redirects");
-    Err(failed(FailureKind::EgressDenied, message))
+    Err(failed(FailureKind::TooManyRedirects, too_many_redirects(&request)))
+}
+
+/// Describes an exchange that does not end within the redirects that are followed.
+pub(crate) fn too_many_redirects(last: &Request) -> String {
+    format!("{} redirected again after {HTTP_HOPS_MAX} redirects", last.server())
 }
 
 /// Checks that a redirect does not leave the address of a connection, whose credentials are sent along.

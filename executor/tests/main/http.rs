@@ -244,7 +244,7 @@ async fn denied_destinations_are_not_reached_and_look_alike() {
     }
     for url in ["file:///etc/passwd", "gopher://127.0.0.1/", "http://user:pw@example.com/"] {
         let mut world = Plan::new(run(get("${{ params.url }}"))).begin();
-        failure(&world.report_of(json!({ "url": url })).await, FailureKind::EgressDenied);
+        failure(&world.report_of(json!({ "url": url })).await, FailureKind::ParametersInvalid);
     }
     assert!(server.asked().is_empty());
 }
@@ -271,11 +271,26 @@ async fn redirects_are_followed_and_each_is_checked() {
     })
     .await;
     assert_eq!(result(&report_of(&server, get(&server.url("/a")), json!({})).await)["status"], 200);
-    for path in ["/in", "/file", "/round"] {
-        failure(&report_of(&server, get(&server.url(path)), json!({})).await, FailureKind::EgressDenied);
+    for (path, kind) in
+        [("/in", FailureKind::EgressDenied), ("/file", FailureKind::RedirectInvalid), ("/round", FailureKind::TooManyRedirects)]
+    {
+        let report = report_of(&server, get(&server.url(path)), json!({})).await;
+        let message = &failure(&report, kind).message;
+        assert_eq!(message.contains("egress.allow"), kind == FailureKind::EgressDenied, "{message}");
     }
     assert_eq!(server.asked().iter().filter(|asked| asked.line().contains("/round")).count(), 6, "five redirects are followed");
     assert!(inner.asked().is_empty());
+}
+
+#[tokio::test]
+async fn redirect_in_raw_utf_8_is_followed() {
+    let server = Server::start(|asked| match asked.line().split(' ').nth(1) {
+        Some("/") => answer("302 Found", &[("location", "/ö")], ""),
+        _ => json_answer("200 OK", "{}"),
+    })
+    .await;
+    assert_eq!(result(&report_of(&server, get(&server.url("/")), json!({})).await)["status"], 200);
+    assert_eq!(server.asked()[1].line(), "GET /%C3%B6 HTTP/1.1");
 }
 
 #[tokio::test]

@@ -2,12 +2,14 @@
 //!
 //! It may hold secrets, so it has no `Debug`, and messages show no more of it than its server's name.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use ensue_engine::catalog::{HttpRequest, Route};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::trace::TraceContext;
 use ensue_expression::Template;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode};
 use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
@@ -89,6 +91,9 @@ const HARMLESS_HEADERS: [HeaderName; 7] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE
 /// The characters that are kept as they are in an interpolated part of a URL. A value can neither end its
 /// part nor begin another.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// The characters that are kept in a `Location` that is not UTF-8: only its bytes outside of ASCII are encoded.
+const LOCATION_KEPT: &AsciiSet = &AsciiSet::EMPTY;
 
 /// A request.
 pub(crate) struct Request {
@@ -270,18 +275,14 @@ impl Request {
     pub(crate) fn redirected(&self, status: StatusCode, answered: &HeaderMap) -> Result<Option<Self>, Broken> {
         let goes_on = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
         let Some(location) = answered.get(LOCATION).filter(|_| goes_on) else { return Ok(None) };
-        let denied = |why: &str| failed(FailureKind::EgressDenied, format!("{} redirected {why}", self.server()));
-        let location = location.to_str().map_err(|_| denied("to an invalid URL"))?;
-        if has_hidden(location) {
-            return Err(denied("to an invalid URL"));
-        }
-        let mut url = self.url.join(location).map_err(|_| denied("to an invalid URL"))?;
+        let invalid = |why: &str| failed(FailureKind::RedirectInvalid, format!("{} redirected {why}", self.server()));
+        let mut url = self.location(location.as_bytes()).map_err(|why| invalid(&why))?;
         url.set_fragment(None);
         if !is_web(&url) {
-            return Err(denied("to a URL that is not http or https, or that contains a user name"));
+            return Err(invalid("to a URL that is not http or https, or that contains a user name"));
         }
         if self.url.scheme() == "https" && url.scheme() == "http" {
-            return Err(denied("from https to http"));
+            return Err(invalid("from https to http"));
         }
         let mut next = Self {
             method: self.method.clone(),
@@ -312,6 +313,24 @@ impl Request {
             }
         }
         Ok(Some(next))
+    }
+
+    /// Returns the URL that a `Location` names. Servers also write characters there that a URL must escape: as a browser
+    /// does, the URL has them percent-encoded, in UTF-8 or in whatever else the server wrote.
+    fn location(&self, written: &[u8]) -> Result<Url, String> {
+        let text = match std::str::from_utf8(written) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => Cow::from(percent_encode(written, LOCATION_KEPT).to_string()),
+        };
+        // Parsers disagree on these.
+        if text.contains(|character: char| character.is_control() || character == '\\') {
+            return Err("to a URL with a control character or a `\\`".to_owned());
+        }
+        let url = self.url.join(&text).map_err(|error| format!("to an invalid URL: {error}"))?;
+        if url.as_str().len() > URL_BYTES_MAX {
+            return Err(format!("to a URL of {} bytes; the limit is {URL_BYTES_MAX}", url.as_str().len()));
+        }
+        Ok(url)
     }
 }
 
@@ -385,7 +404,7 @@ fn parsed(text: &str) -> Result<Url, Broken> {
     let mut url = Url::parse(text).map_err(|error| invalid(&format!("`url` is not a valid URL: {error}")))?;
     if !is_web(&url) {
         let message = "`url` must be http or https and must not contain a user name; send credentials in a header";
-        return Err(failed(FailureKind::EgressDenied, message));
+        return Err(invalid(message));
     }
     url.set_fragment(None);
     Ok(url)
@@ -480,11 +499,18 @@ mod tests {
     }
 
     fn redirect(from: &str, status: u16, to: &str) -> Result<Option<Request>, String> {
+        redirect_to_bytes(from, status, to.as_bytes())
+    }
+
+    fn redirect_to_bytes(from: &str, status: u16, to: &[u8]) -> Result<Option<Request>, String> {
         let mut answered = HeaderMap::new();
-        answered.insert(LOCATION, HeaderValue::from_str(to).unwrap());
+        answered.insert(LOCATION, HeaderValue::from_bytes(to).unwrap());
         let next = request(from).redirected(StatusCode::from_u16(status).unwrap(), &answered);
         next.map_err(|broken| match broken {
-            Broken::Failed(failed) => failed.failure.message,
+            Broken::Failed(failed) => {
+                assert_eq!(failed.failure.kind, FailureKind::RedirectInvalid);
+                failed.failure.message
+            }
             Broken::Cut(cut, _) => format!("{cut:?}"),
             Broken::Lost(_) => "lost".to_owned(),
         })
@@ -579,7 +605,32 @@ mod tests {
     }
 
     #[test]
-    fn redirect_to_a_non_web_scheme_is_denied() {
+    fn redirect_that_is_not_escaped_is_followed() {
+        for (to, then) in [
+            ("/ö".as_bytes(), "http://a.example/%C3%B6"),
+            (b"/\xf6?q=\xf6", "http://a.example/%F6?q=%F6"),
+            (b"/a b?c=d e#f", "http://a.example/a%20b?c=d%20e"),
+            (b" /y ", "http://a.example/y"),
+            (b"//B.example/%C3%B6", "http://b.example/%C3%B6"),
+            ("http://bücher.example/".as_bytes(), "http://xn--bcher-kva.example/"),
+            (b"?page=2", "http://a.example/x?page=2"),
+        ] {
+            let next = redirect_to_bytes("http://a.example/x", 302, to).unwrap().unwrap();
+            assert_eq!(next.url.as_str(), then, "{}", to.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn redirect_to_no_url_is_invalid() {
+        for to in [b"http://".as_slice(), b"http://[/", b"/a\tb", b"\\\\b.example", b"http://\xf6.example/", b"http://a.example:99999/"] {
+            let message = redirect_to_bytes("http://a.example/", 302, to).err().unwrap();
+            assert!(message.starts_with("`a.example:80` redirected to a"), "{}: {message}", to.escape_ascii());
+        }
+        assert!(redirect("http://a.example/", 302, &format!("/{}", "a".repeat(URL_BYTES_MAX))).is_err());
+    }
+
+    #[test]
+    fn redirect_to_a_non_web_scheme_is_invalid() {
         assert!(redirect("https://a.example/", 302, "http://a.example/").is_err());
         for to in ["file:///etc/passwd", "gopher://x/", "http://user@b.example/", "http://b.example\\@c", "ftp://a/"] {
             assert!(redirect("http://a.example/", 302, to).is_err(), "{to}");

@@ -96,7 +96,13 @@ fn error_of(ending: &Ending) -> Option<&'static str> {
     };
     let is_of_request = matches!(
         kind,
-        FailureKind::Network | FailureKind::Timeout | FailureKind::Cancelled | FailureKind::EgressDenied | FailureKind::OutputLimit
+        FailureKind::Network
+            | FailureKind::Timeout
+            | FailureKind::Cancelled
+            | FailureKind::EgressDenied
+            | FailureKind::RedirectInvalid
+            | FailureKind::TooManyRedirects
+            | FailureKind::OutputLimit
     );
     is_of_request.then(|| kind.as_str())
 }

@@ -199,6 +199,14 @@ async fn refusals_of_a_server_have_their_kinds() {
 }
 
 #[tokio::test]
+async fn redirects_without_an_end_are_an_error_of_the_server() {
+    let round = error_of(|_, _| answer("302 Found", "location: /items\r\n", ""), |source| source).await;
+    assert_eq!(round.kind, SensorErrorKind::Protocol, "{round}");
+    let odd = error_of(|_, _| answer("302 Found", "location: file:///etc/passwd\r\n", ""), |source| source).await;
+    assert_eq!(odd.kind, SensorErrorKind::Protocol, "{odd}");
+}
+
+#[tokio::test]
 async fn server_that_asks_to_be_left_alone_is_left_alone() {
     let outside = Outside::new();
     let server = serve(|number, _| match number {
