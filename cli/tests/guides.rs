@@ -284,6 +284,12 @@ async fn webhook_answering_guide_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn foreign_bodies_guide_works() {
+    let page = include_str!("../../docs/guides/what-other-systems-send.md");
+    followed("foreign_bodies_guide_works", &["curl", "python3"], page, Done { files: 4, commands: 12, outputs: 6 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn library_guide_works() {
     let page = include_str!("../../docs/guides/use-a-library-pack.md");
     followed("library_guide_works", &[], page, Done { files: 3, commands: 8, outputs: 2 }).await;
