@@ -11,35 +11,29 @@ use chrono::{DateTime, SecondsFormat, Utc};
 /// The maximum duration: a year.
 const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Parses `250ms`, `90s`, `10m`, `24h`. Returns `None` if the text has another form or the duration is over a
-/// year.
+/// Parses a duration that is written in a field: `250ms`, `90s`, `1h30m`, `2d`, `PT1H`. It has the grammar of the function
+/// `duration` of expressions. Returns `None` if the text has another form, has a sign, is not in whole milliseconds, or is
+/// over a year.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let number: u64 = text[..digits].parse().ok()?;
-    let millis = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let duration = Duration::from_millis(number.checked_mul(millis)?);
-    (duration <= DURATION_MAX).then_some(duration)
+    written(text).filter(|duration| *duration <= DURATION_MAX)
+}
+
+/// Parses a duration of any length that has no sign.
+fn written(text: &str) -> Option<Duration> {
+    // A number without a unit is none, though an expression takes `0`.
+    let has_form = text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '.' | 'P')) && text != "0";
+    let nanoseconds = has_form.then(|| ensue_expression::parse_duration(text).ok()).flatten()?;
+    let duration = Duration::from_nanos(u64::try_from(nanoseconds).ok()?);
+    duration.subsec_nanos().is_multiple_of(1_000_000).then_some(duration)
 }
 
 /// The maximum period: ten years of 365 days.
 const PERIOD_MAX: Duration = Duration::from_secs(3_650 * 24 * 3600);
 
-/// Parses a period of validity: what [`parse_duration`] reads, or days as in `90d`. Returns `None` if the text has
+/// Parses a period of validity, such as `90d`: what [`parse_duration`] reads, but longer. Returns `None` if the text has
 /// another form, or the period is empty or over ten years.
 pub fn parse_period(text: &str) -> Option<Duration> {
-    let period = match text.strip_suffix('d') {
-        Some(days) if days.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Duration::from_secs(days.parse::<u64>().ok()?.checked_mul(24 * 3600)?)
-        }
-        Some(_) | None => parse_duration(text)?,
-    };
-    (!period.is_zero() && period <= PERIOD_MAX).then_some(period)
+    written(text).filter(|period| !period.is_zero() && *period <= PERIOD_MAX)
 }
 
 /// The shortest duration that an expression may compute.
@@ -48,7 +42,7 @@ pub const COMPUTED_MIN: Duration = Duration::from_secs(1);
 /// The longest duration that an expression may compute: 400 days.
 pub const COMPUTED_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// Parses a duration that an expression returned as text, such as `90s` or `30d`. Returns `None` if the text has
+/// Parses a duration that an expression returned as text, such as `90s`, `1h30m` or `30d`. Returns `None` if the text has
 /// another form, or the duration is not from [`COMPUTED_MIN`] to [`COMPUTED_MAX`].
 pub fn parse_computed(text: &str) -> Option<Duration> {
     parse_period(text).filter(is_computed)
@@ -146,13 +140,15 @@ pub(crate) fn millis(duration: std::time::Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn period_may_be_in_days() {
         assert_eq!(parse_period("90d"), Some(Duration::from_secs(90 * 86_400)));
         assert_eq!(parse_period("24h"), Some(Duration::from_secs(86_400)));
-        for bad in ["", "d", "-1d", "+1d", "1.5d", "0d", "0s", "3651d", "99999999999999999999d", "1w"] {
+        for bad in ["", "d", "-1d", "+1d", "0d", "0s", "3651d", "99999999999999999999d", "1w"] {
             assert_eq!(parse_period(bad), None, "{bad:?}");
         }
     }
@@ -164,8 +160,28 @@ mod tests {
             assert_eq!(parse_duration(&duration_text(millis)), Some(Duration::from_millis(millis)), "{text}");
         }
         assert_eq!((duration_text(600_000), duration_text(90_000), duration_text(250)), ("10m".into(), "90s".into(), "250ms".into()));
-        for bad in ["", "s", "10", "10 m", "1.5h", "-1s", "1d", "8761h", "99999999999999999999s"] {
+        for bad in ["", "s", "0", "10", "10 m", "-1s", "+1s", "-PT1S", "0.0001s", "1us", "8761h", "366d", "99999999999999999999s", "P"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn duration_may_have_several_units_a_fraction_and_the_form_of_iso_8601() {
+        for (text, millis) in
+            [("1m30s", 90_000), ("1h30m", 5_400_000), ("1.5h", 5_400_000), ("1d12h", 129_600_000), ("PT1H", 3_600_000), ("P1D", 86_400_000)]
+        {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
+            assert_eq!(parse_computed(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn field_takes_what_the_function_duration_takes(text in "(P|[0-9.]){0,3}[0-9.PTWDHMSdhmsuµ+-]{0,10}") {
+            let given = ensue_expression::parse_duration(&text).ok().and_then(|nanoseconds| u64::try_from(nanoseconds).ok());
+            let fits = |given: &Duration| given.subsec_nanos().is_multiple_of(1_000_000) && *given <= DURATION_MAX;
+            let expected = given.map(Duration::from_nanos).filter(fits).filter(|_| text != "0" && !text.starts_with(['+', '-']));
+            prop_assert_eq!(parse_duration(&text), expected);
         }
     }
 

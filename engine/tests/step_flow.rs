@@ -244,7 +244,9 @@ mod durations {
 
     #[test]
     fn timeout_is_computed_when_the_step_begins_and_recorded() {
-        for (value, millis) in [(json!("90s"), 90_000), (json!("2d"), 172_800_000), (json!(60), 60_000), (json!(1.5), 1_500)] {
+        let texts =
+            [("90s", 90_000), ("1m30s", 90_000), ("2d", 172_800_000), ("PT1H", 3_600_000)].map(|(text, millis)| (json!(text), millis));
+        for (value, millis) in texts.into_iter().chain([(json!(60), 60_000), (json!(1.5), 1_500)]) {
             let mut site = site([does("go", "demo.say").timeout_of(&json!("${{ params.limit }}"))]);
             begin(&mut site, &json!({ "limit": value }));
             assert_eq!(limit(&site), Some(millis), "{value}");

@@ -409,7 +409,7 @@ fn sleep_with_an_invalid_duration_is_rejected() {
     let mut site = site();
     let request = site.request_with("demo.sleep", &json!({ "duration": "soon" }), None);
     let misfits =
-        "/duration: \"soon\" is not a duration; write a number and a unit, such as `250ms`, `90s`, `10m` or `24h`, at most 8760h".into();
+        "/duration: \"soon\" is not a duration; write numbers with units, such as `250ms`, `90s`, `1h30m` or `2d`, at most 365d".into();
     site.when(request).then_refused(&Refusal::ParametersMisfit { action: "demo.sleep".parse().unwrap(), misfits });
 }
 

@@ -15,6 +15,7 @@ use crate::json::{Node, NodeKind, Number};
 
 mod collection;
 mod convert;
+mod duration;
 mod json_text;
 mod kind;
 mod moment;
@@ -24,6 +25,7 @@ pub(crate) use collection::Measure;
 pub use collection::{List, Map};
 pub use convert::{RESULT_BYTES_MAX, RESULT_VALUES_MAX};
 pub(crate) use convert::{rounded, scalar_text, short_enough};
+pub use duration::{DurationError, parse_duration};
 pub(crate) use json_text::json_text;
 pub use kind::Type;
 pub(crate) use moment::in_range;

@@ -77,6 +77,16 @@ fn installed_pack_with_a_too_complex_schema_still_opens() {
 }
 
 #[test]
+fn installed_pack_with_a_number_whose_text_differs_still_opens() {
+    let mut packs = installed(&[library(), vec![demo(&[])]].concat());
+    let inexact = demo(&[("rules/greet.yaml", "trigger: demo.ping\naction: core.shell\nwith: { script: 'true', env: { PY: 3.10 } }\n")]);
+    assert!(check(&[library(), vec![inexact.clone()]].concat(), &BTreeMap::new()).has_errors());
+    let (source, _) = packs.iter_mut().find(|(source, _)| source.origin == inexact.origin).unwrap();
+    *source = inexact;
+    build(CatalogRevision(1), &packs).unwrap();
+}
+
+#[test]
 fn merged_pull_request_matches_the_celebrate_rule() {
     let catalog = build(CatalogRevision(1), &installed(&library())).unwrap();
     let mut value = pull_request("closed").root().to_value();

@@ -77,7 +77,7 @@ mod shape {
             ("a time of no zone", due("{ at: '2026-12-24T18:00:00' }")),
             ("no time", due("{ at: tomorrow }")),
             ("far too often", due("{ every: 10ms }")),
-            ("no duration", due("{ every: 1d }")),
+            ("no duration", due("{ every: 1w }")),
             ("a jitter over the period", due("{ every: 10s, jitter: 11s }")),
             ("a jitter over the shortest gap", due("{ cron: '0,5 3 * * *', jitter: 6m }")),
             ("an unknown word", due("{ every: 1h, misfire: fire_onec }")),

@@ -81,7 +81,7 @@ fn wrong_type_in_every_kind_of_field_is_reported_once() {
         Slip("a number that is not whole", &[(RULE, "trigger: demo.ping\naction: core.echo\npriority: 1.5\n")]),
         Slip("a number beyond its range", &[(RULE, "trigger: demo.ping\naction: core.echo\npriority: 101\n")]),
         Slip("a number without a unit", &[(ACTION, "run: { shell: { script: make } }\ntimeout: 10\n")]),
-        Slip("a duration in days", &[(ACTION, "run: { shell: { script: make } }\ntimeout: 2d\n")]),
+        Slip("a duration in weeks", &[(ACTION, "run: { shell: { script: make } }\ntimeout: 2w\n")]),
         Slip("a word that is not one of the choices", &[(ACTION, "run: { shell: { script: make } }\non_lost: retri\n")]),
         Slip("a text for a list", &[(TRIGGER, "payload: { host: string }\nindex: host\n")]),
         Slip("a text for a mapping", &[(RULE, "trigger: demo.ping\naction: core.echo\nwith: hello\n")]),

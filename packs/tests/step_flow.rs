@@ -163,6 +163,19 @@ fn misuse_of_local_names_is_reported() {
 }
 
 #[test]
+fn field_takes_the_durations_that_an_expression_computes() {
+    for duration in ["90s", "1m30s", "1.5h", "2d", "PT1H30M", "P1DT12H"] {
+        for expires in [duration.to_owned(), format!("'${{{{ \"{duration}\" }}}}'"), format!("'${{{{ duration(\"{duration}\") }}}}'")] {
+            assert_eq!(steps(&format!("come: {{ wait: {{ trigger: demo.ping, expires: {expires} }} }}")), "", "{expires}");
+        }
+    }
+    for wrong in ["1w", "P1M", "-1m", "PT"] {
+        let told = steps(&format!("come: {{ wait: {{ trigger: demo.ping, expires: {wrong} }} }}"));
+        assert!(told.contains("error[invalid_duration]") && told.contains("`1h30m`"), "{wrong}: {told}");
+    }
+}
+
+#[test]
 fn misuse_of_computed_durations_is_reported() {
     insta::assert_snapshot!(told_each(&[
         ("a boolean", "one: { action: core.noop, timeout: '${{ config.on }}' }"),
@@ -173,7 +186,7 @@ fn misuse_of_computed_durations_is_reported() {
             "a list of an inquiry",
             "one: { inquiry: { title: Go?, answer: { go: boolean }, assignees: ana, expires: '${{ params.hosts }}' } }",
         ),
-        ("a duration with days", "one: { action: core.noop, timeout: 1d }"),
+        ("a duration in weeks", "one: { action: core.noop, timeout: 1w }"),
     ]));
 }
 

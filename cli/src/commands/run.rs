@@ -193,7 +193,7 @@ fn time_of(text: &str) -> Result<Timestamp, String> {
 
 fn while_of(text: &str) -> Result<Duration, String> {
     parse_duration(text)
-        .ok_or_else(|| format!("`{text}` is not a duration; write a number and a unit: 250ms, 90s, 10m or 24h, at most 8760h"))
+        .ok_or_else(|| format!("`{text}` is not a duration; write numbers with units: 250ms, 90s, 1h30m or 2d, at most 365d"))
 }
 
 /// The value typed for a name.

@@ -105,8 +105,7 @@ fn sleep(params: Node<'_>) -> Result<Pace, Misfit> {
     let parsed = duration.and_then(Node::as_str).and_then(|text| parse_duration(&text));
     parsed.map(|wait| Pace::Sleeps { millis: millis(wait) }).ok_or_else(|| {
         let given = cut(duration.map_or("nothing", Node::raw).to_owned(), GIVEN_BYTES_MAX);
-        let message =
-            format!("{given} is not a duration; write a number and a unit, such as `250ms`, `90s`, `10m` or `24h`, at most 8760h");
+        let message = format!("{given} is not a duration; write numbers with units, such as `250ms`, `90s`, `1h30m` or `2d`, at most 365d");
         Misfit { pointer: "/duration".to_owned(), message }
     })
 }

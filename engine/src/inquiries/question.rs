@@ -171,7 +171,7 @@ fn duration(node: Node<'_>, pointer: &str) -> Result<Duration, Misfit> {
         None => Err(misfit(
             pointer,
             format!(
-                "`{}` is not a duration greater than zero; write a number and a unit, such as `90s`, `10m`, `24h` or `30d`, or a number of seconds, at most 400 days",
+                "`{}` is not a duration greater than zero; write numbers with units, such as `90s`, `1h30m` or `30d`, or a number of seconds, at most 400 days",
                 cut(text.into_owned(), ASSIGNEE_BYTES_MAX)
             ),
         )),

@@ -162,7 +162,7 @@ impl WorkflowRun<'_> {
             other => other.as_f64().and_then(computed_seconds),
         };
         let shown = || cut(value.to_string(), PERIOD_BYTES_MAX);
-        let hint = "write a duration such as `90s`, `10m` or `30d`, or a number of seconds, from 1 second to 400 days";
+        let hint = "write a duration such as `90s`, `1h30m` or `30d`, or a number of seconds, from 1 second to 400 days";
         duration.map_or_else(|| fails(FailureKind::Expression, format!("`{name}` returns {}: {hint}", shown())), Ok)
     }
 

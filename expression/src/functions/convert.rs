@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::signature::{ALL, BOOL, BYTES, DOUBLE, DURATION, Gives, INT, NUMBER, SCALAR, STRING, TIMESTAMP, TYPE, UINT, takes};
 use super::{Arguments, Form, Function};
 use crate::error::Fault;
-use crate::value::{Value, in_range, scalar_text};
+use crate::value::{DurationError, Value, in_range, parse_duration, scalar_text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(Form::Function, "int", "int(x)", &[takes(&[NUMBER.or(TIMESTAMP).or(STRING)], Gives::A(INT))], int),
@@ -133,72 +133,22 @@ fn timestamp<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> 
 fn duration<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
     match &arguments.values[0] {
         Value::Duration(nanoseconds) => Ok(Value::Duration(*nanoseconds)),
-        Value::String(text) => match nanoseconds(text) {
-            Parsed::Value(nanoseconds) => Ok(Value::Duration(nanoseconds)),
-            Parsed::OutOfRange => Err(arguments.out_of_range("durations must be shorter than 292 years")),
-            Parsed::Invalid => Err(not_a(arguments, "a duration")),
+        Value::String(text) => match parse_duration(text) {
+            Ok(nanoseconds) => Ok(Value::Duration(nanoseconds)),
+            Err(DurationError::OutOfRange) => Err(arguments.out_of_range("durations must be shorter than 292 years")),
+            Err(DurationError::Invalid) => Err(not_a(arguments, "a duration")),
         },
         _ => Err(arguments.unfit()),
     }
 }
 
-enum Parsed {
-    Value(i64),
-    OutOfRange,
-    Invalid,
-}
-
-/// Parses `1h30m`, `-1.5s`, `250ms`: numbers with units, and the sign before all of them.
-fn nanoseconds(text: &str) -> Parsed {
-    let (is_negative, mut rest) = match text.strip_prefix(['-', '+']) {
-        Some(rest) => (text.starts_with('-'), rest),
-        None => (false, text),
-    };
-    if rest == "0" {
-        return Parsed::Value(0);
-    }
-    if rest.is_empty() {
-        return Parsed::Invalid;
-    }
-    let mut total: i128 = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(rest.len());
-        let (number, unit) = rest.split_at(digits);
-        let unit_len = unit.find(|character: char| character.is_ascii_digit() || character == '.').unwrap_or(unit.len());
-        let (unit, after) = unit.split_at(unit_len);
-        let unit: i128 = match unit {
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return Parsed::Invalid,
-        };
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-            return Parsed::Invalid;
-        }
-        if whole.len() > 20 {
-            return Parsed::OutOfRange;
-        }
-        let whole: i128 = whole.parse().unwrap_or_default();
-        total += whole * unit;
-        let mut scale = unit;
-        for digit in fraction.bytes() {
-            scale /= 10;
-            total += i128::from(digit - b'0') * scale;
-        }
-        rest = after;
-    }
-    i64::try_from(if is_negative { -total } else { total }).map_or(Parsed::OutOfRange, Parsed::Value)
-}
-
 fn not_a(arguments: &Arguments<'_, '_>, what: &str) -> Fault {
     let error = arguments.invalid(format_args!("{} is not {what}", arguments.values[0].brief()));
     match what {
-        "a timestamp" => error.hint("write it as `2026-01-31T09:00:00Z`"),
-        "a duration" => error.hint("write it with units: `90s`, `1h30m`, `250ms`"),
+        "a timestamp" => {
+            error.hint("write it as `2026-01-31T09:00:00Z`; `times.parseHttp`, `times.parseMail` and `times.parseLocal` read other forms")
+        }
+        "a duration" => error.hint("write it with units: `90s`, `1h30m`, `2d`, `250ms`; or as `PT1H30M`"),
         _ => error,
     }
 }

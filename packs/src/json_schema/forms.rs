@@ -37,8 +37,19 @@ const JSON_NUMBER: &str = r"-?[0-9][0-9.eE+-]*";
 const JSON_LIST: &str = r"\[[\s\S]*\]";
 const JSON: &str = r#"(?:null|true|false|-?[0-9][0-9.eE+-]*|"(?:[^"\\]|\\.)*"|\[[\s\S]*\]|\{[\s\S]*\})"#;
 
+/// What precedes the pattern of a duration that is longer than zero.
+const NOT_ZERO: &str = "(?=.*[1-9])";
+
 /// The nesting limit of lists in a text.
 const LISTS_MAX: usize = 4;
+
+/// Returns the pattern of durations, as `parse_duration` reads them, of any length.
+fn duration() -> String {
+    const NUMBER: &str = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)";
+    let in_units = format!("(?:{NUMBER}(?:[dhms]|[mun]s|[µμ]s))+");
+    let standard = format!("P(?=[0-9.T])(?:{NUMBER}W)?(?:{NUMBER}D)?(?:T(?=[0-9.])(?:{NUMBER}H)?(?:{NUMBER}M)?(?:{NUMBER}S)?)?");
+    format!("(?:{in_units}|{standard})")
+}
 
 /// Returns the pattern of a form; `None` if it accepts any text.
 pub(super) fn pattern(form: Form) -> Option<Pattern> {
@@ -71,14 +82,14 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
             r"^\s*(?:=|>=?|<=?|~|\^)?\s*[0-9*xX][0-9A-Za-z.*+-]*\s*(?:,\s*(?:=|>=?|<=?|~|\^)?\s*[0-9*xX][0-9A-Za-z.*+-]*\s*)*$".to_owned(),
             "A version range, for example ^1, >=0.1, or >=1.2, <2.",
         ),
-        Form::Duration => ("^[0-9]+(?:ms|s|m|h)$".to_owned(), "A number and a unit: 250ms, 90s, 10m, 24h."),
-        Form::SomeTime => ("^0*[1-9][0-9]*(?:ms|s|m|h)$".to_owned(), "A number and a unit, longer than zero: 250ms, 90s, 10m, 24h."),
+        Form::Duration => (format!("^{}$", duration()), "A duration: 250ms, 90s, 1h30m, 2d, PT1H."),
+        Form::SomeTime => (format!("^{NOT_ZERO}{}$", duration()), "A duration longer than zero: 250ms, 90s, 1h30m, 2d, PT1H."),
         Form::Wait => {
-            (r"^[0-9]+(?:ms|s|m|h)$|\$\{\{".to_owned(), "A number and a unit: 250ms, 90s, 10m, 24h; or an expression that returns one.")
+            (format!(r"^{}$|\$\{{\{{", duration()), "A duration: 250ms, 90s, 1h30m, 2d, PT1H; or an expression that returns one.")
         }
         Form::Period => (
-            r"^0*[1-9][0-9]*(?:ms|s|m|h)$|\$\{\{".to_owned(),
-            "A number and a unit, longer than zero: 250ms, 90s, 10m, 24h; or an expression that returns one, or a number of seconds.",
+            format!(r"^{NOT_ZERO}{}$|\$\{{\{{", duration()),
+            "A duration longer than zero: 250ms, 90s, 1h30m, 2d, PT1H; or an expression that returns one, or a number of seconds.",
         ),
         Form::Header => ("^[A-Za-z0-9_-]+$".to_owned(), "The name of a header: letters, digits and -."),
         Form::ContentType => (
@@ -151,4 +162,33 @@ fn one_of() -> String {
 /// A kind, or nested lists of it up to a depth.
 fn nested(kind: &str, depth: usize) -> String {
     (0..depth).fold(kind.to_owned(), |inner, _| format!(r"(?:{kind}|\[\s*{inner}\s*\])"))
+}
+
+#[cfg(test)]
+mod tests {
+    use ensue_engine::time::parse_duration;
+    use jsonschema::Validator;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn validator(form: Form) -> Validator {
+        jsonschema::validator_for(&json!({ "pattern": pattern(form).unwrap().regex })).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn pattern_of_durations_takes_what_check_takes(text in "P?([0-9.]{1,3}(d|h|m|s|ms|us|µs|ns|W|D|H|M|S|T)?){0,4}") {
+            let (any, longer) = (validator(Form::Duration), validator(Form::SomeTime));
+            // `check` also refuses parts of a millisecond and more than a year, which no pattern can tell.
+            if let Some(duration) = parse_duration(&text) {
+                prop_assert!(any.is_valid(&json!(text)), "{}", text);
+                prop_assert!(duration.is_zero() || longer.is_valid(&json!(text)), "{}", text);
+            }
+            for (validator, bad) in [(&any, "1 day"), (&any, "P"), (&any, "PT"), (&any, "-1s"), (&any, "10"), (&longer, "0s"), (&longer, "PT0S")] {
+                prop_assert!(!validator.is_valid(&json!(bad)), "{}", bad);
+            }
+        }
+    }
 }
