@@ -51,13 +51,15 @@ pub(crate) struct Rules {
     pub(crate) password: Option<&'static str>,
     /// The login that is offered.
     pub(crate) mechanism: &'static str,
+    /// Further words that it offers, such as `SMTPUTF8`.
+    pub(crate) offers: &'static [&'static str],
     /// What happens instead, by the line that the client says. The greeting is an empty line, and the end of a mail is `.`.
     pub(crate) instead: Box<Otherwise>,
 }
 
 impl Rules {
     pub(crate) fn plain() -> Self {
-        Self { protected: Protected::Not, password: None, mechanism: "PLAIN", instead: Box::new(|_| None) }
+        Self { protected: Protected::Not, password: None, mechanism: "PLAIN", offers: &[], instead: Box::new(|_| None) }
     }
 
     pub(crate) fn instead(self, instead: impl Fn(&str) -> Option<Instead> + Send + Sync + 'static) -> Self {
@@ -183,6 +185,8 @@ struct Session {
     is_logged_in: bool,
     /// The answers of `AUTH LOGIN` so far, or none outside of it.
     login: Option<Vec<String>>,
+    /// Whether the sender of the mail was named with `SMTPUTF8`.
+    takes_utf8: bool,
     mail: Received,
 }
 
@@ -206,7 +210,8 @@ impl Session {
                 self.has_greeted = true;
                 let login = password.filter(|_| !must_encrypt).map_or(String::new(), |_| format!("250-AUTH {mechanism}\r\n"));
                 let starttls = if must_encrypt { "250-STARTTLS\r\n" } else { "" };
-                format!("250-127.0.0.1 greets you\r\n{starttls}{login}250 SIZE {SIZE}")
+                let offers: String = shared.rules.offers.iter().map(|offer| format!("250-{offer}\r\n")).collect();
+                format!("250-127.0.0.1 greets you\r\n{starttls}{login}{offers}250 SIZE {SIZE}")
             }
             "STARTTLS" if must_encrypt => "220 go ahead".to_owned(),
             "QUIT" => "221 bye".to_owned(),
@@ -222,6 +227,10 @@ impl Session {
                 self.logged_in(*mechanism == "PLAIN" && command == format!("AUTH PLAIN {expected}"))
             }
             _ if password.is_some() && !self.is_logged_in => "530 5.7.0 Authentication required".to_owned(),
+            // As RFC 6531 asks for.
+            "MAIL" | "RCPT" if !(command.is_ascii() || self.takes_utf8 || command.contains(" SMTPUTF8")) => {
+                "553 5.6.7 SMTPUTF8 was not said".to_owned()
+            }
             "MAIL" => self.mail_from(command),
             "RCPT" => self.recipient(command),
             "DATA" if self.mail.to.is_empty() => "503 no recipient".to_owned(),
@@ -245,6 +254,7 @@ impl Session {
         if from.ends_with("@spam.example") {
             return "550 5.7.1 Sender rejected".to_owned();
         }
+        self.takes_utf8 = command.contains(" SMTPUTF8");
         self.mail = Received { from, ..Received::default() };
         "250 2.1.0 Ok".to_owned()
     }

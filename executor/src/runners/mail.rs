@@ -115,12 +115,12 @@ impl Sender<'_, '_> {
         attempt.begin().await?;
         let opened = self.timely("connecting", Dialog::open(&*line, server));
         let mut dialog = opened.await?;
-        self.timely("`MAIL FROM`", dialog.mail_from(&mail.from, &mail.bytes)).await?;
+        self.timely("`MAIL FROM`", dialog.mail_from(mail)).await?;
         let (mut accepted, mut refused) = (Vec::new(), Vec::new());
         for recipient in &mail.recipients {
-            match self.in_time("`RCPT TO`", dialog.recipient(recipient)).await? {
-                Ok(()) => accepted.push(recipient.to_string()),
-                Err(Unsaid::Refused { reply, .. }) => refused.push((recipient.to_string(), reply)),
+            match self.in_time("`RCPT TO`", dialog.recipient(&recipient.mailbox.email)).await? {
+                Ok(()) => accepted.push(recipient.written.clone()),
+                Err(Unsaid::Refused { reply, .. }) => refused.push((recipient.written.clone(), reply)),
                 Err(other) => return Err(self.broken(other)),
             }
         }
@@ -201,6 +201,12 @@ impl Sender<'_, '_> {
                 let message = format!("{server} refused the login with {code}; check the user and the password");
                 Failure::new(FailureKind::SmtpStatus, message).with_detail(code.into())
             }
+            Unsaid::AddressUnfit(address) => Failure::new(
+                FailureKind::ParametersInvalid,
+                format!(
+                    "{server} does not offer SMTPUTF8, which the address {address} needs: it has characters outside ASCII before the `@`"
+                ),
+            ),
             Unsaid::Impossible(why) => Failure::new(FailureKind::Network, format!("{server} {why}")),
             Unsaid::Broken(why) => Failure::new(FailureKind::Network, self.masked(&format!("{server}: {why}"))),
         };

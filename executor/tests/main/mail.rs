@@ -229,6 +229,60 @@ async fn certificate_of_another_authority_is_refused() {
     assert!(server.said().is_empty());
 }
 
+/// Returns an action whose sender is a parameter.
+fn action_from(server: &MailServer) -> MailMessage {
+    MailMessage { from: template(json!("${{ params.from }}")), ..action(server, "none") }
+}
+
+#[tokio::test]
+async fn mail_with_an_address_outside_ascii_is_announced_with_smtputf8() {
+    for (field, address, envelope) in [
+        ("from", "jürgen@example.org", "MAIL FROM:<jürgen@example.org>"),
+        ("to", "jürgen@example.org", "RCPT TO:<jürgen@example.org>"),
+        ("cc", "Ada <jürgen@bücher.example>", "RCPT TO:<jürgen@xn--bcher-kva.example>"),
+        ("bcc", "用户@example.org", "RCPT TO:<用户@example.org>"),
+        ("reply_to", "jürgen@example.org", "MAIL FROM:<robot@example.org>"),
+    ] {
+        let server = start(Rules { offers: &["8BITMIME", "SMTPUTF8"], ..Rules::plain() }).await;
+        let mut params = json!({ "from": "robot@example.org", "to": "ada@example.org", "subject": "Hello", "text": "It is done." });
+        params[field] = json!(address);
+        result(&world(&server, action_from(&server)).report_of(params).await);
+        let said = server.said();
+        assert!(said.iter().any(|line| line.starts_with(envelope)), "{field}: {said:?}");
+        assert!(said.iter().any(|line| line.starts_with("MAIL") && line.contains(" SMTPUTF8")), "{field}: {said:?}");
+        only(&server);
+    }
+}
+
+#[tokio::test]
+async fn domain_outside_ascii_needs_no_smtputf8() {
+    let server = start(Rules::plain()).await;
+    let mut params = hello(json!(["Ada <a@bücher.example>", "a@xn--bcher-kva.example", "gone@bücher.example"]));
+    params["from"] = json!("robot@bücher.example");
+    let report = world(&server, action_from(&server)).report_of(params).await;
+    let result = result(&report);
+    assert_eq!(result["accepted"], json!(["a@bücher.example"]));
+    assert_eq!(result["refused"][0]["address"], json!("gone@bücher.example"));
+    let mail = only(&server);
+    assert_eq!((mail.from.as_str(), mail.to), ("robot@xn--bcher-kva.example", vec!["a@xn--bcher-kva.example".to_owned()]));
+    assert!(mail.text.split("\r\n\r\n").next().unwrap().is_ascii(), "{}", mail.text);
+    assert!(!server.said().iter().any(|line| line.contains("SMTPUTF8")), "{:?}", server.said());
+}
+
+#[tokio::test]
+async fn server_without_smtputf8_gets_no_mail_and_the_failure_names_the_address() {
+    let server = start(Rules { offers: &["8BITMIME"], ..Rules::plain() }).await;
+    let report = report_of(&server, hello(json!(["ada@example.org", "Jürgen <jürgen@example.org>"]))).await;
+    let failure = failure(&report, FailureKind::ParametersInvalid);
+    let expected = format!(
+        "`{}` does not offer SMTPUTF8, which the address jürgen@example.org needs: it has characters outside ASCII before the `@`",
+        server.address
+    );
+    assert_eq!((failure.message.as_str(), failure.may_pass(false)), (expected.as_str(), false));
+    assert!(server.mails().is_empty());
+    assert!(!server.said().iter().any(|line| line.starts_with("MAIL")), "{:?}", server.said());
+}
+
 #[tokio::test]
 async fn refused_recipients_are_listed_and_the_others_get_the_mail() {
     let server = start(Rules::plain()).await;

@@ -6,6 +6,7 @@ use ensue_engine::catalog::MailSecurity;
 use lettre::Address;
 use tokio::io::{AsyncWriteExt, BufReader};
 
+use super::message::Mail;
 use super::server::{Login, SmtpServer};
 use super::wire::Reply;
 use crate::web::{BrokenOff, Line, Stream};
@@ -24,6 +25,8 @@ pub(super) enum Unsaid {
     LoginRefused(u16),
     /// The server cannot do what is needed. The text begins with a verb.
     Impossible(String),
+    /// The server does not take such an address, which is shown.
+    AddressUnfit(String),
     /// The connection broke off.
     Broken(String),
 }
@@ -102,28 +105,26 @@ impl Dialog {
         if reply.code == 235 { Ok(()) } else { Err(Unsaid::LoginRefused(reply.code)) }
     }
 
-    /// Names the sender of a mail with these bytes.
-    pub(super) async fn mail_from(&mut self, sender: &Address, mail: &[u8]) -> Result<(), Unsaid> {
-        let mut command = format!("MAIL FROM:<{sender}>");
+    /// Names the sender of a mail.
+    pub(super) async fn mail_from(&mut self, mail: &Mail) -> Result<(), Unsaid> {
+        let mut command = format!("MAIL FROM:<{}>", mail.from.mailbox.email);
         if self.offer("SIZE").is_some() {
-            command.push_str(&format!(" SIZE={}", mail.len()));
+            command.push_str(&format!(" SIZE={}", mail.bytes.len()));
         }
-        if !mail.is_ascii() {
+        // The server must know before the recipients are named, and also if only a header has such an address.
+        if let Some(address) = &mail.utf8 {
+            self.offer("SMTPUTF8").ok_or_else(|| Unsaid::AddressUnfit(address.clone()))?;
+            command.push_str(" SMTPUTF8");
+        }
+        if !mail.bytes.is_ascii() {
             self.needs("8BITMIME")?;
             command.push_str(" BODY=8BITMIME");
-        }
-        if !sender.to_string().is_ascii() {
-            self.needs("SMTPUTF8")?;
-            command.push_str(" SMTPUTF8");
         }
         self.asked(&command, "the sender").await.map(|_| ())
     }
 
     /// Names a recipient.
     pub(super) async fn recipient(&mut self, recipient: &Address) -> Result<(), Unsaid> {
-        if !recipient.to_string().is_ascii() {
-            self.needs("SMTPUTF8")?;
-        }
         self.asked(&format!("RCPT TO:<{recipient}>"), "a recipient").await.map(|_| ())
     }
 

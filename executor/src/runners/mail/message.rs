@@ -8,13 +8,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ensue_engine::catalog::MailMessage;
 use ensue_engine::executions::facts::FailureKind;
+use lettre::Message;
 use lettre::address::Envelope;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Body, Mailbox, MessageBuilder, MultiPart, SinglePart};
-use lettre::{Address, Message};
 use serde_json::{Map, Value};
 
-use super::address;
+use super::address::{self, Addressee};
 use super::wire::stuffed;
 use crate::attempt::{Attempt, Broken, failed};
 use crate::render::{Renderer, entries, scalar, shown};
@@ -52,9 +52,11 @@ pub(super) struct Mail {
     /// Its `Message-ID`.
     pub(super) id: String,
     /// The sender.
-    pub(super) from: Address,
+    pub(super) from: Addressee,
     /// All recipients, each once.
-    pub(super) recipients: Vec<Address>,
+    pub(super) recipients: Vec<Addressee>,
+    /// The first address, as it was written, that only a server with SMTPUTF8 takes.
+    pub(super) utf8: Option<String>,
     /// What is sent after `DATA`, without the end.
     pub(super) bytes: Vec<u8>,
 }
@@ -66,13 +68,17 @@ impl Mail {
         let to = address::several("to", renderer.value("to", &written.to)?)?;
         let cc = address::several("cc", renderer.value("cc", &written.cc)?)?;
         let bcc = address::several("bcc", renderer.value("bcc", &written.bcc)?)?;
-        let recipients = recipients([&to, &cc, &bcc])?;
-        let id = format!("<{}@{}>", attempt.dispatch.execution, from.email.domain());
-        let mut builder = Message::builder().from(from.clone()).message_id(Some(id.clone())).date(date(attempt));
-        builder = to.into_iter().fold(builder, MessageBuilder::to);
-        builder = cc.into_iter().fold(builder, MessageBuilder::cc);
         let reply_to = address::several("reply_to", renderer.value("reply_to", &written.reply_to)?)?;
-        builder = reply_to.into_iter().fold(builder, MessageBuilder::reply_to);
+        let id = format!("<{}@{}>", attempt.dispatch.execution, from.mailbox.email.domain());
+        let mut builder = Message::builder().from(from.mailbox.clone()).message_id(Some(id.clone())).date(date(attempt));
+        let boxes = |of: &[Addressee]| of.iter().map(|one| one.mailbox.clone()).collect::<Vec<Mailbox>>();
+        builder = boxes(&to).into_iter().fold(builder, MessageBuilder::to);
+        builder = boxes(&cc).into_iter().fold(builder, MessageBuilder::cc);
+        builder = boxes(&reply_to).into_iter().fold(builder, MessageBuilder::reply_to);
+        // An address in a header needs it as well as one in the envelope.
+        let all = std::iter::once(&from).chain(&to).chain(&cc).chain(&bcc).chain(&reply_to);
+        let utf8 = all.into_iter().find(|one| one.needs_utf8()).map(|one| one.written.clone());
+        let recipients = recipients([to, cc, bcc])?;
         let subject = renderer.scalar("subject", &written.subject)?.unwrap_or_default();
         check_header("subject", &subject)?;
         builder = builder.subject(subject);
@@ -84,21 +90,22 @@ impl Mail {
         let text = renderer.scalar("text", &written.text)?;
         let html = renderer.scalar("html", &written.html)?;
         let attachments = attachments(renderer.value("attachments", &written.attachments)?)?;
-        let envelope = Envelope::new(Some(from.email.clone()), recipients.clone()).map_err(|error| invalid(error.to_string()))?;
+        let named = recipients.iter().map(|one| one.mailbox.email.clone()).collect();
+        let envelope = Envelope::new(Some(from.mailbox.email.clone()), named).map_err(|error| invalid(error.to_string()))?;
         let message = assembled(builder.envelope(envelope), text, html, attachments)?;
         let bytes = stuffed(&message.formatted());
         if bytes.len() > MAIL_BYTES_MAX {
             return Err(invalid(format!("the mail has {} bytes; the limit is {MAIL_BYTES_MAX}", bytes.len())));
         }
-        Ok(Self { id, from: from.email, recipients, bytes })
+        Ok(Self { id, from, recipients, utf8, bytes })
     }
 }
 
-fn recipients(given: [&Vec<Mailbox>; 3]) -> Result<Vec<Address>, Broken> {
-    let mut recipients: Vec<Address> = Vec::new();
-    for mailbox in given.into_iter().flatten() {
-        if !recipients.contains(&mailbox.email) {
-            recipients.push(mailbox.email.clone());
+fn recipients(given: [Vec<Addressee>; 3]) -> Result<Vec<Addressee>, Broken> {
+    let mut recipients: Vec<Addressee> = Vec::new();
+    for addressee in given.into_iter().flatten() {
+        if recipients.iter().all(|known| known.mailbox.email != addressee.mailbox.email) {
+            recipients.push(addressee);
         }
     }
     match recipients.len() {
