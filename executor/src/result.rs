@@ -63,6 +63,11 @@ impl Tail {
         self.bytes.extend_from_slice(new);
     }
 
+    /// Returns true if a text is in it.
+    pub(crate) fn contains(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.bytes).contains(text)
+    }
+
     /// Returns the last line that is not blank, without control characters, or none if there is no such line.
     pub(crate) fn last_line(&self) -> Option<String> {
         let text = String::from_utf8_lossy(&self.bytes);

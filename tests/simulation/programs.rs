@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ensue_engine::ids::AttemptId;
-use ensue_executor::programs::{AtEnd, FindError, Left, Order, Pending, Program, Programs, StartProgramError};
+use ensue_executor::programs::{AtEnd, FindError, Left, Order, Pending, Program, ProgramUsers, Programs, StartProgramError};
 use tempfile::TempDir;
 
 use self::listening::Listening;
@@ -248,5 +248,9 @@ impl Programs for NodePrograms {
 
     fn at_end(&self) -> AtEnd {
         self.machine.at_end
+    }
+
+    fn users(&self) -> ProgramUsers {
+        ProgramUsers::Node
     }
 }

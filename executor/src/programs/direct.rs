@@ -24,7 +24,9 @@ use tokio::task::AbortHandle;
 
 use super::directory::{self, PrivateDirectory};
 use super::leader::{Leader, feed, next};
-use super::{Argument, AtEnd, End, EndedBy, Exit, FindError, Heard, Left, Order, Pending, Program, Programs, StartProgramError, Tell};
+use super::{
+    Argument, AtEnd, End, EndedBy, Exit, FindError, Heard, Left, Order, Pending, Program, ProgramUsers, Programs, StartProgramError, Tell,
+};
 use crate::clock::Clock;
 use crate::masks::{Masking, Masks};
 
@@ -124,6 +126,10 @@ impl Programs for DirectPrograms {
 
     fn at_end(&self) -> AtEnd {
         AtEnd::Ended
+    }
+
+    fn users(&self) -> ProgramUsers {
+        ProgramUsers::Node
     }
 }
 

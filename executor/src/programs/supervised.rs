@@ -116,6 +116,10 @@ impl Programs for SupervisedPrograms {
         self.shared.private(attempt)
     }
 
+    fn users(&self) -> ProgramUsers {
+        self.shared.settings.isolation.users
+    }
+
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {
         let shared = Arc::clone(&self.shared);
         // On a task of its own: if this were cut off halfway, it would leave a program that nobody listens

@@ -14,7 +14,7 @@ use crate::attempt::{Attempt, Broken, Ending, Given, failed};
 use crate::conduct::{Ended, conduct};
 use crate::environment::{self, NamedBy, Variables};
 use crate::mapped;
-use crate::programs::{Argument, End, Exit, INNER, Order, PrivateFile, Program, StartProgramError};
+use crate::programs::{Argument, End, Exit, INNER, Order, PrivateFile, Program, ProgramUsers, StartProgramError};
 use crate::render::scalar;
 use crate::result;
 use crate::runners::Runner;
@@ -157,7 +157,9 @@ async fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
         }
         Exit::Code(code) => {
             let why = stderr.last_line().map_or_else(String::new, |line| format!(": {line}"));
-            let message = format!("the program ended with exit code {code}{why}");
+            let has_own_user = matches!(attempt.means.ports.programs.users(), ProgramUsers::Range { .. });
+            let hint = if has_own_user && stderr.contains(DENIED) { OWN_USERS } else { "" };
+            let message = format!("the program ended with exit code {code}{why}{hint}");
             Failure::new(FailureKind::ExitCode, message).with_detail(code.into())
         }
         Exit::Signal(SIGXFSZ) => {
@@ -196,6 +198,12 @@ fn how_it_ended(end: End, grace_millis: u64) -> String {
         (Some(_), None) => format!("its program ended{with}"),
     }
 }
+
+/// What a program says if its user may not do something.
+const DENIED: &str = "Permission denied";
+/// What may be behind it if each program has a user of its own.
+const OWN_USERS: &str = " (each program runs as a user of its own, which cannot change the files of another; \
+     if it shares a folder with others, the operator can name one user for all of them in `actions.user`)";
 
 /// The signal that cannot be refused.
 const SIGKILL: i32 = 9;

@@ -12,7 +12,9 @@ use ensue_engine::command::{Ask, Message, Refusal, Said};
 use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::SubmitError;
 use ensue_engine::record::{Body, Digest};
-use ensue_executor::programs::{AtEnd, End, Exit, FindError, Heard, Left, Order, Pending, Program, Programs, StartProgramError, Tell};
+use ensue_executor::programs::{
+    AtEnd, End, Exit, FindError, Heard, Left, Order, Pending, Program, ProgramUsers, Programs, StartProgramError, Tell,
+};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -54,6 +56,10 @@ impl Programs for Talkers {
 
     fn at_end(&self) -> AtEnd {
         AtEnd::Ended
+    }
+
+    fn users(&self) -> ProgramUsers {
+        ProgramUsers::Node
     }
 }
 

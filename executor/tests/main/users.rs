@@ -160,6 +160,42 @@ async fn program_that_its_user_may_not_run_fails_with_the_reason() {
     assert!(message.contains("Permission denied") && message.contains("`actions.user`"), "{message}");
 }
 
+#[tokio::test]
+async fn permission_denied_in_a_shared_folder_names_the_setting_of_the_user() {
+    let test = "permission_denied_in_a_shared_folder_names_the_setting_of_the_user";
+    for users in [RANGE, ONE] {
+        if !can_be(test, users) {
+            return;
+        }
+        let shared = TempDir::new().unwrap();
+        std::fs::set_permissions(shared.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        let isolation = Isolation { writable: vec![shared.path().to_owned()], ..running_as(users) };
+        let folder = shared.path().join("made");
+        // The reason need not be in the last line.
+        let script = format!(
+            "folder={}; if test -d $folder; then touch $folder/file || {{ echo giving up >&2; exit 3; }}; else mkdir $folder; fi",
+            folder.display()
+        );
+        let mut world = plan(&script, isolation).begin();
+        result(&world.report_of(json!({})).await);
+        world.dispatch(2, json!({}));
+        let report = world.report().await;
+        match users {
+            ProgramUsers::Range { .. } => {
+                let message = &failure(&report, FailureKind::ExitCode).message;
+                assert!(message.contains("giving up") && message.contains("`actions.user`"), "{message}");
+            }
+            ProgramUsers::One { .. } | ProgramUsers::Node => {
+                result(&report);
+            }
+        }
+    }
+    let mut world = plan("cat /etc/shadow", running_as(ONE)).begin();
+    let report = world.report_of(json!({})).await;
+    let message = &failure(&report, FailureKind::ExitCode).message;
+    assert!(!message.contains("`actions.user`"), "{message}");
+}
+
 #[test]
 fn too_few_or_missing_users_are_rejected() {
     if !can_be("too_few_or_missing_users_are_rejected", RANGE) {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ensue_api::metrics::Distribution;
 use ensue_engine::ids::AttemptId;
-use ensue_executor::programs::{AtEnd, FindError, Left, Order, Pending, Program, Programs, StartProgramError};
+use ensue_executor::programs::{AtEnd, FindError, Left, Order, Pending, Program, ProgramUsers, Programs, StartProgramError};
 
 /// Programs with measured start times.
 pub(crate) struct TimedPrograms {
@@ -46,5 +46,9 @@ impl Programs for TimedPrograms {
 
     fn at_end(&self) -> AtEnd {
         self.programs.at_end()
+    }
+
+    fn users(&self) -> ProgramUsers {
+        self.programs.users()
     }
 }
