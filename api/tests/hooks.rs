@@ -158,9 +158,7 @@ async fn delivery_that_is_not_json_is_rejected() {
         let asked = api.post("/hooks/demo/door").with("content-type", kind).body("<!DOCTYPE x SYSTEM \"file:///etc/passwd\">");
         asked.answer().await.expect_problem(415, "unsupported_media_type");
     }
-    let none = api.post("/hooks/demo/door").body("{}");
-    none.answer().await.expect_problem(415, "unsupported_media_type");
-    let compressed = api.post("/hooks/demo/door").with("content-type", "application/json").with("content-encoding", "br").body("x");
+    let compressed = api.post("/hooks/demo/door").with("content-type", "application/json").with("content-encoding", "compress").body("x");
     compressed.answer().await.expect_problem(415, "unsupported_media_type");
 }
 
