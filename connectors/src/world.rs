@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{HttpRequest, PolledAction, ProcessSource, Sensor};
+use ensue_engine::catalog::{Decode, HttpRequest, PolledAction, ProcessSource, Sensor};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
@@ -98,8 +98,8 @@ pub trait Web: Send + Sync {
     /// Sends a request, follows redirects, and returns the whole answer, whatever its status.
     ///
     /// # Errors
-    /// If the request cannot be rendered, the operator does not allow its address, the server cannot be reached, or
-    /// the answer is larger or later than the order allows.
+    /// If the request cannot be rendered, the operator does not allow its address, the server cannot be reached, the
+    /// answer is larger or later than the order allows, or the body of a success is not text.
     fn fetch(&self, order: WebRequest) -> Pending<'_, Result<WebAnswer, SourceError>>;
 }
 
@@ -119,8 +119,10 @@ pub struct WebRequest {
     pub now: Timestamp,
     /// How long the whole exchange may take.
     pub timeout: Duration,
-    /// The maximum size of the answer, in bytes.
+    /// The maximum size of the answer, in bytes, also when it is decompressed.
     pub answer_bytes_max: usize,
+    /// What the body is read as. The charset of text may be declared in it.
+    pub decode: Decode,
 }
 
 /// An answer.
@@ -130,7 +132,7 @@ pub struct WebAnswer {
     pub status: u16,
     /// The headers, with names in lower case. The values of a repeated one are joined with `, `.
     pub headers: BTreeMap<String, String>,
-    /// The body.
+    /// The body of a success as text in UTF-8, without its compression; nothing of any other answer.
     pub body: Bytes,
     /// How long the server asks to be left alone, if it does.
     pub retry_after: Option<Duration>,

@@ -79,6 +79,7 @@ fn poll() -> PollSource {
             headers: template(json!({})),
             query: template(json!({})),
             body: HttpBody::None,
+            parse: None,
         })),
         items: Some(expression("body.items")),
         next_page: None,
@@ -202,7 +203,6 @@ async fn server_that_hangs_ends_the_run_after_a_minute_and_can_be_left_before() 
 async fn answer_that_is_not_of_its_type_makes_no_message() {
     for (answer, kind) in [
         (says(200, "<html>Please log in</html>"), SensorErrorKind::Protocol),
-        (says(200, ""), SensorErrorKind::Protocol),
         (says(200, r#"{"items": {"n": 1}}"#), SensorErrorKind::Emits),
         (says(200, r#"{"error": "none"}"#), SensorErrorKind::Emits),
         (says(302, ""), SensorErrorKind::Protocol),
@@ -213,6 +213,20 @@ async fn answer_that_is_not_of_its_type_makes_no_message() {
         let said = answer.clone();
         let mut polling = Polling::begin(poll(), None, move |_, _| Some(answer.clone())).await;
         assert_eq!(polling.next().await.unwrap_err().kind, kind, "{said:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_without_a_body_or_with_null_as_its_items_is_an_empty_poll() {
+    for empty in [says(204, ""), says(200, ""), says(200, " \n"), says(200, r#"{"items": null}"#)] {
+        let next_page = Some(expression("body.next"));
+        let answer = move |_: &Value, asked: u64| Some(if asked == 1 { empty.clone() } else { items([7]) });
+        let mut polling = Polling::begin(PollSource { next_page, ..poll() }, None, answer).await;
+        let mut all = Vec::new();
+        while all.is_empty() {
+            all = polling.next().await.unwrap();
+        }
+        assert_eq!((all, polling.request_count()), (vec![7], 2));
     }
 }
 

@@ -560,6 +560,7 @@ fn failure_kind_has_the_same_name_in_the_log_and_in_output() {
         "egress_denied",
         "redirect_invalid",
         "too_many_redirects",
+        "answer_unreadable",
         "http_status",
         "memory",
         "lost",

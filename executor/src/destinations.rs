@@ -216,6 +216,11 @@ impl Destinations {
             // The features of other crates must not choose the version.
             .http1_only()
             .referer(false)
+            // Nor may they decompress: `answers.rs` does that, within limits.
+            .no_gzip()
+            .no_deflate()
+            .no_brotli()
+            .no_zstd()
             .connect_timeout(self.connect_timeout)
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(IDLE_MAX)

@@ -23,6 +23,7 @@
 
 pub mod absent;
 mod adoption;
+mod answers;
 mod attempt;
 pub mod begun;
 mod blocking;

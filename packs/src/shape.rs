@@ -258,6 +258,8 @@ pub enum Form {
     Variable,
     /// An HTTP method, or a text with expressions that returns one.
     Method,
+    /// What an answer is read as, or a text with expressions that returns it.
+    AnswerForm,
     /// A URL whose scheme and host are literal, or one expression that returns a whole URL.
     Url,
     /// A script: code without expressions, or exactly one parameter that is declared as code.

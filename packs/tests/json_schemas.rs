@@ -160,7 +160,7 @@ const WHOLE: [(&str, &str); 37] = [
     ),
     (
         "actions/ask.yaml",
-        "run:\n  http: { url: 'https://example.test/', method: POST, headers: { x-a: b }, query: { a: [1, two] }, json: { a: null } }\n",
+        "run:\n  http: { url: 'https://example.test/', method: POST, headers: { x-a: b }, query: { a: [1, two] }, json: { a: null }, parse: base64 }\n",
     ),
     (
         "actions/ship.yaml",

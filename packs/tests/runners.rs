@@ -52,6 +52,40 @@ fn mock_that_an_http_action_never_gives_is_an_error() {
 }
 
 #[test]
+fn type_of_the_body_follows_from_parse() {
+    let request = |text: &str, parse: &str| {
+        let action = format!("{text}run: {{ http: {{ url: 'https://example.test/', parse: {parse} }} }}\n");
+        shown_with(&[("actions/comment.yaml", &action)])
+    };
+    for (parse, fits, never) in [
+        ("json", "object", ""),
+        ("text", "string", "object"),
+        ("base64", "string", "'[string]'"),
+        ("artifact", "object", "string"),
+        ("\"${{ execution.attempt > 1 ? 'text' : null }}\"", "integer", ""),
+    ] {
+        assert_eq!(request(&format!("result: {{ body: {fits} }}\n"), parse), "", "{parse}");
+        if !never.is_empty() {
+            let reported = request(&format!("result: {{ body: {never} }}\n"), parse);
+            assert!(reported.contains("`body` of the result is never"), "{parse}: {reported}");
+        }
+    }
+    let mapped = |output: &str, parse: &str| request(&format!("result: {{ a: any }}\noutput: {{ a: '${{{{ {output} }}}}' }}\n"), parse);
+    assert_eq!(mapped("body.artifact + string(body.bytes)", "artifact"), "");
+    assert!(mapped("body.name", "artifact").contains("`name`"));
+    let reported = request("", "Text");
+    assert!(reported.contains("`Text` is not a way to read an answer") && reported.contains("did you mean `text`?"), "{reported}");
+    assert!(request("", "'${{ 7 }}'").contains("`parse`"));
+}
+
+#[test]
+fn poll_reads_its_answers_by_decode_and_not_by_parse() {
+    let sensor = "poll: { every: 1m, only_new: item.id, http: { url: 'https://example.test/', parse: text } }\nemits: [{ trigger: demo.ping, payload: { host: a } }]\n";
+    let reported = shown_with(&[("sensors/feed.yaml", sensor)]);
+    assert!(reported.contains("unknown field `parse`"), "{reported}");
+}
+
+#[test]
 fn installed_pack_with_an_impossible_result_still_builds() {
     let action = "result: { id: integer }\nrun: { http: { url: 'https://example.test/' } }\n";
     let pack = demo(&[("actions/comment.yaml", action)]);

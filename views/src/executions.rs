@@ -319,6 +319,7 @@ impl AttemptStatus {
             | FailureKind::EgressDenied
             | FailureKind::RedirectInvalid
             | FailureKind::TooManyRedirects
+            | FailureKind::AnswerUnreadable
             | FailureKind::HttpStatus
             | FailureKind::SmtpStatus
             | FailureKind::Memory

@@ -221,12 +221,16 @@ impl Asking {
             now: self.world.clock.now(),
             timeout: EXCHANGE_TIMEOUT,
             answer_bytes_max: ANSWER_BYTES_MAX,
+            decode: self.poll.reading.decode,
         };
         self.world.web.fetch(request).await
     }
 
     /// Returns the items of a server's page, and the next page.
     fn page_of_web(&self, answer: &WebAnswer, page: &Json) -> Result<(Vec<Document>, Option<Json>), SourceError> {
+        if is_empty(&answer.body, self.poll.reading.decode) {
+            return Ok((Vec::new(), None));
+        }
         let body = match self.poll.reading.decode {
             Decode::Json => Document::parse(answer.body.clone())
                 .map_err(|error| SourceError::new(SensorErrorKind::Protocol, format!("the answer is not JSON: {error}")))?,
@@ -258,11 +262,15 @@ impl Asking {
             None => vec![whole.clone()],
             Some(expression) => {
                 let value = self.evaluated(expression, scope, "`items`")?;
-                let Some(elements) = value.elements() else {
-                    let message = format!("`items` returns {}, but it must return a list", value.kind());
-                    return Err(SourceError::new(SensorErrorKind::Emits, message));
-                };
-                elements.iter().map(document).collect::<Result<_, _>>()?
+                match (value.elements(), &value) {
+                    (Some(elements), _) => elements.iter().map(document).collect::<Result<_, _>>()?,
+                    // Some servers write an empty list so.
+                    (None, value) if is_null(value) => Vec::new(),
+                    (None, value) => {
+                        let message = format!("`items` returns {}, but it must return a list", value.kind());
+                        return Err(SourceError::new(SensorErrorKind::Emits, message));
+                    }
+                }
             }
         };
         let Some(next) = &self.poll.next_page else { return Ok((items, None)) };
@@ -367,10 +375,26 @@ impl Asking {
     }
 }
 
+/// Returns true if a server has nothing to say, as with the status 204: an answer without a body has no items.
+fn is_empty(body: &[u8], decode: Decode) -> bool {
+    match decode {
+        Decode::Json => body.trim_ascii().is_empty(),
+        Decode::Text => body.is_empty(),
+    }
+}
+
 /// Returns true if the next value is computed after each poll, not only after those that found items: it reads what an
 /// action returned.
 fn moves_without_items(cursor: &PollCursor) -> bool {
     cursor.next.reads_root(RESULT)
+}
+
+fn is_null(value: &Value<'_>) -> bool {
+    match value {
+        Value::Null | Value::Optional(None) => true,
+        Value::Json(node) => node.is_null(),
+        _ => false,
+    }
 }
 
 fn document(value: &Value<'_>) -> Result<Document, SourceError> {

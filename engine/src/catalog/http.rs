@@ -1,5 +1,6 @@
 //! HTTP requests as actions and sensors describe them.
 
+use ensue_derive::Names;
 use ensue_expression::Template;
 
 use crate::catalog::UsedConnection;
@@ -21,6 +22,21 @@ pub struct HttpRequest {
     pub query: Template,
     /// The request body.
     pub body: HttpBody,
+    /// The name of the [`AnswerForm`] that the answer has; without it, or if it is null, its content type decides.
+    pub parse: Option<Template>,
+}
+
+/// What the body of an answer becomes in the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
+pub enum AnswerForm {
+    /// The JSON value.
+    Json,
+    /// The text.
+    Text,
+    /// A text with the bytes in Base64.
+    Base64,
+    /// An object that names the artifact with the bytes.
+    Artifact,
 }
 
 /// The body of an HTTP request.
@@ -86,6 +102,7 @@ impl HttpRequest {
             HttpBody::Json(template) | HttpBody::Text(template) | HttpBody::Form(template) => templates.push(template),
             HttpBody::Either { json, text } => templates.extend([json, text]),
         }
+        templates.extend(&self.parse);
         if let Some(instead) = self.instead(route) {
             templates.push(&instead.headers);
             templates.extend(&instead.json);

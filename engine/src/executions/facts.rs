@@ -309,11 +309,11 @@ impl Failure {
     ///
     /// Parameters that do not fit, and a request that the server rejected (4xx other than 408, 425 and 429), and a mail that its server rejected permanently
     /// (5xx), fail again each time. A result
-    /// that is invalid or too large comes from an attempt that took effect: only an idempotent action is repeated.
+    /// that is unreadable, invalid or too large comes from an attempt that took effect: only an idempotent action is repeated.
     pub fn may_pass(&self, is_idempotent: bool) -> bool {
         match self.kind {
             FailureKind::ParametersInvalid | FailureKind::NotPermitted => false,
-            FailureKind::ResultInvalid | FailureKind::OutputLimit | FailureKind::Output => is_idempotent,
+            FailureKind::AnswerUnreadable | FailureKind::ResultInvalid | FailureKind::OutputLimit | FailureKind::Output => is_idempotent,
             FailureKind::HttpStatus => !matches!(self.detail, Some(400..=499)) || matches!(self.detail, Some(408 | 425 | 429)),
             FailureKind::SmtpStatus => !matches!(self.detail, Some(500..=599)),
             FailureKind::Expression
@@ -377,6 +377,8 @@ pub enum FailureKind {
     RedirectInvalid,
     /// A server redirected again and again.
     TooManyRedirects,
+    /// The body of a response is not what it says it is, or not what the action reads.
+    AnswerUnreadable,
     /// The remote side responded with an error; the detail is the HTTP status.
     HttpStatus,
     /// A mail server refused; the detail is its SMTP reply code.
@@ -406,7 +408,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// All kinds.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::ParametersInvalid,
         Self::Expression,
         Self::KeyMissing,
@@ -421,6 +423,7 @@ impl FailureKind {
         Self::EgressDenied,
         Self::RedirectInvalid,
         Self::TooManyRedirects,
+        Self::AnswerUnreadable,
         Self::HttpStatus,
         Self::SmtpStatus,
         Self::Memory,
@@ -452,6 +455,7 @@ impl FailureKind {
             Self::EgressDenied => "egress_denied",
             Self::RedirectInvalid => "redirect_invalid",
             Self::TooManyRedirects => "too_many_redirects",
+            Self::AnswerUnreadable => "answer_unreadable",
             Self::HttpStatus => "http_status",
             Self::SmtpStatus => "smtp_status",
             Self::Memory => "memory",

@@ -16,6 +16,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use super::settings::OAuthClient;
 use super::{ConnectionErrorKind, Lent};
+use crate::answers::AnswerBody;
 use crate::web::{Letter, NoWay, Web as _};
 
 /// The maximum size of the answer with a token, in bytes.
@@ -115,9 +116,10 @@ impl Lent {
             };
             return Err(error(kind, format!("its server answered {}", answered.status)));
         }
+        let read = AnswerBody::decompressed(&answered.headers, body.into(), ANSWER_BYTES_MAX).and_then(|body| body.json(None));
+        let answer = read.ok().and_then(|document| serde_json::from_slice::<Answer>(document.bytes()).ok());
         // The text of an error could hold the token.
-        let answer: Answer = serde_json::from_slice(&body)
-            .map_err(|_| error(ConnectionErrorKind::Protocol, "its answer is not JSON with `access_token`"))?;
+        let answer = answer.ok_or_else(|| error(ConnectionErrorKind::Protocol, "its answer is not JSON with `access_token`"))?;
         let is_bearer = answer.token_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("bearer"));
         if is_bearer { Ok(answer) } else { Err(error(ConnectionErrorKind::Protocol, "its token is not of the type `bearer`")) }
     }

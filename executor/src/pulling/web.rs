@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ensue_connectors::world::{self, WebAnswer, WebRequest};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError};
-use ensue_engine::catalog::{ConnectionKind, Route, UsedConnection};
+use ensue_engine::catalog::{ConnectionKind, Decode, Route, UsedConnection};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::Secret;
 use reqwest::StatusCode;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{open_keys, source_error};
+use crate::answers::{AnswerBody, UnreadableBody, joined};
 use crate::connections::{
     Asker, Connection, ConnectionErrorKind, ConnectionUser, Connections, Lent, Lists, NoCredentials, NotLent, OperatorsWord, Used,
     kind_of_broken,
@@ -137,16 +138,21 @@ impl SensorWeb {
             }
             let mut headers = BTreeMap::new();
             for name in answer.headers.keys() {
-                let values: Vec<_> = answer.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-                let value = values.join(", ");
+                let value = joined(&answer.headers, name);
                 headers.insert(name.as_str().to_owned(), masks.as_deref().map_or_else(|| value.clone(), |masks| masks.text(&value)));
             }
+            let body = match answer.status.is_success() {
+                true => text_of(&answer.headers, bytes.freeze(), &order, masks.as_deref()).map_err(|error| {
+                    let message = format!("{} answered {}, but {error}", request.server(), answer.status.as_u16());
+                    SourceError::new(kind_of_unreadable(&error), message)
+                })?,
+                false => Bytes::new(),
+            };
             return Ok(WebAnswer {
                 status: answer.status.as_u16(),
                 retry_after: retry_after_of(&answer.headers, order.now),
                 headers,
-                // A server may repeat what it was sent.
-                body: masks.as_deref().map_or_else(|| bytes.clone().freeze(), |masks| masks.whole(&bytes).into()),
+                body,
             });
         }
         Err(SourceError::new(SensorErrorKind::Protocol, too_many_redirects(&request)))
@@ -156,6 +162,25 @@ impl SensorWeb {
 impl world::Web for SensorWeb {
     fn fetch(&self, order: WebRequest) -> Pending<'_, Result<WebAnswer, SourceError>> {
         Box::pin(self.sent(order))
+    }
+}
+
+/// Returns a body as text in UTF-8. The values of keys are masked in it, because a server may repeat what it was sent.
+fn text_of(headers: &HeaderMap, sent: Bytes, order: &WebRequest, masks: Option<&Masks>) -> Result<Bytes, UnreadableBody> {
+    let body = AnswerBody::decompressed(headers, sent, order.answer_bytes_max)?;
+    Ok(match order.decode {
+        Decode::Json => body.text_of_json(masks)?,
+        Decode::Text => body.text(masks)?,
+    }
+    .into())
+}
+
+fn kind_of_unreadable(error: &UnreadableBody) -> SensorErrorKind {
+    match error {
+        UnreadableBody::TooLarge(_) => SensorErrorKind::Limit,
+        UnreadableBody::Compressed(_) | UnreadableBody::NotText(_) | UnreadableBody::NotJson(_) | UnreadableBody::Masked => {
+            SensorErrorKind::Protocol
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! `destinations.rs`.
 
 mod answer;
+mod artifact;
 mod body;
 mod connected;
 mod request;

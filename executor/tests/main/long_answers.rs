@@ -53,7 +53,7 @@ async fn ninth_long_answer_waits_and_a_short_one_does_not() {
     let (halves, mut sent) = half_server().await;
     let server = Server::start(|asked| {
         let length = if asked.line().contains("/long") { 300_000 } else { 10 };
-        answer("200 OK", &[("content-type", "text/plain")], &"x".repeat(length))
+        answer("200 OK", &[("content-type", "text/plain")], "x".repeat(length))
     })
     .await;
     let request = HttpRequest {
@@ -64,6 +64,7 @@ async fn ninth_long_answer_waits_and_a_short_one_does_not() {
         headers: template(json!({})),
         query: template(json!({})),
         body: HttpBody::None,
+        parse: None,
     };
     let allowed = [halves, server.address].map(|address| address.to_string().parse().unwrap());
     let mut world = Plan::new(Run::Http(Box::new(request))).egress(EgressPolicy::allowing(allowed.into())).begin();

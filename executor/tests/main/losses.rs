@@ -151,6 +151,7 @@ async fn request_cut_off_by_a_stop_is_ended_and_not_reported() {
         headers: template(json!({})),
         query: template(json!({})),
         body: HttpBody::None,
+        parse: None,
     };
     let world = Plan::new(Run::Http(Box::new(request))).allow(address).supervised().begin();
     world.dispatch(1, json!({}));

@@ -94,14 +94,14 @@ async fn serve(mut stream: TcpStream, connection: usize, seen: &Mutex<Vec<Asked>
 }
 
 /// Builds an answer.
-pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: &str) -> Vec<u8> {
-    let mut text = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
+pub(crate) fn answer(status: &str, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let mut head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
-    text.push_str("\r\n");
-    text.push_str(body);
-    text.into_bytes()
+    head.push_str("\r\n");
+    [head.as_bytes(), body].concat()
 }
 
 /// Builds an answer in JSON.

@@ -4,8 +4,8 @@
 //! The output of a program is up to its author, so `process` and `shell` have no fixed form. That a mock fits
 //! the action's own `result` is checked elsewhere.
 
-use ensue_engine::catalog::Schema;
-use ensue_expression::ValueType;
+use ensue_engine::catalog::{AnswerForm, Schema};
+use ensue_expression::{MapType, Occurrence, Others, ValueType};
 use serde_json::Value;
 
 use super::schemas::{Form, type_of};
@@ -18,9 +18,28 @@ use crate::yaml::{Content, Node};
 /// Returns the names with which `output` reads what a runner returns, each with its type.
 pub(super) fn raw_fields(run: &Run) -> Vec<(&'static str, ValueType)> {
     match run {
-        Run::Http(_) => vec![("status", ValueType::integer()), ("headers", ValueType::object()), ("body", ValueType::json())],
+        Run::Http(http) => {
+            let body = body_type(super::http::written_form(http.parse.as_ref()));
+            vec![("status", ValueType::integer()), ("headers", ValueType::object()), ("body", body)]
+        }
         Run::Process { .. } | Run::Shell { .. } => vec![("stdout", ValueType::text()), ("exit_code", ValueType::integer())],
         Run::Mail(_) | Run::Emit { .. } | Run::Workflow(_) | Run::Builtin { .. } => Vec::new(),
+    }
+}
+
+/// Returns the type of `body` of an answer. An empty body is always null.
+fn body_type(form: Option<AnswerForm>) -> ValueType {
+    match form {
+        None | Some(AnswerForm::Json) => ValueType::json(),
+        Some(AnswerForm::Text | AnswerForm::Base64) => ValueType::text().or_null(),
+        Some(AnswerForm::Artifact) => {
+            let fields = MapType::new(Others::None)
+                .called("the fields of `body`", None)
+                .with("artifact", ValueType::text(), Occurrence::Always)
+                .with("bytes", ValueType::integer(), Occurrence::Always)
+                .with("media_type", ValueType::text().or_null(), Occurrence::Always);
+            ValueType::map(fields).or_null()
+        }
     }
 }
 

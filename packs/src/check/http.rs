@@ -1,6 +1,6 @@
 //! Checks a request: where it goes, its expressions, and what it has instead of a connection.
 
-use ensue_engine::catalog::{ConnectionKind, HttpBody, HttpRequest, Schema, WithoutConnection};
+use ensue_engine::catalog::{AnswerForm, ConnectionKind, HttpBody, HttpRequest, Schema, WithoutConnection};
 use ensue_expression::{Template, ValueType, nearest};
 use serde_json::{Value, json};
 
@@ -58,6 +58,9 @@ pub(super) fn request(
             json.zip(text).map(|(json, text)| HttpBody::Either { json, text })
         }
     };
+    check_parse(written.parse.as_ref(), file, report);
+    let taker = Taker { takes: ValueType::text().or_null(), name: "`parse`".to_owned() };
+    let parse = written.parse.as_ref().map(|node| plain.template_for(node, Some(&taker), report));
     Some(HttpRequest {
         connection,
         without_connection: super::compiled::optional(without_connection)?.map(Box::new),
@@ -66,6 +69,7 @@ pub(super) fn request(
         headers: headers?,
         query: query?,
         body: body?,
+        parse: super::compiled::optional(parse)?,
     })
 }
 
@@ -113,6 +117,23 @@ fn check_method(method: Option<&Node>, file: &SourceText, report: &mut Report) {
             .error(Code::InvalidValue, file, span.clone(), format!("`{value}` is not an HTTP method"))
             .did_you_mean(METHODS.contains(&upper.as_str()).then_some(upper.as_str()).or_else(|| nearest(&upper, METHODS)))
             .hint(format!("use one of {}", crate::fields::listed(&METHODS)));
+    }
+}
+
+/// Returns the form of the answer that a request writes out; `None` if it has none or computes it.
+pub(super) fn written_form(parse: Option<&Node>) -> Option<AnswerForm> {
+    let Some(Node { content: Content::Text { value, .. }, .. }) = parse else { return None };
+    AnswerForm::ALL.into_iter().find(|form| form.as_str() == value)
+}
+
+fn check_parse(parse: Option<&Node>, file: &SourceText, report: &mut Report) {
+    let Some(node @ Node { content: Content::Text { value, .. }, span }) = parse else { return };
+    if !value.contains("${{") && written_form(Some(node)).is_none() {
+        let names = AnswerForm::ALL.map(AnswerForm::as_str);
+        report
+            .error(Code::InvalidValue, file, span.clone(), format!("`{value}` is not a way to read an answer"))
+            .did_you_mean(nearest(&value.to_ascii_lowercase(), names))
+            .hint(format!("use one of {}", crate::fields::listed(&names)));
     }
 }
 

@@ -104,6 +104,10 @@ pub(super) fn pattern(form: Form) -> Option<Pattern> {
             r"^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)$|\$\{\{".to_owned(),
             "An HTTP method in capitals: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS; or an expression that returns one.",
         ),
+        Form::AnswerForm => (
+            r"^(?:json|text|base64|artifact)$|\$\{\{".to_owned(),
+            "What the body of an answer is read as: json, text, base64 or artifact; or an expression that returns one.",
+        ),
         Form::Url => (
             // After the first `/`, `?` or `#` anything is allowed. Before it, expressions, user names and
             // passwords are not.

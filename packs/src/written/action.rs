@@ -443,7 +443,7 @@ fn read_run(entry: Entry, file: &SourceText, report: &mut Report) -> Option<Run>
     match runner.key.value.as_str() {
         "process" => read_process(runner.value, file, report),
         "shell" => read_shell(runner.value, file, report),
-        "http" => read_http(runner.value, file, report).map(|http| Run::Http(Box::new(http))),
+        "http" => read_http(runner.value, &HTTP, file, report).map(|http| Run::Http(Box::new(http))),
         "mail" => read_mail(runner.value, file, report).map(|mail| Run::Mail(Box::new(mail))),
         "emit" => read_emit(runner.value, file, report),
         "workflow" => workflow::read(runner.key.span, runner.value, file, report).map(Run::Workflow),

@@ -4,60 +4,76 @@ use std::ops::Range;
 
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, are_numbers_exact, first_line, is_one_expression};
-use crate::shape::{Between, Form, Kind, Shape, optional, required};
+use crate::shape::{Between, Field, Form, Kind, Shape, optional, required};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node};
 
+const TARGET: Field = required(
+    "url",
+    "url: https://example.test/items",
+    Kind::TextOrFields(Form::Url, &SECRET_URL),
+    "The URL. The scheme and host are written out, and each `${{ … }}` after them is percent-encoded; or the whole URL is one \
+     expression. Private addresses are refused unless the operator allows them. With a `connection`, it is a path below the \
+     address of that, and begins with `/`. A URL that contains a key is written as `{ secret: true, value: … }`.",
+);
+const CONNECTION: Field = optional(
+    "connection",
+    Kind::Text(Form::Connection),
+    "The connection whose server the request goes to, with its credentials: a name that `pack.yaml` lists, or exactly \
+     `${{ params.<name> }}` or `${{ config.<name> }}` of the type `connection<http>`.",
+);
+const INSTEAD: Field = optional(
+    "without_connection",
+    Kind::Fields(&WITHOUT_CONNECTION),
+    "What the request has instead if the optional parameter or setting in `connection` has no value. `url` is then only a path \
+     below a connection.",
+);
+const METHOD: Field = optional("method", Kind::Text(Form::Method), "The HTTP method. The default is `GET`.");
+const HEADERS: Field = optional(
+    "headers",
+    Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalar },
+    "Headers, by name, or one expression that returns them.",
+);
+const QUERY: Field = optional(
+    "query",
+    Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalars },
+    "Appended to the URL, encoded: by name, or one expression that returns it. A list repeats its name.",
+);
+const JSON: Field = optional("json", Kind::Value, "The value to send, as JSON. Use either this or `body`.");
+const BODY: Field = optional("body", Kind::Scalar, "The string to send, as it is. Use either this or `json`.");
+const FORM: Field = optional(
+    "form",
+    Kind::MappingOrExpression { names: Form::Any, of: &Kind::Value },
+    "The fields of a form to send (`application/x-www-form-urlencoded`), by name, or one expression that returns them. A list \
+     repeats its name, and an object becomes fields named `name[key]`. Not available next to `json` and `body`.",
+);
+const PARSE: Field = optional(
+    "parse",
+    Kind::Text(Form::AnswerForm),
+    "What `body` of the result is: `json`, a value; `text`, a string; `base64`, a string with the bytes in Base64; `artifact`, an \
+     object that names the file that the bytes are kept as. By default, the content type of the answer decides.",
+);
+const BETWEEN: &[Between] = &[
+    Between::NotBothWritten("json", "body"),
+    Between::NotBoth("form", "json"),
+    Between::NotBoth("form", "body"),
+    Between::OnlyBeside { field: "without_connection", other: "connection" },
+];
+
+/// The request of an action.
 pub(super) static HTTP: Shape = Shape {
     what: "`http`",
-    fields: &[
-        required(
-            "url",
-            "url: https://example.test/items",
-            Kind::TextOrFields(Form::Url, &SECRET_URL),
-            "The URL. The scheme and host are written out, and each `${{ … }}` after them is percent-encoded; or the whole URL is one \
-             expression. Private addresses are refused unless the operator allows them. With a `connection`, it is a path below the \
-             address of that, and begins with `/`. A URL that contains a key is written as `{ secret: true, value: … }`.",
-        ),
-        optional(
-            "connection",
-            Kind::Text(Form::Connection),
-            "The connection whose server the request goes to, with its credentials: a name that `pack.yaml` lists, or exactly \
-             `${{ params.<name> }}` or `${{ config.<name> }}` of the type `connection<http>`.",
-        ),
-        optional(
-            "without_connection",
-            Kind::Fields(&WITHOUT_CONNECTION),
-            "What the request has instead if the optional parameter or setting in `connection` has no value. `url` is then only a path \
-             below a connection.",
-        ),
-        optional("method", Kind::Text(Form::Method), "The HTTP method. The default is `GET`."),
-        optional(
-            "headers",
-            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalar },
-            "Headers, by name, or one expression that returns them.",
-        ),
-        optional(
-            "query",
-            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Scalars },
-            "Appended to the URL, encoded: by name, or one expression that returns it. A list repeats its name.",
-        ),
-        optional("json", Kind::Value, "The value to send, as JSON. Use either this or `body`."),
-        optional("body", Kind::Scalar, "The string to send, as it is. Use either this or `json`."),
-        optional(
-            "form",
-            Kind::MappingOrExpression { names: Form::Any, of: &Kind::Value },
-            "The fields of a form to send (`application/x-www-form-urlencoded`), by name, or one expression that returns them. A list \
-             repeats its name, and an object becomes fields named `name[key]`. Not available next to `json` and `body`.",
-        ),
-    ],
+    fields: &[TARGET, CONNECTION, INSTEAD, METHOD, HEADERS, QUERY, JSON, BODY, FORM, PARSE],
     later: &[],
-    between: &[
-        Between::NotBothWritten("json", "body"),
-        Between::NotBoth("form", "json"),
-        Between::NotBoth("form", "body"),
-        Between::OnlyBeside { field: "without_connection", other: "connection" },
-    ],
+    between: BETWEEN,
+};
+
+/// The request of a poll, whose answers are read with `decode`.
+pub(super) static POLLED_HTTP: Shape = Shape {
+    what: "`http`",
+    fields: &[TARGET, CONNECTION, INSTEAD, METHOD, HEADERS, QUERY, JSON, BODY, FORM],
+    later: &[],
+    between: BETWEEN,
 };
 
 static WITHOUT_CONNECTION: Shape = Shape {
@@ -108,6 +124,7 @@ pub(crate) struct Http {
     pub(crate) headers: Option<Node>,
     pub(crate) query: Option<Node>,
     pub(crate) body: Body,
+    pub(crate) parse: Option<Node>,
 }
 
 /// What a request has instead if its connection has no value.
@@ -146,8 +163,9 @@ pub(crate) enum Body {
     },
 }
 
-pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> Option<Http> {
-    let mut fields = Fields::open(node, &HTTP, file, report)?;
+/// Reads a request in the shape of [`HTTP`] or [`POLLED_HTTP`].
+pub(super) fn read_http(node: Node, shape: &'static Shape, file: &SourceText, report: &mut Report) -> Option<Http> {
+    let mut fields = Fields::open(node, shape, file, report)?;
     let url = fields.take_required("url", report);
     let is_connected = fields.has("connection");
     let connection = fields.text_node("connection", report);
@@ -188,8 +206,9 @@ pub(super) fn read_http(node: Node, file: &SourceText, report: &mut Report) -> O
         (None, Some(text)) => Body::Text(text),
         (None, None) => form.map_or(Body::None, Body::Form),
     };
+    let parse = fields.text_node("parse", report);
     let url = url.and_then(|url| read_url(url.value, file, report));
-    Some(Http { url: url?, connection, without_connection, method, headers, query, body })
+    Some(Http { url: url?, connection, without_connection, method, headers, query, body, parse })
 }
 
 fn read_without_connection(entry: Entry, file: &SourceText, report: &mut Report) -> Option<WithoutConnection> {

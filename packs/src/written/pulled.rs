@@ -92,7 +92,7 @@ pub(super) static POLL: Shape = Shape {
         optional("timezone", Kind::Text(Form::Any), "The time zone of `cron`, by its name in the IANA database. The default is UTC."),
         optional(
             "http",
-            Kind::Fields(&http::HTTP),
+            Kind::Fields(&http::POLLED_HTTP),
             "The request, as for the runner `http`. It reads `config`, `keys`, `cursor` and `page`.",
         ),
         optional(
@@ -420,7 +420,7 @@ fn read_asked(fields: &mut Fields<'_>, report: &mut Report) -> Option<PollAsked>
                 .hint("for example `http: { url: https://example.test/items }`");
             return None;
         };
-        return http::read_http(entry.value, file, report).map(|http| PollAsked::Http(Box::new(http)));
+        return http::read_http(entry.value, &http::POLLED_HTTP, file, report).map(|http| PollAsked::Http(Box::new(http)));
     }
     let with = fields.take("with").map(|entry| entry.value);
     let action = fields.text("action", report)?;

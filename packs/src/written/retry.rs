@@ -50,8 +50,8 @@ pub(super) static RETRY: Shape = Shape {
             "when",
             Kind::Expression,
             "Which failures are retried: an expression over `error` (`kind`, `message`, `detail`) and `attempt`. Without it, all \
-             failures that another attempt can fix: not `parameters_invalid`, no 4xx other than 408, 425 and 429, and `result_invalid` \
-             or `output_limit` only with `idempotent: true`.",
+             failures that another attempt can fix: not `parameters_invalid`, no 4xx other than 408, 425 and 429, and \
+             `answer_unreadable`, `result_invalid` or `output_limit` only with `idempotent: true`.",
         ),
     ],
     ..Shape::BARE

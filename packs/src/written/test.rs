@@ -18,7 +18,7 @@ pub(crate) const ENFORCEMENT_OUTCOMES: [&str; 8] =
     ["executed", "shadowed", "rejected", "erred", "deduplicated", "throttled", "skipped", "superseded"];
 
 /// The names of the kinds of failure that an attempt can end with.
-const ATTEMPT_FAILURES: [&str; 19] = failures([
+const ATTEMPT_FAILURES: [&str; 20] = failures([
     FailureKind::ParametersInvalid,
     FailureKind::Expression,
     FailureKind::KeyMissing,
@@ -33,6 +33,7 @@ const ATTEMPT_FAILURES: [&str; 19] = failures([
     FailureKind::EgressDenied,
     FailureKind::RedirectInvalid,
     FailureKind::TooManyRedirects,
+    FailureKind::AnswerUnreadable,
     FailureKind::HttpStatus,
     FailureKind::SmtpStatus,
     FailureKind::Memory,

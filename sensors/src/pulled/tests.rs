@@ -69,6 +69,7 @@ fn poll() -> Source {
             headers: template(&json!({})),
             query: template(&json!({})),
             body: HttpBody::None,
+            parse: None,
         })),
         items: None,
         next_page: None,

@@ -122,6 +122,7 @@ mod tests {
             headers: template(&json!({})),
             query: template(&json!({ "since": "${{ cursor }}" })),
             body: HttpBody::None,
+            parse: None,
         }
     }
 

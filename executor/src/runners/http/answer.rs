@@ -2,57 +2,48 @@
 //!
 //! This module does not follow redirects.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
+use ensue_engine::catalog::AnswerForm;
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ports::OutputStream;
 use ensue_engine::record::Body;
 use ensue_expression::Document;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
-use serde_json::{Map, Value};
+use reqwest::header::HeaderMap;
+use serde_json::{Map, Value, json};
 
 use super::request::Request;
-use super::{HTTP_ANSWER_BYTES_MAX, broken_off, is_failure, retry_after};
-use crate::attempt::{Attempt, Broken, Ending, Failed, Given};
+use super::{HTTP_ANSWER_BYTES_MAX, artifact, broken_off, is_failure, retry_after};
+use crate::answers::{AnswerBody, BodyKind, UnreadableBody, joined};
+use crate::attempt::{Attempt, Broken, Ending, Failed, Given, failed};
 use crate::mapped;
 use crate::masks::Masks;
 use crate::output::Output;
 use crate::result::{fitting, json_text};
 use crate::settings::SHORT_ANSWER_BYTES;
-use crate::web::Answered;
+use crate::web::{Answered, AnsweredBody};
 
 /// Reads an answer to its end. The result is `{ status, headers, body }`; the result of a failure is kept
 /// with it.
 pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answered) -> Ending {
-    let Answered { status, headers, body: mut coming } = answer;
+    let Answered { status, headers, body: coming } = answer;
     let masks = attempt.keys.masks();
-    let masks = masks.as_deref();
-    let mut body = Pieces::default();
-    let mut long = None;
-    while let Some(piece) = coming.piece().await.map_err(|error| broken_off(request, &error))? {
-        if body.bytes + piece.len() > HTTP_ANSWER_BYTES_MAX {
-            let message = format!("{} answered with more than {HTTP_ANSWER_BYTES_MAX} bytes", request.server());
-            return Err(Broken::with_body(
-                Failure::new(FailureKind::OutputLimit, message),
-                Some(Body::json(written(status, &headers, "null", masks))),
-            ));
-        }
-        if long.is_none() && body.bytes + piece.len() > SHORT_ANSWER_BYTES {
-            // The semaphore is never closed. A slot is held only briefly until then, so nobody waits in a circle.
-            long = attempt.means.long_answers.acquire().await.ok();
-        }
-        body.push(piece);
-    }
-    let document = result(status, &headers, body.joined(), masks);
+    let head = Head { status, headers: &headers, masks: masks.as_deref() };
+    let body = arrived(attempt, request, &head, coming).await;
     if is_failure(status) {
+        // The status is the failure, whatever becomes of the body.
+        let result = body.map_or_else(|_| head.with("null"), |body| head.readable(&body, request.form()));
         let reason = status.canonical_reason().unwrap_or_default();
         let message = format!("{} answered {} {reason}", request.server(), status.as_u16());
         return Err(Broken::Failed(Box::new(Failed {
             failure: Failure::new(FailureKind::HttpStatus, message.trim_end()).with_detail(status.as_u16().into()),
-            body: Some(Body::json(document)),
+            body: Some(Body::json(result)),
             retry_after: retry_after::of(&headers, attempt.now()),
         })));
     }
+    let document = result(attempt, request, &head, body?).await?;
     if attempt.action.result.is_none() && attempt.action.output.is_none() {
         return Ok(Given::result(Body::json(document)));
     }
@@ -62,7 +53,49 @@ pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answ
             mapped::result(attempt, output, &document).await
         }
         (Ok(document), None) => fitting(&attempt.action, &document).map(Given::result),
-        (Err(error), _) => Err(Failure::new(FailureKind::ResultInvalid, format!("the answer is not a valid result: {error}")).into()),
+        (Err(error), _) => Err(failed(FailureKind::ResultInvalid, format!("the answer is not a valid result: {error}"))),
+    }
+}
+
+/// Waits for the whole body.
+async fn arrived(attempt: &Attempt<'_>, request: &Request, head: &Head<'_>, mut coming: Box<dyn AnsweredBody>) -> Result<Bytes, Broken> {
+    let mut body = Pieces::default();
+    let mut long = None;
+    while let Some(piece) = coming.piece().await.map_err(|error| broken_off(request, &error))? {
+        if body.bytes + piece.len() > HTTP_ANSWER_BYTES_MAX {
+            let message = format!("{} answered with more than {HTTP_ANSWER_BYTES_MAX} bytes", request.server());
+            return Err(head.without_body(Failure::new(FailureKind::OutputLimit, message)));
+        }
+        if long.is_none() && body.bytes + piece.len() > SHORT_ANSWER_BYTES {
+            // The semaphore is never closed. A slot is held only briefly until then, so nobody waits in a circle.
+            long = attempt.means.long_answers.acquire().await.ok();
+        }
+        body.push(piece);
+    }
+    Ok(body.joined())
+}
+
+/// Assembles the result of an answer that is not a failure.
+async fn result(attempt: &Attempt<'_>, request: &Request, head: &Head<'_>, body: Bytes) -> Result<Bytes, Broken> {
+    let unreadable = |error: UnreadableBody| head.unreadable(request, &error);
+    let body = AnswerBody::decompressed(head.headers, body, HTTP_ANSWER_BYTES_MAX).map_err(unreadable)?;
+    if body.is_empty() {
+        return Ok(head.with("null"));
+    }
+    let form = request.form().unwrap_or_else(|| form_of(body.kind()));
+    if form == AnswerForm::Artifact {
+        let artifact = artifact::kept(attempt, request, head, &body).await?;
+        return Ok(head.with(&artifact.to_string()));
+    }
+    head.read(&body, form).map_err(unreadable)
+}
+
+/// Returns what a body becomes if its author does not say so: it depends on the type alone, and on no byte of the body.
+fn form_of(kind: BodyKind) -> AnswerForm {
+    match kind {
+        BodyKind::Json => AnswerForm::Json,
+        BodyKind::Text => AnswerForm::Text,
+        BodyKind::Binary => AnswerForm::Artifact,
     }
 }
 
@@ -101,47 +134,80 @@ impl Pieces {
     }
 }
 
-/// Assembles the result. JSON is inserted byte for byte; it must be one document by itself, and not deeper
-/// than the whole may be.
-///
-/// The values of keys are masked in it, because a server may return what it was sent.
-fn result(status: StatusCode, headers: &HeaderMap, body: Bytes, masks: Option<&Masks>) -> Bytes {
-    if body.is_empty() {
-        return written(status, headers, "null", masks);
+/// What is known of an answer before its body.
+pub(super) struct Head<'a> {
+    status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+    /// The values of keys are masked in the result, because a server may return what it was sent.
+    pub(super) masks: Option<&'a Masks>,
+}
+
+impl Head<'_> {
+    /// Returns the result with a body, which is JSON.
+    fn with(&self, body: &str) -> Bytes {
+        let mut named = Map::new();
+        for name in self.headers.keys() {
+            named.insert(self.masked(name.as_str()), Value::from(self.masked(&joined(self.headers, name))));
+        }
+        let headers = Value::Object(named);
+        format!(r#"{{"status":{},"headers":{headers},"body":{body}}}"#, self.status.as_u16()).into()
     }
-    let body = match masks {
-        Some(masks) => Bytes::from(masks.whole(&body)),
-        None => body,
-    };
-    if is_json(headers)
-        && let Ok(document) = Document::parse(body.clone())
-    {
-        let whole = written(status, headers, document.root().raw(), masks);
-        if opens_few(&body) || Document::parse(whole.clone()).is_ok() {
-            return whole;
+
+    /// Returns the result with a body as JSON, text or Base64. JSON is inserted byte for byte; it must be one document by
+    /// itself, and not deeper than the whole may be.
+    fn read(&self, body: &AnswerBody, form: AnswerForm) -> Result<Bytes, UnreadableBody> {
+        match form {
+            AnswerForm::Json => {
+                let document = body.json(self.masks)?;
+                let whole = self.with(document.root().raw());
+                if !opens_few(document.bytes()) {
+                    Document::parse(whole.clone())?;
+                }
+                Ok(whole)
+            }
+            AnswerForm::Text => Ok(self.with(&json_text(&body.text(self.masks)?))),
+            AnswerForm::Base64 | AnswerForm::Artifact => Ok(self.with(&json_text(&base64(&body.bytes(self.masks))))),
         }
     }
-    written(status, headers, &json_text(&String::from_utf8_lossy(&body)), masks)
-}
 
-fn written(status: StatusCode, headers: &HeaderMap, body: &str, masks: Option<&Masks>) -> Bytes {
-    let masked = |text: String| match masks {
-        Some(masks) => masks.text(&text),
-        None => text,
-    };
-    let mut named = Map::new();
-    for name in headers.keys() {
-        let values: Vec<_> = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
-        named.insert(masked(name.as_str().to_owned()), Value::from(masked(values.join(", "))));
+    /// Returns the result of a failure, with its body as well as it can be read: in the form of other answers, or as
+    /// text, or as an object with its bytes in `base64`. No artifact is made of it.
+    fn readable(&self, sent: &Bytes, form: Option<AnswerForm>) -> Bytes {
+        let body = AnswerBody::decompressed(self.headers, sent.clone(), HTTP_ANSWER_BYTES_MAX);
+        let body = body.unwrap_or_else(|_| AnswerBody::opaque(sent.clone()));
+        if body.is_empty() {
+            return self.with("null");
+        }
+        let form = form.filter(|form| *form != AnswerForm::Artifact).unwrap_or_else(|| form_of(body.kind()));
+        let read = if form == AnswerForm::Artifact { None } else { self.read(&body, form).ok() };
+        read.or_else(|| self.read(&body, AnswerForm::Text).ok().filter(|_| body.kind() != BodyKind::Binary))
+            .unwrap_or_else(|| self.with(&json!({ "base64": base64(&body.bytes(self.masks)) }).to_string()))
     }
-    let headers = Value::Object(named);
-    format!(r#"{{"status":{},"headers":{headers},"body":{body}}}"#, status.as_u16()).into()
+
+    /// Returns the failure of an answer whose body cannot be read.
+    pub(super) fn unreadable(&self, request: &Request, error: &UnreadableBody) -> Broken {
+        let message = format!("{} answered {}, but {error}", request.server(), self.status.as_u16());
+        let (kind, hint) = match error {
+            UnreadableBody::TooLarge(_) => (FailureKind::OutputLimit, ""),
+            UnreadableBody::NotText(_) => (FailureKind::AnswerUnreadable, "; for its bytes, write `parse: base64` or `parse: artifact`"),
+            UnreadableBody::NotJson(_) => (FailureKind::AnswerUnreadable, "; for its text, write `parse: text`"),
+            UnreadableBody::Compressed(_) | UnreadableBody::Masked => (FailureKind::AnswerUnreadable, ""),
+        };
+        self.without_body(Failure::new(kind, message + hint))
+    }
+
+    /// Returns a failure that keeps everything but the body.
+    pub(super) fn without_body(&self, failure: Failure) -> Broken {
+        Broken::with_body(failure, Some(Body::json(self.with("null"))))
+    }
+
+    fn masked(&self, text: &str) -> String {
+        self.masks.map_or_else(|| text.to_owned(), |masks| masks.text(text))
+    }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    kind == "application/json" || kind.ends_with("+json") || kind == "text/json"
+fn base64(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(bytes)
 }
 
 /// Returns true if a document opens so few lists and objects that it cannot be too deep with one more level
@@ -152,34 +218,70 @@ fn opens_few(body: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
+
     use super::*;
 
-    fn shown(kind: &'static str, body: &str) -> String {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, kind.parse().unwrap());
-        let result = result(StatusCode::OK, &headers, Bytes::copy_from_slice(body.as_bytes()), None);
-        let document = Document::parse(result).unwrap();
-        document.root().get("body").unwrap().raw().to_owned()
+    fn headers(kind: &str) -> HeaderMap {
+        HeaderMap::from_iter([(CONTENT_TYPE, kind.parse().unwrap())])
+    }
+
+    fn body_of(result: Bytes) -> String {
+        Document::parse(result).unwrap().root().get("body").unwrap().raw().to_owned()
+    }
+
+    fn read(kind: &str, body: &[u8]) -> Result<String, UnreadableBody> {
+        let headers = headers(kind);
+        let head = Head { status: StatusCode::OK, headers: &headers, masks: None };
+        let body = AnswerBody::decompressed(&headers, Bytes::copy_from_slice(body), 1 << 20)?;
+        head.read(&body, form_of(body.kind())).map(body_of)
+    }
+
+    /// Returns the body that is kept of a failed answer.
+    fn kept_of_failure(headers: &HeaderMap, body: &[u8], form: Option<AnswerForm>) -> String {
+        let head = Head { status: StatusCode::BAD_GATEWAY, headers, masks: None };
+        body_of(head.readable(&Bytes::copy_from_slice(body), form))
     }
 
     #[test]
     fn json_answer_is_kept_byte_for_byte() {
-        assert_eq!(shown("application/json; charset=utf-8", r#" {"n": 1.0} "#), r#"{"n": 1.0}"#);
-        assert_eq!(shown("application/problem+json", "[1]"), "[1]");
+        assert_eq!(read("application/json; charset=utf-8", br#" {"n": 1.0} "#).unwrap(), r#"{"n": 1.0}"#);
+        assert_eq!(read("application/problem+json", b"[1]").unwrap(), "[1]");
     }
 
     #[test]
-    fn answer_that_is_not_one_json_document_is_text() {
-        assert_eq!(shown("application/json", r#"1,"status":2"#), r#""1,\"status\":2""#);
-        assert_eq!(shown("application/json", "{oops"), r#""{oops""#);
-        assert_eq!(shown("text/plain", "[1]"), r#""[1]""#);
-        let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
-        assert_eq!(shown("application/json", &deep), format!("\"{deep}\""));
+    fn answer_of_a_type_of_json_is_never_text() {
+        for body in [b"{}".as_slice(), b"{\"a\": 1}x", b"{\"a\": 1, \"a\": 2}", b"{\"a\": \"\\ud83d\"}", b"{\"a\": \"\xe9\"}"] {
+            match read("application/json", body) {
+                Ok(read) => assert_eq!(read, "{}"),
+                Err(error) => assert!(matches!(error, UnreadableBody::NotJson(_) | UnreadableBody::NotText(_)), "{error}"),
+            }
+        }
+        assert_eq!(read("text/plain", b"{}").unwrap(), r#""{}""#);
     }
 
     #[test]
-    fn empty_answer_is_null() {
-        assert_eq!(shown("application/json", ""), "null");
+    fn json_answer_that_is_too_deep_for_a_result_is_not_read() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        let max = ensue_expression::JSON_DEPTH_MAX;
+        assert!(read("application/json", nested(max - 1).as_bytes()).is_ok());
+        assert!(matches!(read("application/json", nested(max).as_bytes()), Err(UnreadableBody::NotJson(_))));
+    }
+
+    #[test]
+    fn body_of_a_failure_is_kept_as_well_as_it_can_be_read() {
+        let kept = |kind: &str, body: &[u8], form| kept_of_failure(&headers(kind), body, form);
+        assert_eq!(kept("application/json", b"{\"why\": 1}", None), r#"{"why": 1}"#);
+        assert_eq!(kept("application/json", b"<html>", None), r#""<html>""#);
+        assert_eq!(kept("application/json", b"caf\xe9", None), r#"{"base64":"Y2Fm6Q=="}"#);
+        assert_eq!(kept("text/plain; charset=latin1", b"caf\xe9", Some(AnswerForm::Json)), r#""café""#);
+        assert_eq!(kept("image/png", b"\x89PNG", None), r#"{"base64":"iVBORw=="}"#);
+        assert_eq!(kept("image/png", b"PNG", Some(AnswerForm::Artifact)), r#"{"base64":"UE5H"}"#);
+        assert_eq!(kept("image/png", b"PNG", Some(AnswerForm::Base64)), r#""UE5H""#);
+        assert_eq!(kept("text/plain", b"", None), "null");
+        let mut packed = headers("text/plain");
+        packed.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
+        assert_eq!(kept_of_failure(&packed, b"abc", None), r#"{"base64":"YWJj"}"#, "it is not gzip");
     }
 
     #[test]
@@ -187,6 +289,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("a", "1".parse().unwrap());
         headers.append("a", "2".parse().unwrap());
-        assert_eq!(written(StatusCode::OK, &headers, "null", None), r#"{"status":200,"headers":{"a":"1, 2"},"body":null}"#);
+        let head = Head { status: StatusCode::OK, headers: &headers, masks: None };
+        assert_eq!(head.with("null"), r#"{"status":200,"headers":{"a":"1, 2"},"body":null}"#);
     }
 }

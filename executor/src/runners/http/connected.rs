@@ -60,7 +60,7 @@ fn of_failure(failure: &Failure) -> Option<Used> {
             Used::of_status(status?)
         }
         // The server answered.
-        FailureKind::ResultInvalid | FailureKind::Output | FailureKind::OutputLimit => Used::Well,
+        FailureKind::AnswerUnreadable | FailureKind::ResultInvalid | FailureKind::Output | FailureKind::OutputLimit => Used::Well,
         _ => return lending::used(failure),
     })
 }

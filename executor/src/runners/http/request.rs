@@ -5,17 +5,20 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{HttpRequest, Route};
+use ensue_engine::catalog::{AnswerForm, HttpRequest, Route};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::trace::TraceContext;
 use ensue_expression::Template;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode};
-use reqwest::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE, USER_AGENT,
+};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use url::{Position, Url};
 
 use super::body;
+use crate::answers::ACCEPTED_CODINGS;
 use crate::attempt::{Attempt, Broken, failed};
 use crate::connections::{Credentials, HttpEndpoint, Proof};
 use crate::masks::Masks;
@@ -86,7 +89,8 @@ const REFUSED_HEADERS: &[&str] = &[
 
 /// The headers that are sent along to another server. Any other header that an action declares may be a
 /// secret meant for the first server.
-const HARMLESS_HEADERS: [HeaderName; 7] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT, IDEMPOTENCY_KEY, TRACEPARENT, TRACESTATE];
+const HARMLESS_HEADERS: [HeaderName; 8] =
+    [ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT, IDEMPOTENCY_KEY, TRACEPARENT, TRACESTATE];
 
 /// The characters that are kept as they are in an interpolated part of a URL. A value can neither end its
 /// part nor begin another.
@@ -104,6 +108,8 @@ pub(crate) struct Request {
     shown: Shown,
     /// Whether the action declares its own trace.
     has_own_trace: bool,
+    /// What the author wants the answer to be.
+    form: Option<AnswerForm>,
 }
 
 /// How much of a URL may be shown.
@@ -168,7 +174,9 @@ impl Request {
             (true, true) => ShownPlace::Nothing,
         };
         let shown = Shown { place, query: !reads_keys(&action.query) };
-        Ok(Self { method, url, headers, body, shown, has_own_trace })
+        let parse = action.parse.as_ref().map(|parse| renderer.scalar("parse", parse)).transpose()?.flatten();
+        let form = parse.as_deref().map(form).transpose()?;
+        Ok(Self { method, url, headers, body, shown, has_own_trace, form })
     }
 
     /// Adds a header, unless the author declares it.
@@ -260,7 +268,22 @@ impl Request {
 
     /// Returns the request to send.
     pub(crate) fn to_send(&self) -> Letter {
-        Letter { method: self.method.clone(), url: self.url.clone(), headers: self.headers.clone(), body: self.body.clone() }
+        let mut headers = self.headers.clone();
+        // A part of a compressed body could not be decompressed.
+        let codings = if headers.contains_key(RANGE) { "identity" } else { ACCEPTED_CODINGS };
+        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static(codings));
+        Letter { method: self.method.clone(), url: self.url.clone(), headers, body: self.body.clone() }
+    }
+
+    /// Returns what the author wants the answer to be; `None` if its type decides.
+    pub(super) fn form(&self) -> Option<AnswerForm> {
+        self.form
+    }
+
+    /// Returns the last part of the path, if the URL holds no key.
+    pub(super) fn file_name(&self) -> Option<String> {
+        let last = self.url.path_segments()?.next_back().filter(|_| self.shown.place == ShownPlace::Whole)?;
+        Some(percent_decode_str(last).decode_utf8().map_or_else(|_| last.to_owned(), Cow::into_owned))
     }
 
     /// Returns the server's name for a message.
@@ -290,6 +313,7 @@ impl Request {
             body: self.body.clone(),
             shown: self.shown,
             has_own_trace: self.has_own_trace,
+            form: self.form,
             url,
         };
         let becomes_get = match status.as_u16() {
@@ -458,6 +482,13 @@ fn method(text: Option<&str>) -> Result<Method, Broken> {
     }
 }
 
+fn form(name: &str) -> Result<AnswerForm, Broken> {
+    AnswerForm::ALL.into_iter().find(|form| form.as_str() == name).ok_or_else(|| {
+        let names = AnswerForm::ALL.map(AnswerForm::as_str).join("`, `");
+        invalid(&format!("`parse` is {}; use one of `{names}`", shown(name, METHOD_SHOWN_BYTES_MAX)))
+    })
+}
+
 fn headers(given: Vec<(String, Value)>) -> Result<HeaderMap, Broken> {
     if given.len() > HEADERS_MAX {
         return Err(invalid(&format!("{} headers are given; the limit is {HEADERS_MAX}", given.len())));
@@ -495,7 +526,7 @@ mod tests {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         let body = Some(Bytes::from_static(b"hello"));
         let shown = Shown { place: ShownPlace::Whole, query: true };
-        Request { method: Method::POST, url: Url::parse(url).unwrap(), headers, body, shown, has_own_trace: false }
+        Request { method: Method::POST, url: Url::parse(url).unwrap(), headers, body, shown, has_own_trace: false, form: None }
     }
 
     fn redirect(from: &str, status: u16, to: &str) -> Result<Option<Request>, String> {

@@ -264,6 +264,7 @@ async fn action_with_http_is_polled_and_throttled() {
         headers: in_action(&json!({})),
         query: in_action(&json!({})),
         body: HttpBody::None,
+        parse: None,
     };
     install(&mut outside, action(Run::Http(Box::new(request)), |_| {}));
     let mut source = opened(&outside, poll(), None).await;

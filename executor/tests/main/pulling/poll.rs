@@ -16,6 +16,7 @@ fn request(url: &str) -> HttpRequest {
         headers: template(&json!({})),
         query: template(&json!({})),
         body: HttpBody::None,
+        parse: None,
     }
 }
 
@@ -196,6 +197,66 @@ async fn refusals_of_a_server_have_their_kinds() {
     }
     let denied = error_of(|_, _| ok(&json!({})), |source| PollSource { asked: asked(request("http://192.0.2.1/")), ..source }).await;
     assert_eq!(denied.kind, SensorErrorKind::EgressDenied, "{denied}");
+}
+
+#[tokio::test]
+async fn answer_without_a_body_is_an_empty_poll() {
+    let outside = Outside::new();
+    let server = serve(|number, _| match number {
+        0 => answer("204 No Content", "", ""),
+        1 => answer("200 OK", "content-type: application/json\r\n", " \n"),
+        2 => answer("200 OK", "", ""),
+        _ => answer("200 OK", "content-type: application/json\r\n", r#"[{ "id": 1 }]"#),
+    })
+    .await;
+    let source = PollSource { items: Some(expression("body")), ..poll(&server.url("/")) };
+    let mut source = opened(&outside, source, None).await;
+    let all = settled(&mut source, 2).await;
+    assert_eq!(bodies(&all), [json!("progress"), json!({ "id": 1 })]);
+    assert!(server.asked().len() >= 4);
+}
+
+#[tokio::test]
+async fn answer_is_read_in_its_charset_and_without_its_compression() {
+    let outside = Outside::new();
+    let server = serve(|number, _| {
+        let (headers, text) = match number {
+            0 => ("content-type: application/json; charset=ISO-8859-15\r\n", b"{\"items\": [{ \"id\": \"\xa4\" }]}".as_slice()),
+            _ => ("content-type: application/json\r\n", "\u{feff}{\"items\": [{ \"id\": \"b\" }]}".as_bytes()),
+        };
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut writer, text).unwrap();
+        let body = writer.finish().unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\ncontent-encoding: gzip\r\n{headers}\r\n", body.len());
+        [head.as_bytes(), &body].concat()
+    })
+    .await;
+    let mut source = opened(&outside, poll(&server.url("/items")), None).await;
+    assert_eq!(bodies(&settled(&mut source, 2).await), [json!({ "id": "€" }), json!({ "id": "b" })]);
+    assert_eq!(server.asked()[0].header("accept-encoding"), Some("gzip, deflate, br, zstd"));
+}
+
+#[tokio::test]
+async fn text_of_a_poll_may_declare_its_charset_itself() {
+    let outside = Outside::new();
+    let server = serve(|_, _| {
+        let body = b"<?xml version=\"1.0\" encoding=\"windows-1251\"?><a>\xcf</a>";
+        [format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\ncontent-type: text/xml\r\n\r\n", body.len()).as_bytes(), body].concat()
+    })
+    .await;
+    let source = PollSource { items: Some(expression("[{'id': body}]")), reading: reading(Decode::Text), ..poll(&server.url("/")) };
+    let mut source = opened(&outside, source, None).await;
+    let all = bodies(&settled(&mut source, 1).await);
+    assert!(all[0]["id"].as_str().unwrap().ends_with("<a>П</a>"), "{all:?}");
+}
+
+#[tokio::test]
+async fn answer_that_cannot_be_read_is_an_error_with_its_place() {
+    let error = error_of(|_, _| b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n[\"\xe9\"".to_vec(), |source| source).await;
+    assert_eq!(error.kind, SensorErrorKind::Protocol);
+    assert!(error.message.contains("offset 2"), "{error}");
+    let packed = error_of(|_, _| answer("200 OK", "content-encoding: br\r\n", "not brotli"), |source| source).await;
+    assert!(packed.kind == SensorErrorKind::Protocol && packed.message.contains("not valid `br`"), "{packed}");
 }
 
 #[tokio::test]

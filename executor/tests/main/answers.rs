@@ -1,0 +1,344 @@
+//! Answers of servers in every charset, compression and form, read as they are meant or refused with the place.
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use encoding_rs::{Encoding, ISO_8859_15, SHIFT_JIS, UTF_8, WINDOWS_1251};
+use ensue_engine::catalog::{HttpBody, HttpRequest, Run};
+use ensue_engine::command::{Ask, Report, Said, SaidArtifact};
+use ensue_engine::executions::facts::FailureKind;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use crate::server::{Server, answer};
+use crate::world::{Plan, SECRET, World, body, failure, result, template};
+
+fn get(url: &str) -> HttpRequest {
+    HttpRequest {
+        connection: None,
+        without_connection: None,
+        url: template(json!(url)),
+        method: template(json!(null)),
+        headers: template(json!({})),
+        query: template(json!({})),
+        body: HttpBody::None,
+        parse: None,
+    }
+}
+
+fn parsed_as(url: &str, form: &str) -> HttpRequest {
+    HttpRequest { parse: Some(template(json!(form))), ..get(url) }
+}
+
+fn world(server: &Server, request: HttpRequest) -> World {
+    Plan::new(Run::Http(Box::new(request))).allow(server.address).begin()
+}
+
+/// Makes a request to a server that answers this.
+async fn report_of(status: &'static str, headers: &[(&str, &str)], sent: &[u8], form: Option<&str>) -> Report {
+    let answer = answer(status, headers, sent);
+    let server = Server::start(move |_| answer.clone()).await;
+    let request = HttpRequest { parse: form.map(|form| template(json!(form))), ..get(&server.url("/")) };
+    let mut world = world(&server, request);
+    world.dispatch(1, json!({}));
+    loop {
+        // An artifact is reported before the end.
+        if let Some(Ask::ReportAttempt(report)) = world.asked.recv().await {
+            return report;
+        }
+    }
+}
+
+async fn body_of(headers: &[(&str, &str)], sent: &[u8]) -> Value {
+    result(&report_of("200 OK", headers, sent, None).await)["body"].clone()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap()
+}
+
+fn compress(bytes: &[u8], coding: &str) -> Vec<u8> {
+    match coding {
+        "gzip" => gzip(bytes),
+        "deflate" => {
+            let mut writer = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+            writer.write_all(bytes).unwrap();
+            writer.finish().unwrap()
+        }
+        "br" => {
+            let mut packed = Vec::new();
+            let mut writer = brotli::CompressorWriter::new(&mut packed, 4096, 4, 20);
+            writer.write_all(bytes).unwrap();
+            drop(writer);
+            packed
+        }
+        "zstd" => zstd::stream::encode_all(bytes, 1).unwrap(),
+        _ => bytes.to_vec(),
+    }
+}
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test]
+async fn json_in_another_charset_is_json() {
+    let sent = b"{\"price\": \"10 \xa4\"}";
+    assert_eq!(body_of(&[("content-type", "application/json; charset=ISO-8859-15")], sent).await, json!({ "price": "10 €" }));
+    assert_eq!(body_of(&[JSON], "\u{feff}{\"a\": 1}".as_bytes()).await, json!({ "a": 1 }));
+}
+
+#[tokio::test]
+async fn compressed_answer_is_decompressed_though_nobody_asked() {
+    let answer = answer("200 OK", &[("content-encoding", "gzip"), JSON], gzip(b"{\"a\": 1}"));
+    let server = Server::start(move |_| answer.clone()).await;
+    let headers = template(json!({ "accept-encoding": "identity" }));
+    let report = world(&server, HttpRequest { headers, ..get(&server.url("/")) }).report_of(json!({})).await;
+    assert_eq!(result(&report)["body"], json!({ "a": 1 }));
+    assert_eq!(result(&report)["headers"]["content-encoding"], "gzip", "the headers are those that were sent");
+    assert_eq!(server.asked()[0].header("accept-encoding"), Some("identity"), "the author's");
+}
+
+#[tokio::test]
+async fn request_accepts_what_can_be_decompressed() {
+    let server = Server::start(|_| answer("204 No Content", &[], "")).await;
+    world(&server, get(&server.url("/"))).report_of(json!({})).await;
+    let headers = template(json!({ "range": "bytes=0-9" }));
+    world(&server, HttpRequest { headers, ..get(&server.url("/")) }).report_of(json!({})).await;
+    let accepted = server.asked().iter().map(|asked| asked.header("accept-encoding").map(str::to_owned)).collect::<Vec<_>>();
+    assert_eq!(accepted, [Some("gzip, deflate, br, zstd".to_owned()), Some("identity".to_owned())], "a part cannot be decompressed");
+}
+
+#[tokio::test]
+async fn answer_that_grows_too_large_is_an_output_limit() {
+    let bomb = gzip(&vec![b' '; 11 << 20]);
+    let report = report_of("200 OK", &[("content-encoding", "gzip"), JSON], &bomb, None).await;
+    assert!(failure(&report, FailureKind::OutputLimit).message.contains("when it is decompressed"));
+    assert_eq!((&body(&report)["status"], &body(&report)["body"]), (&json!(200), &Value::Null));
+}
+
+#[tokio::test]
+async fn answer_that_is_not_what_it_says_is_unreadable_with_its_place() {
+    for (headers, sent, place) in [
+        (&[JSON][..], b"{\"a\": 1, \"a\": 2}".as_slice(), "line 1, column 10"),
+        (&[JSON], b"{\"t\": \"cut \\ud83d\"}", "line 1, column 12"),
+        (&[JSON], b"{\"t\": \"caf\xe9\"}", "offset 10"),
+        (&[JSON], b"<html>", "line 1, column 1"),
+        (&[("content-type", "text/plain")], b"caf\xe9", "offset 3"),
+        (&[], b"caf\xe9", "offset 3"),
+        (&[("content-type", "text/plain; charset=ebcdic")], b"a", "the charset `ebcdic` is not known"),
+        (&[("content-encoding", "gzip"), JSON], b"{}", "not valid `gzip`"),
+        (&[("content-encoding", "lzma"), JSON], b"{}", "compressed as `lzma`"),
+    ] {
+        let report = report_of("200 OK", headers, sent, None).await;
+        let message = &failure(&report, FailureKind::AnswerUnreadable).message;
+        assert!(message.contains(place) && message.contains("answered 200, but its body"), "{place}: {message}");
+        assert_eq!((&body(&report)["status"], &body(&report)["body"]), (&json!(200), &Value::Null), "the rest is kept");
+    }
+}
+
+#[tokio::test]
+async fn author_decides_what_the_answer_becomes() {
+    let sent = b"{\"a\": 1, \"a\": 2}";
+    let read = |kind: &'static str, sent: &'static [u8], form: &'static str| async move {
+        result(&report_of("200 OK", &[("content-type", kind)], sent, Some(form)).await)["body"].clone()
+    };
+    assert_eq!(read("application/json", sent, "text").await, json!("{\"a\": 1, \"a\": 2}"));
+    assert_eq!(read("text/plain", b"{\"a\": 1}", "json").await, json!({ "a": 1 }));
+    assert_eq!(read("application/octet-stream", b"[1]", "json").await, json!([1]));
+    assert_eq!(read("image/png", b"\x89PNG\x00", "base64").await, json!("iVBORwA="));
+    assert_eq!(read("text/plain", b"a", "artifact").await, json!({ "artifact": "body", "bytes": 1, "media_type": "text/plain" }));
+    let report = report_of("200 OK", &[], b"a", Some("yaml")).await;
+    assert!(failure(&report, FailureKind::ParametersInvalid).message.contains("`parse` is `yaml`; use one of `json`, `text`"));
+}
+
+#[tokio::test]
+async fn empty_answer_is_null_in_every_form() {
+    for form in [None, Some("json"), Some("text"), Some("base64"), Some("artifact")] {
+        for (status, headers) in [("204 No Content", &[][..]), ("200 OK", &[JSON]), ("200 OK", &[("content-encoding", "gzip")])] {
+            let report = report_of(status, headers, b"", form).await;
+            assert_eq!(result(&report)["body"], Value::Null, "{status} {form:?}");
+        }
+    }
+    assert_eq!(body_of(&[JSON], b" \n").await, Value::Null);
+}
+
+#[tokio::test]
+async fn binary_answer_is_an_artifact() {
+    let png = b"\x89PNG\r\n\x1a\n\x00\xff".as_slice();
+    let headers = [("content-type", "image/png; x=1"), ("content-disposition", "attachment; filename=\"../a b.png\"")];
+    let (packed, plain) =
+        (answer("200 OK", &[("content-encoding", "gzip"), headers[0], headers[1]], gzip(png)), answer("200 OK", &headers[..1], png));
+    let server = Server::start(move |asked| if asked.line().contains("/logo%20x.png") { plain.clone() } else { packed.clone() }).await;
+    for (path, name) in [("/", "a b.png"), ("/v1/logo%20x.png?size=2", "logo x.png")] {
+        let mut world = world(&server, get(&server.url(path)));
+        world.dispatch(1, json!({}));
+        let Some(Ask::TakeMessage(message)) = world.asked.recv().await else { panic!("the artifact is reported first") };
+        let Said::Artifact(SaidArtifact { name: said, media_type, blob, bytes }) = message.said else { panic!("it is an artifact") };
+        assert_eq!((said.as_str(), media_type.unwrap().as_str(), bytes), (name, "image/png", 10));
+        assert_eq!(world.blobs.content(&blob), png);
+        let report = world.report().await;
+        assert_eq!(result(&report)["body"], json!({ "artifact": name, "bytes": 10, "media_type": "image/png" }));
+    }
+}
+
+#[tokio::test]
+async fn status_of_a_failure_stays_the_failure_whatever_its_body_is() {
+    let large = vec![b'x'; 11 << 20];
+    for (headers, sent, kept) in [
+        (&[JSON][..], b"{oops".as_slice(), json!("{oops")),
+        (&[JSON], b"caf\xe9", json!({ "base64": "Y2Fm6Q==" })),
+        (&[("content-type", "image/png")], b"PNG", json!({ "base64": "UE5H" })),
+        (&[("content-encoding", "gzip"), JSON], b"abc", json!({ "base64": "YWJj" })),
+        (&[JSON], &large, Value::Null),
+    ] {
+        let report = report_of("503 Service Unavailable", headers, sent, None).await;
+        assert_eq!(failure(&report, FailureKind::HttpStatus).detail, Some(503));
+        assert_eq!(body(&report)["body"], kept);
+    }
+    let server = Server::start(|_| b"HTTP/1.1 404 Not Found\r\ncontent-length: 100\r\nconnection: close\r\n\r\nhalf".to_vec()).await;
+    failure(&world(&server, get(&server.url("/"))).report_of(json!({})).await, FailureKind::HttpStatus);
+}
+
+#[tokio::test]
+async fn key_in_a_compressed_answer_of_another_charset_is_masked() {
+    let sent: Vec<u8> = format!("\u{feff}{{\"token\":\"{SECRET}\"}}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let answer = answer("200 OK", &[("content-encoding", "gzip"), JSON], gzip(&sent));
+    let server = Server::start(move |_| answer.clone()).await;
+    let headers = template(json!({ "authorization": "Bearer ${{ keys['test.token'] }}" }));
+    for form in [json!(null), json!("text")] {
+        let request = HttpRequest { headers: headers.clone(), parse: Some(template(form.clone())), ..get(&server.url("/")) };
+        let report = world(&server, request).report_of(json!({})).await;
+        let shown = result(&report)["body"].to_string();
+        assert!(shown.contains("[redacted test.token]") && !shown.contains(SECRET), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn header_that_is_not_utf_8_is_shown_without_a_loss() {
+    let raw = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-name: caf\xe9\r\n\r\n".to_vec();
+    let server = Server::start(move |_| raw.clone()).await;
+    let report = world(&server, get(&server.url("/"))).report_of(json!({})).await;
+    assert_eq!(result(&report)["headers"]["x-name"], "café");
+}
+
+/// The charsets of the property, with what the header says.
+const CHARSETS: [(&str, Charset); 6] = [
+    ("", Charset::Of(UTF_8)),
+    ("; charset=utf-8", Charset::Utf8WithMark),
+    ("", Charset::Utf16),
+    ("; charset=ISO-8859-15", Charset::Of(ISO_8859_15)),
+    ("; charset=windows-1251", Charset::Of(WINDOWS_1251)),
+    ("; charset=Shift_JIS", Charset::Of(SHIFT_JIS)),
+];
+const CODINGS: [&str; 5] = ["identity", "gzip", "deflate", "br", "zstd"];
+
+#[derive(Clone, Copy, Debug)]
+enum Charset {
+    Of(&'static Encoding),
+    Utf8WithMark,
+    Utf16,
+}
+
+/// Writes JSON in a charset. What the charset does not have is escaped.
+fn encode(text: &str, charset: Charset) -> Vec<u8> {
+    let encoding = match charset {
+        Charset::Utf8WithMark => return format!("\u{feff}{text}").into_bytes(),
+        Charset::Utf16 => return format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        Charset::Of(encoding) => encoding,
+    };
+    let mut bytes = Vec::new();
+    for character in text.chars() {
+        let plain = character.to_string();
+        let (encoded, _, is_lossy) = encoding.encode(&plain);
+        if is_lossy || encoding.decode_without_bom_handling(&encoded).0 != plain.as_str() {
+            let mut units = [0; 2];
+            character.encode_utf16(&mut units).iter().for_each(|unit| bytes.extend_from_slice(format!("\\u{unit:04x}").as_bytes()));
+        } else {
+            bytes.extend_from_slice(&encoded);
+        }
+    }
+    bytes
+}
+
+fn documents() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "\\PC{0,12}".prop_map(Value::from),
+        "[a-zA-Zäöüß€жя日本¥~\\\\\"]{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 24, 6, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            proptest::collection::btree_map("\\PC{0,6}", inner, 0..6).prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+/// A server whose next answer the test sets.
+struct Told {
+    runtime: Runtime,
+    server: Server,
+    answer: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Told {
+    fn start() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let answer = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&answer);
+        let server = runtime.block_on(Server::start(move |_| told.lock().unwrap().clone()));
+        Self { runtime, server, answer }
+    }
+
+    fn report_of(&self, headers: &[(&str, &str)], sent: &[u8], form: Option<&str>) -> Report {
+        *self.answer.lock().unwrap() = answer("200 OK", headers, sent);
+        let url = self.server.url("/");
+        let request = form.map_or_else(|| get(&url), |form| parsed_as(&url, form));
+        self.runtime.block_on(async { world(&self.server, request).report_of(json!({})).await })
+    }
+}
+
+#[test]
+fn any_document_in_any_charset_and_compression_is_the_same_document() {
+    let told = Told::start();
+    let cases = (documents(), 0..CHARSETS.len(), 0..CODINGS.len());
+    proptest!(ProptestConfig::with_cases(96), |((document, charset, coding) in cases)| {
+        let (declared, charset) = CHARSETS[charset];
+        let sent = compress(&encode(&document.to_string(), charset), CODINGS[coding]);
+        let kind = format!("application/json{declared}");
+        let report = told.report_of(&[("content-type", &kind), ("content-encoding", CODINGS[coding])], &sent, None);
+        prop_assert_eq!(&result(&report)["body"], &document);
+    });
+}
+
+#[test]
+fn any_bytes_come_back_or_are_refused_with_their_place() {
+    let told = Told::start();
+    let cases = (proptest::collection::vec(any::<u8>(), 1..200), 0..CODINGS.len());
+    proptest!(ProptestConfig::with_cases(48), |((bytes, coding) in cases)| {
+        prop_assume!(!matches!(bytes[..], [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0xEF, 0xBB, 0xBF, ..]));
+        let sent = compress(&bytes, CODINGS[coding]);
+        let headers = [("content-type", "application/octet-stream"), ("content-encoding", CODINGS[coding])];
+        let encoded = result(&told.report_of(&headers, &sent, Some("base64")))["body"].clone();
+        prop_assert_eq!(&BASE64_STANDARD.decode(encoded.as_str().unwrap()).unwrap(), &bytes);
+
+        let report = told.report_of(&headers, &sent, Some("text"));
+        match std::str::from_utf8(&bytes) {
+            Ok(text) => prop_assert_eq!(&result(&report)["body"], &json!(text)),
+            Err(error) => {
+                let message = &failure(&report, FailureKind::AnswerUnreadable).message;
+                prop_assert!(message.contains(&format!("offset {} ", error.valid_up_to())), "{message}");
+            }
+        }
+        let report = told.report_of(&headers, &sent, Some("json"));
+        if serde_json::from_slice::<Value>(&bytes).is_err() && !bytes.trim_ascii().is_empty() {
+            failure(&report, FailureKind::AnswerUnreadable);
+        }
+    });
+}
