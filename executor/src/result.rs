@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Action, Extra};
+use ensue_content::{JsonBodyError, decode, parse_json};
+use ensue_engine::catalog::{Action, Extra, Invalid};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::record::Body;
 use ensue_expression::{Document, NodeKind};
@@ -92,7 +93,7 @@ pub(crate) fn printed(action: &Action, head: Head) -> Result<Body, Broken> {
         return Err(Broken::with_body(Failure::new(FailureKind::OutputLimit, message), Some(text(&head.bytes))));
     }
     let bytes = Bytes::from(head.bytes);
-    match Document::parse(bytes.clone()) {
+    match document(&bytes) {
         Ok(document) => fitting(action, &document),
         Err(error) => {
             let message = format!("the action declares a result, so its standard output must contain only JSON: {error}");
@@ -107,7 +108,7 @@ pub(crate) fn whole_text(head: &Head) -> Result<String, Broken> {
         let message = format!("the program printed {} bytes; the limit for `output` is {RESULT_BYTES_MAX}", head.total);
         return Err(Broken::with_body(Failure::new(FailureKind::OutputLimit, message), Some(text(&head.bytes))));
     }
-    Ok(String::from_utf8_lossy(without_line_break(&head.bytes)).into_owned())
+    Ok(without_line_break(&shown(&head.bytes)).to_owned())
 }
 
 /// Converts a program's output as far as possible, for the record of its failure. Returns none if it printed
@@ -131,24 +132,43 @@ pub(crate) fn fitting(action: &Action, document: &Document) -> Result<Body, Brok
 }
 
 fn undeclared(head: Head) -> Body {
-    if head.is_whole() && head.bytes.trim_ascii_start().first() == Some(&b'{') {
-        let bytes = Bytes::from(head.bytes);
-        return match Document::parse(bytes.clone()) {
-            Ok(document) if document.root().kind() == NodeKind::Object => Body::json(bytes),
-            Ok(_) | Err(_) => text(&bytes),
-        };
+    let is_whole = head.is_whole();
+    let bytes = Bytes::from(head.bytes);
+    let text = shown(&bytes);
+    if is_whole
+        && text.trim_start().starts_with('{')
+        && let Ok(document) = document(&bytes)
+        && document.root().kind() == NodeKind::Object
+    {
+        return Body::json(document.bytes().clone());
     }
-    text(&head.bytes)
+    Body::json(json_text(without_line_break(&text)))
 }
 
-/// Returns bytes as a JSON text. Invalid UTF-8 becomes U+FFFD.
+/// Reads what a program printed as JSON. A byte order mark is skipped. An empty output is invalid, unlike
+/// an empty body of an answer.
+fn document(bytes: &Bytes) -> Result<Document, JsonBodyError> {
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Document::parse(bytes.clone())?);
+    }
+    parse_json(bytes, None, Invalid::Reject)
+}
+
+/// Returns bytes as a JSON text, without the last line break.
 fn text(bytes: &[u8]) -> Body {
-    Body::json(json_text(&String::from_utf8_lossy(without_line_break(bytes))))
+    Body::json(json_text(without_line_break(&shown(bytes))))
 }
 
-fn without_line_break(bytes: &[u8]) -> &[u8] {
-    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    bytes.strip_suffix(b"\r").unwrap_or(bytes)
+/// Returns bytes as a terminal shows them: a byte order mark says their charset, and invalid bytes are U+FFFD. The output of the
+/// program is kept as it is elsewhere.
+fn shown(bytes: &[u8]) -> String {
+    let text = decode(&Bytes::copy_from_slice(bytes), None, Invalid::Replace).expect("no charset is named, so none is unknown");
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+fn without_line_break(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
 }
 
 /// Writes a text as JSON.
@@ -166,26 +186,44 @@ mod tests {
         head
     }
 
-    fn shown(body: &Body) -> String {
+    fn json_of(body: &Body) -> String {
         String::from_utf8(body.content.clone().unwrap().to_vec()).unwrap()
     }
 
     #[test]
     fn json_object_is_the_result_byte_for_byte() {
-        assert_eq!(shown(&undeclared(head(b" {\"n\": 1.0}\n"))), " {\"n\": 1.0}\n");
+        assert_eq!(json_of(&undeclared(head(b" {\"n\": 1.0}\n"))), " {\"n\": 1.0}\n");
     }
 
     #[test]
     fn other_output_is_text_without_its_last_line_break() {
-        assert_eq!(shown(&undeclared(head(b"v1.2\n"))), r#""v1.2""#);
-        assert_eq!(shown(&undeclared(head(b"[1]\r\n"))), r#""[1]""#);
-        assert_eq!(shown(&undeclared(head(b"{oops}"))), r#""{oops}""#);
-        assert_eq!(shown(&undeclared(head(b""))), r#""""#);
+        assert_eq!(json_of(&undeclared(head(b"v1.2\n"))), r#""v1.2""#);
+        assert_eq!(json_of(&undeclared(head(b"[1]\r\n"))), r#""[1]""#);
+        assert_eq!(json_of(&undeclared(head(b"{oops}"))), r#""{oops}""#);
+        assert_eq!(json_of(&undeclared(head(b""))), r#""""#);
     }
 
     #[test]
     fn invalid_utf_8_is_replaced() {
-        assert_eq!(shown(&undeclared(head(b"a\xffb"))), "\"a\u{fffd}b\"");
+        assert_eq!(json_of(&undeclared(head(b"a\xffb"))), "\"a\u{fffd}b\"");
+    }
+
+    #[test]
+    fn byte_order_mark_is_skipped() {
+        assert_eq!(json_of(&undeclared(head(b"\xef\xbb\xbf{\"n\": 1.0}\n"))), "{\"n\": 1.0}\n");
+        assert_eq!(json_of(&undeclared(head(b"\xef\xbb\xbfdone\r\n"))), r#""done""#);
+        let wide: Vec<u8> = "\u{feff}{\"n\": \"é\"}\r\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(json_of(&undeclared(head(&wide))), "{\"n\": \"é\"}\r\n");
+        assert_eq!(whole_text(&head(b"\xef\xbb\xbfdone\n")).ok().as_deref(), Some("done"));
+    }
+
+    #[test]
+    fn output_that_is_not_json_says_where() {
+        let error = |bytes: &'static [u8]| document(&Bytes::from_static(bytes)).err().map(|error| error.to_string());
+        assert_eq!(error(b"\xef\xbb\xbf[1]"), None);
+        assert_eq!(error(b"{\"t\": \"caf\xe9\"}").as_deref(), Some("the bytes at offset 10 are not valid UTF-8"));
+        assert!(error(b"{\"a\": 1, \"a\": 2}").unwrap().starts_with("line 1, column 10"));
+        assert!(error(b" \n").is_some());
     }
 
     #[test]
