@@ -20,6 +20,7 @@ use ensue_connectors::{
 use ensue_engine::catalog::{
     AfterFile, Decode, FILES_MAX, FileChange, FileContent, FileSource, FileStart, OnPoison, PoisonLimit, Reading, Sensor, Source,
 };
+use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Roots, Template};
 use serde_json::{Value, json};
@@ -99,7 +100,7 @@ impl Outside {
 }
 
 async fn messages_within(source: &mut Box<dyn Running>, room: Room) -> Vec<Message> {
-    match tokio::time::timeout(MINUTE, source.next(room)).await.expect("something comes within a minute").unwrap() {
+    match tokio::time::timeout(5 * MINUTE, source.next(room)).await.expect("something comes within minutes").unwrap() {
         Pulled::Messages(messages) => messages,
         Pulled::Done => panic!("files are never done"),
     }
@@ -766,17 +767,18 @@ async fn rotated_file_is_read_to_its_end_before_the_new_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_a_line_of_a_rotated_file_comes_before_the_new_one() {
+async fn half_a_line_of_a_rotated_file_is_a_line_once_its_writer_is_quiet() {
     let outside = Outside::new();
     outside.append("in/app.log", "one\ntw");
     let mut source = outside.opened(tail(&outside)).await;
     assert_eq!(texts(&settled(&mut source, 1).await), ["one"]);
+    let before = cursor(&*source);
     fs::rename(outside.path("in/app.log"), outside.path("in/app.log.1")).unwrap();
     outside.append("in/app.log", "three\n");
-    let both = unsettled(&mut source, ROOM).await;
-    assert_eq!(texts(&both), ["tw", "three"]);
-    for (message, rest) in both.iter().zip([&["three"][..], &[]]) {
-        let mut next = outside.open(tail(&outside), source.cursor_at(message.token).as_ref()).await.unwrap();
+    assert_eq!(texts(&settled(&mut source, 2).await), ["three", "tw"]);
+    let after = cursor(&*source);
+    for (cursor, rest) in [(&before, &["three", "tw"][..]), (&after, &[])] {
+        let mut next = outside.open(tail(&outside), Some(cursor)).await.unwrap();
         assert_eq!(texts(&settled(&mut next, rest.len()).await), rest);
         assert!(is_silent(&mut next).await);
     }
@@ -822,7 +824,7 @@ async fn deleted_file_is_forgotten_and_a_new_one_of_its_name_is_read_from_its_be
     fs::remove_file(outside.path("in/app.log")).unwrap();
     assert!(is_silent(&mut source).await);
     let after = cursor(&*source);
-    assert_eq!(after.root().to_value(), json!({ "tail": {} }));
+    assert_eq!(after.root().to_value(), json!({ "tail": [] }));
     outside.append("in/app.log", "ten\ntwelve\n");
     assert_eq!(texts(&settled(&mut source, 2).await), ["ten", "twelve"]);
     let mut next = outside.open(tail(&outside), Some(&after)).await.unwrap();
@@ -873,6 +875,282 @@ async fn truncated_file_is_read_from_its_beginning() {
     outside.append("in/app.log", "and many more lines than before\n");
     let mut next = outside.open(tail(&outside), Some(&after)).await.unwrap();
     assert_eq!(texts(&settled(&mut next, 2).await), ["new", "and many more lines than before"]);
+}
+
+fn rename(outside: &Outside, from: &str, to: &str) {
+    fs::rename(outside.path(from), outside.path(to)).unwrap();
+}
+
+/// Follows all logs whose names begin the same.
+fn tail_all(outside: &Outside) -> FileSource {
+    FileSource { content: FileContent::Tail, ..outside.source("in/app.log*") }
+}
+
+/// Copies a log and truncates it, as `logrotate` does with `copytruncate`.
+fn copy_and_truncate(outside: &Outside, from: &str, to: &str) {
+    fs::copy(outside.path(from), outside.path(to)).unwrap();
+    fs::OpenOptions::new().write(true).truncate(true).open(outside.path(from)).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn rotation_within_the_pattern_loses_and_repeats_nothing() {
+    let outside = Outside::new();
+    let mut source = outside.opened(tail_all(&outside)).await;
+    outside.append("in/app.log", "1\n2\n3\n");
+    assert_eq!(texts(&settled(&mut source, 3).await), ["1", "2", "3"]);
+    let before = cursor(&*source);
+    rename(&outside, "in/app.log", "in/app.log.1");
+    outside.append("in/app.log", "4\n");
+    assert_eq!(texts(&settled(&mut source, 1).await), ["4"]);
+    rename(&outside, "in/app.log.1", "in/app.log.2");
+    rename(&outside, "in/app.log", "in/app.log.1");
+    outside.append("in/app.log", "5\n");
+    let last = settled(&mut source, 1).await;
+    assert_eq!((texts(&last), about(&last[0], "name")), (vec!["5".to_owned()], json!("app.log")));
+    assert!(is_silent(&mut source).await);
+    // The same if nobody looked meanwhile.
+    let mut next = outside.open(tail_all(&outside), Some(&before)).await.unwrap();
+    assert_eq!(settled(&mut next, 2).await.len(), 2);
+    assert!(is_silent(&mut next).await);
+    let after = cursor(&*source);
+    let mut next = outside.open(tail_all(&outside), Some(&after)).await.unwrap();
+    assert!(is_silent(&mut next).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn line_of_a_writer_that_keeps_its_descriptor_is_read_after_the_rotation() {
+    for pattern in ["in/app.log", "in/app.log*"] {
+        let outside = Outside::new();
+        let followed = || FileSource { content: FileContent::Tail, ..outside.source(pattern) };
+        let mut source = outside.opened(followed()).await;
+        let mut writer = fs::OpenOptions::new().append(true).create(true).open(outside.path("in/app.log")).unwrap();
+        writer.write_all(b"1\n2\n").unwrap();
+        assert_eq!(texts(&settled(&mut source, 2).await), ["1", "2"]);
+        rename(&outside, "in/app.log", "in/app.log.1");
+        outside.append("in/app.log", "");
+        assert!(is_silent(&mut source).await);
+        writer.write_all(b"3-late\n").unwrap();
+        assert_eq!(texts(&settled(&mut source, 1).await), ["3-late"]);
+        outside.append("in/app.log", "4\n");
+        assert_eq!(texts(&settled(&mut source, 1).await), ["4"]);
+        assert!(is_silent(&mut source).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn renamed_file_is_followed_across_a_restart_until_it_is_quiet_for_a_minute() {
+    let outside = Outside::new();
+    let mut source = outside.opened(tail(&outside)).await;
+    outside.append("in/app.log", "1\n");
+    settled(&mut source, 1).await;
+    rename(&outside, "in/app.log", "in/app.log.1");
+    let after = cursor(&*source);
+    drop(source);
+    outside.append("in/app.log.1", "2\n");
+    let mut source = outside.open(tail(&outside), Some(&after)).await.unwrap();
+    assert_eq!(texts(&settled(&mut source, 1).await), ["2"]);
+    for line in ["3", "4"] {
+        assert!(tokio::time::timeout(Duration::from_secs(40), source.next(ROOM)).await.is_err());
+        outside.append("in/app.log.1", &format!("{line}\n"));
+        assert_eq!(texts(&settled(&mut source, 1).await), [line]);
+    }
+    let last = messages(&mut source).await;
+    assert!(!is_content(&last[0]), "it is no longer followed");
+    source.settle(&tokens(&last)).await.unwrap();
+    assert_eq!(cursor(&*source).root().to_value(), json!({ "tail": [] }));
+    outside.append("in/app.log.1", "5\n");
+    assert!(is_silent(&mut source).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn file_that_is_copied_and_truncated_is_read_once_with_the_rest_that_only_the_copy_has() {
+    for pattern in ["in/app.log", "in/app.log*"] {
+        let outside = Outside::new();
+        let followed = || FileSource { content: FileContent::Tail, ..outside.source(pattern) };
+        let mut source = outside.opened(followed()).await;
+        outside.append("in/app.log", "1\n2\n");
+        assert_eq!(texts(&settled(&mut source, 2).await), ["1", "2"]);
+        let before = cursor(&*source);
+        if pattern == "in/app.log*" {
+            outside.append("in/app.log", "3\n");
+        }
+        copy_and_truncate(&outside, "in/app.log", "in/app.log.1");
+        outside.append("in/app.log", "4\n5\n6\n");
+        let rest = if pattern == "in/app.log*" { &["3", "4", "5", "6"][..] } else { &["4", "5", "6"] };
+        assert_eq!(texts(&settled(&mut source, rest.len()).await), rest);
+        assert!(is_silent(&mut source).await);
+        let mut again = outside.open(followed(), Some(&before)).await.unwrap();
+        assert_eq!(texts(&settled(&mut again, rest.len()).await), rest);
+        assert!(is_silent(&mut again).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn copy_that_is_seen_before_its_original_is_truncated_is_not_read_again() {
+    let outside = Outside::new();
+    let mut source = outside.opened(tail_all(&outside)).await;
+    let lines: String = (0..100).map(|number| format!("line {number}\n")).collect();
+    outside.append("in/app.log", &lines);
+    settled(&mut source, 100).await;
+    fs::copy(outside.path("in/app.log"), outside.path("in/app.log.1")).unwrap();
+    assert!(is_silent(&mut source).await);
+    outside.append("in/app.log", "between\n");
+    assert_eq!(texts(&settled(&mut source, 1).await), ["between"]);
+    copy_and_truncate(&outside, "in/app.log", "in/app.log.2");
+    outside.append("in/app.log", "after\n");
+    assert_eq!(texts(&settled(&mut source, 1).await), ["after"]);
+    assert!(is_silent(&mut source).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_logs_that_begin_the_same_are_both_read() {
+    let outside = Outside::new();
+    let mut source = outside.opened(tail_all(&outside)).await;
+    outside.append("in/app.log", "start\n");
+    settled(&mut source, 1).await;
+    outside.append("in/app.log.errors", "start\n");
+    outside.append("in/app.log2", "start\n");
+    assert_eq!(texts(&settled(&mut source, 2).await), ["start", "start"]);
+    assert!(is_silent(&mut source).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn truncated_file_that_grew_to_its_old_size_or_beyond_is_read_from_its_beginning() {
+    for text in ["ten\nsix\n", "ten\nsix\nand more\n"] {
+        let outside = Outside::new();
+        outside.append("in/app.log", "one\ntwo\n");
+        let mut source = outside.opened(tail(&outside)).await;
+        settled(&mut source, 2).await;
+        outside.write("in/app.log", text);
+        let rest: Vec<&str> = text.lines().collect();
+        assert_eq!(texts(&settled(&mut source, rest.len()).await), rest);
+        assert!(is_silent(&mut source).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn file_with_two_names_is_read_once() {
+    use std::os::unix::fs::symlink;
+
+    let outside = Outside::new();
+    outside.append("in/app.log.today", "1\n");
+    symlink("app.log.today", outside.path("in/app.log")).unwrap();
+    fs::hard_link(outside.path("in/app.log.today"), outside.path("in/app.log.same")).unwrap();
+    let mut source = outside.opened(tail_all(&outside)).await;
+    assert_eq!(texts(&settled(&mut source, 1).await), ["1"]);
+    outside.append("in/app.log", "2\n");
+    assert_eq!(texts(&settled(&mut source, 1).await), ["2"]);
+    assert!(is_silent(&mut source).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cursor_of_an_older_release_continues_where_it_was() {
+    use std::os::unix::fs::MetadataExt;
+
+    let outside = Outside::new();
+    outside.append("in/app.log", "one\ntwo\n");
+    let about = fs::metadata(outside.path("in/app.log")).unwrap();
+    let head = &Digest::of(b"one\ntwo\n").to_string()[..16];
+    let older = Document::from_value(&json!({ "tail": { "app.log": [about.dev(), about.ino(), 8, head, 8] } }));
+    outside.append("in/app.log", "three\n");
+    let mut source = outside.open(tail(&outside), Some(&older)).await.unwrap();
+    assert_eq!(texts(&settled(&mut source, 1).await), ["three"]);
+    rename(&outside, "in/app.log", "in/app.log.1");
+    outside.append("in/app.log", "four\n");
+    let mut next = outside.open(tail(&outside), Some(&older)).await.unwrap();
+    assert_eq!(texts(&settled(&mut next, 2).await), ["three", "four"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn file_with_the_number_of_one_that_is_gone_is_another_file() {
+    use std::os::unix::fs::MetadataExt;
+
+    let outside = Outside::new();
+    outside.append("in/private.txt", "secret\nsecret\n");
+    let about = fs::metadata(outside.path("in/private.txt")).unwrap();
+    for (offset, bytes) in [(0, &b""[..]), (4, b"old\n")] {
+        let hash = &Digest::of(bytes).to_string()[..16];
+        let gone = Document::from_value(&json!({ "tail": [["app.log", about.dev(), about.ino(), offset, hash]] }));
+        let mut source = outside.open(tail(&outside), Some(&gone)).await.unwrap();
+        assert!(is_silent(&mut source).await, "{offset}");
+        assert_eq!(cursor(&*source).root().to_value(), json!({ "tail": [] }));
+    }
+    // After a restart of the machine, the device may have another number.
+    let hash = &Digest::of(b"secret\n").to_string()[..16];
+    let renumbered = Document::from_value(&json!({ "tail": [["private.txt", about.dev() + 1, about.ino(), 7, hash]] }));
+    let followed = FileSource { content: FileContent::Tail, ..outside.source("in/private.txt") };
+    let mut source = outside.open(followed, Some(&renumbered)).await.unwrap();
+    assert_eq!(texts(&settled(&mut source, 1).await), ["secret"]);
+    assert!(is_silent(&mut source).await);
+}
+
+/// Draws numbers that are the same in each run of the test.
+struct Drawn(u64);
+
+impl Drawn {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % end
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_rotations_and_restarts_lose_and_repeat_no_line() {
+    for seed in 0..12 {
+        let (outside, mut drawn) = (Outside::new(), Drawn(seed));
+        let open = || fs::OpenOptions::new().append(true).create(true).open(outside.path("in/app.log")).unwrap();
+        let (mut writer, mut written, mut copies, mut seen) = (open(), 0, 0, Vec::new());
+        let mut source = outside.opened(tail_all(&outside)).await;
+        let mut steps = Vec::new();
+        for _ in 0..60 {
+            let step = drawn.below(12);
+            steps.push(step);
+            match step {
+                0..=4 => {
+                    for _ in 0..1 + drawn.below(40) {
+                        writer.write_all(format!("line {written}\n").as_bytes()).unwrap();
+                        written += 1;
+                    }
+                }
+                5 | 6 => {
+                    for number in (1..40).rev() {
+                        let _ =
+                            fs::rename(outside.path(&format!("in/app.log.{number}")), outside.path(&format!("in/app.log.{}", number + 1)));
+                    }
+                    let _ = fs::rename(outside.path("in/app.log"), outside.path("in/app.log.1"));
+                }
+                7 => writer = open(),
+                8 => {
+                    writer = open();
+                    copies += 1;
+                    copy_and_truncate(&outside, "in/app.log", &format!("in/app.log.copy-{copies}"));
+                }
+                9 => {
+                    let after = source.cursor_at(Token(0));
+                    source = outside.open(tail_all(&outside), after.as_ref()).await.unwrap();
+                }
+                _ => {
+                    // Some of what comes is settled.
+                    if let Ok(Ok(Pulled::Messages(messages))) = tokio::time::timeout(2 * RESCAN, source.next(ROOM)).await {
+                        let count = drawn.below(messages.len() as u64 + 1) as usize;
+                        if count > 0 {
+                            source.settle(&[messages[count - 1].token]).await.unwrap();
+                        }
+                        seen.extend(texts(&messages[..count]).into_iter().filter(|text| text.starts_with("line ")));
+                        let after = source.cursor_at(Token(0));
+                        source = outside.open(tail_all(&outside), after.as_ref()).await.unwrap();
+                    }
+                }
+            }
+        }
+        while let Ok(Ok(Pulled::Messages(messages))) = tokio::time::timeout(30 * RESCAN, source.next(ROOM)).await {
+            source.settle(&tokens(&messages)).await.unwrap();
+            seen.extend(texts(&messages).into_iter().filter(|text| text.starts_with("line ")));
+        }
+        let all: BTreeSet<String> = (0..written).map(|number| format!("line {number}")).collect();
+        assert_eq!(seen.len(), written, "seed {seed}: {steps:?}");
+        assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), all, "seed {seed}: {steps:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,7 +50,8 @@ pub(super) struct Look {
     pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) bytes: u64,
-    modified: i128,
+    /// When it was modified, in nanoseconds.
+    pub(super) modified: i128,
 }
 
 impl Look {
@@ -194,6 +195,21 @@ impl Folder {
             }
         }
         Ok(found)
+    }
+
+    /// Returns the files in a folder below this one, whatever their names, by their path below this one. Blocks.
+    pub(super) fn files_in(&self, within: &str) -> io::Result<Vec<(String, Look)>> {
+        let folder = open_folder(&self.opened, Path::new(within), Use::List)?;
+        let mut files = Vec::new();
+        for entry in Dir::read_from(&folder)?.flatten() {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            let (Some(text), Ok(entry)) = (name.to_str(), Entry::at(&folder, name)) else { continue };
+            let below = if within.is_empty() { text.to_owned() } else { format!("{within}/{text}") };
+            if entry.kind == FileType::RegularFile && !self.is_hidden(&self.base.join(&below)) {
+                files.push((below, entry.look));
+            }
+        }
+        Ok(files)
     }
 
     /// Fails if another folder has the path of the open one now, or none: a new run finds it.
