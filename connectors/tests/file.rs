@@ -18,7 +18,7 @@ use ensue_connectors::{
     Token, World,
 };
 use ensue_engine::catalog::{
-    AfterFile, Decode, FILES_MAX, FileChange, FileContent, FileSource, FileStart, OnPoison, PoisonLimit, Reading, Sensor, Source,
+    AfterFile, Decode, FILES_MAX, FileChange, FileContent, FileSource, FileStart, Invalid, OnPoison, PoisonLimit, Reading, Sensor, Source,
 };
 use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
@@ -76,7 +76,13 @@ impl Outside {
             start: FileStart::All,
             rescan: RESCAN,
             after: AfterFile::Keep,
-            reading: Reading { decode: Decode::Text, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter },
+            reading: Reading {
+                decode: Decode::Text,
+                invalid: Invalid::Reject,
+                schema: None,
+                poison: PoisonLimit::default(),
+                on_poison: OnPoison::Letter,
+            },
         }
     }
 

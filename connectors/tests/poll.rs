@@ -16,8 +16,8 @@ use ensue_connectors::{
     Token, World,
 };
 use ensue_engine::catalog::{
-    Asked, Decode, FirstPoll, HttpBody, HttpRequest, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, PolledAction, Reading,
-    Sensor, Source,
+    Asked, Decode, FirstPoll, HttpBody, HttpRequest, Invalid, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, PolledAction,
+    Reading, Sensor, Source,
 };
 use ensue_engine::schedule::{Cron, Zone};
 use ensue_engine::time::Timestamp;
@@ -88,7 +88,13 @@ fn poll() -> PollSource {
         cursor: None,
         only_new: None,
         first: FirstPoll::Emit,
-        reading: Reading { decode: Decode::Json, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter },
+        reading: Reading {
+            decode: Decode::Json,
+            invalid: Invalid::Reject,
+            schema: None,
+            poison: PoisonLimit::default(),
+            on_poison: OnPoison::Letter,
+        },
     }
 }
 

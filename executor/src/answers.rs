@@ -111,23 +111,23 @@ impl AnswerBody {
 
     /// Reads it as text in UTF-8. Its charset is that of its byte order mark, of the
     /// header, or of the document itself.
-    pub(crate) fn text(&self, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
+    pub(crate) fn text(&self, invalid: Invalid, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
         let declared = || {
             let declared = charset_in_document(&self.bytes)?;
             // Its declaration was read as ASCII, so it is not in UTF-16.
             (!declared.starts_with("utf-16")).then_some(Cow::Owned(declared))
         };
         let charset = self.content_type.charset().map(Cow::Borrowed).or_else(declared);
-        self.decoded(charset.as_deref(), masks)
+        self.decode(charset.as_deref(), invalid, masks)
     }
 
     /// Reads it as the text in UTF-8 that JSON is written in, which declares no charset itself.
-    pub(crate) fn text_of_json(&self, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
-        self.decoded(self.content_type.charset(), masks)
+    pub(crate) fn text_of_json(&self, invalid: Invalid, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
+        self.decode(self.content_type.charset(), invalid, masks)
     }
 
-    fn decoded(&self, charset: Option<&str>, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
-        let text = decode(&self.bytes, charset, Invalid::Reject)?;
+    fn decode(&self, charset: Option<&str>, invalid: Invalid, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
+        let text = decode(&self.bytes, charset, invalid)?;
         let text = std::str::from_utf8(&text).expect("what is decoded is UTF-8");
         Ok(masks.map_or_else(|| text.to_owned(), |masks| masks.text(text)))
     }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn text(kind: &str, bytes: &[u8]) -> Result<String, String> {
-        body(kind, bytes).text(None).map_err(|error| error.to_string())
+        body(kind, bytes).text(Invalid::Reject, None).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
         let gzip = Bytes::from(writer.finish().unwrap());
         let headers = headers(&[(CONTENT_ENCODING, "GZIP"), (CONTENT_TYPE, "text/plain")]);
         let read = |bytes: Bytes, max| AnswerBody::decompressed(&headers, bytes, max);
-        assert_eq!(read(gzip.clone(), 10_000).unwrap().text(None).unwrap(), "a".repeat(10_000));
+        assert_eq!(read(gzip.clone(), 10_000).unwrap().text(Invalid::Reject, None).unwrap(), "a".repeat(10_000));
         assert!(matches!(read(gzip.clone(), 9_999), Err(UnreadableBody::TooLarge(9_999))));
         let error = read(gzip.slice(..20), 10_000).err().unwrap().to_string();
         assert!(error.starts_with("its body cannot be decompressed: it is not valid `gzip`: "), "{error}");

@@ -126,7 +126,7 @@ const WHOLE: [(&str, &str); 37] = [
     ),
     (
         "sensors/log.yaml",
-        "file: { path: /var/log/app.log, tail: true }\ndecode: text\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ line }}' }\n",
+        "file: { path: /var/log/app.log, tail: true }\ndecode: { form: text, invalid: replace }\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ line }}' }\n",
     ),
     (
         "rules/several.yaml",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::catalog::{Decode, FileContent, PollTimes, Source};
+use ensue_engine::catalog::{Decode, FileContent, Invalid, PollTimes, Source};
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::record::CatalogRevision;
 use ensue_engine::time::Timestamp;
@@ -93,6 +93,23 @@ fn lines_of_a_file_are_text_unless_declared_otherwise() {
 }
 
 #[test]
+fn author_chooses_what_happens_to_bytes_that_are_not_utf_8() {
+    let of = |text: &str| {
+        let source = source_of("demo.log", demo(&[("sensors/log.yaml", text)]));
+        source.reading().map(|reading| (reading.decode, reading.invalid)).expect("it reads messages")
+    };
+    let (replace, reject) = (Invalid::Replace, Invalid::Reject);
+    let tail = format!("file: {{ path: /var/log/app.log, tail: true }}\n{PING}");
+    assert_eq!(of(&tail), (Decode::Text, reject));
+    assert_eq!(of(&format!("decode: {{ invalid: replace }}\n{tail}")), (Decode::Text, replace));
+    assert_eq!(of(&format!("decode: {{ form: json, invalid: replace }}\n{tail}")), (Decode::Json, replace));
+    assert_eq!(of(&format!("decode: {{ form: json }}\n{tail}")), (Decode::Json, reject));
+    let whole = format!("file: {{ path: /in/*, read: text }}\n{PING}");
+    assert_eq!(of(&format!("decode: {{ invalid: replace }}\n{whole}")), (Decode::Text, replace));
+    assert_eq!(of(&format!("decode: {{ invalid: replace }}\nprocess: {{ command: [watch] }}\n{PING}")), (Decode::Json, replace));
+}
+
+#[test]
 fn schema_gives_the_line_its_type() {
     let text = "process: { command: [watch] }\nschema: { level: integer }\nemits:\n  - trigger: demo.ping\n    when: line.level == 'high'\n    payload: { host: a }\n";
     insta::assert_snapshot!(shown_with(&[("sensors/hook.yaml", text)]));
@@ -107,6 +124,9 @@ fn sensor_has_exactly_one_source() {
 fn fields_beside_a_source_must_fit_it() {
     insta::assert_snapshot!(each(&[
         ("decode of a timer", "timer: { every: 1m }\ndecode: text\n"),
+        ("unknown treatment", "process: { command: [watch] }\ndecode: { invalid: drop }\n"),
+        ("a form of the whole content", "file: { path: /in/*, read: text }\ndecode: { form: json, invalid: replace }\n"),
+        ("no content", "file: { path: /in/* }\ndecode: { invalid: replace }\n"),
         ("unknown form", "process: { command: [watch] }\ndecode: xml\n"),
         ("decode of a whole file", "file: { path: /in/*, read: json }\ndecode: text\n"),
         ("poison without a period", "process: { command: [watch] }\npoison: { limit: 3 }\n"),

@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use ensue_engine::catalog::{Decode, Extra, Misfit, Sensor, Source};
+use bytes::Bytes;
+use ensue_content::{DecodeError, JsonBodyError, decode, parse_json};
+use ensue_engine::catalog::{Decode, Extra, Invalid, Misfit, Sensor, Source};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{SensorRef, TriggerRef};
-use ensue_expression::{Document, JsonError, Scope, Value};
+use ensue_expression::{Document, Scope, Value};
 use serde_json::Map;
 use thiserror::Error;
 
@@ -46,14 +48,12 @@ pub enum PulledRefusal {
     #[error("the message is not JSON: {0}")]
     #[explain(slug = "body-not-json", fault = Malformed,
         hint = "send one JSON value in UTF-8, or set `decode: text` beside the sensor's source")]
-    NotJson(JsonError),
+    NotJson(JsonBodyError),
     /// It is not text.
-    #[error("the message is not text in UTF-8: byte {at} is invalid")]
-    #[explain(slug = "message-invalid", fault = Malformed, hint = "have the sender encode its text as UTF-8")]
-    NotText {
-        /// The position of the first invalid byte, from 0.
-        at: usize,
-    },
+    #[error("the message is not text: {0}")]
+    #[explain(slug = "message-invalid", fault = Malformed,
+        hint = "have the sender encode its text as UTF-8, or set `decode: {{ invalid: replace }}` beside the sensor's source")]
+    NotText(DecodeError),
     /// It is too large.
     #[error("the message has {bytes} bytes; the limit is {MESSAGE_BYTES_MAX}")]
     #[explain(slug = "message-invalid", fault = TooLarge, hint = "send a link to large content instead of the content")]
@@ -81,7 +81,7 @@ impl PulledRefusal {
     pub fn trigger(&self) -> Option<&TriggerRef> {
         match self {
             Self::Emit(refusal) => refusal.trigger(),
-            Self::NotJson(_) | Self::NotText { .. } | Self::TooLarge { .. } | Self::Unfit { .. } => None,
+            Self::NotJson(_) | Self::NotText(_) | Self::TooLarge { .. } | Self::Unfit { .. } => None,
         }
     }
 }
@@ -106,19 +106,30 @@ fn decoded(sensor: &Sensor, body: &Body) -> Result<Option<Document>, PulledRefus
         Body::Nothing | Body::Progress => return Ok(None),
         Body::Json(document) => document.clone(),
         Body::Bytes(bytes) if bytes.len() > MESSAGE_BYTES_MAX => return Err(PulledRefusal::TooLarge { bytes: bytes.len() as u64 }),
-        Body::Bytes(bytes) => match reading.map_or(Decode::Json, |reading| reading.decode) {
-            Decode::Json => Document::parse(bytes.clone()).map_err(PulledRefusal::NotJson)?,
-            Decode::Text => {
-                let text = std::str::from_utf8(bytes).map_err(|error| PulledRefusal::NotText { at: error.valid_up_to() })?;
-                Document::from_value(&text.into())
-            }
-        },
+        Body::Bytes(bytes) => {
+            let (form, invalid) = reading.map_or_else(Default::default, |reading| (reading.decode, reading.invalid));
+            text_or_json(bytes, form, invalid)?
+        }
     };
     let schema = reading.and_then(|reading| reading.schema.as_ref());
     let misfit = schema.and_then(|schema| schema.misfits(document.root(), Extra::Allowed).into_iter().next());
     match misfit {
         Some(misfit) => Err(PulledRefusal::Unfit { sensor: sensor.name.clone(), misfit }),
         None => Ok(Some(document)),
+    }
+}
+
+fn text_or_json(bytes: &Bytes, form: Decode, invalid: Invalid) -> Result<Document, PulledRefusal> {
+    let text = decode(bytes, None, invalid).map_err(PulledRefusal::NotText)?;
+    if text.len() > MESSAGE_BYTES_MAX {
+        // Replaced bytes are longer than they were.
+        return Err(PulledRefusal::TooLarge { bytes: text.len() as u64 });
+    }
+    match form {
+        // An answer without a body is null. A message without one is cut.
+        Decode::Json if text.trim_ascii().is_empty() => Document::parse(text).map_err(|error| PulledRefusal::NotJson(error.into())),
+        Decode::Json => parse_json(&text, None, invalid).map_err(PulledRefusal::NotJson),
+        Decode::Text => Ok(Document::from_value(&String::from_utf8_lossy(&text).into())),
     }
 }
 

@@ -222,6 +222,7 @@ impl Asking {
             timeout: EXCHANGE_TIMEOUT,
             answer_bytes_max: ANSWER_BYTES_MAX,
             decode: self.poll.reading.decode,
+            invalid: self.poll.reading.invalid,
         };
         self.world.web.fetch(request).await
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    Action, Builtin, Catalog, Concurrency, Decode, Definitions, Does, Emit, EmitKey, Field, Fields, Flow, LockConflict, Mode, OnLost,
-    OnPoison, PoisonLimit, Presence, ProcessCommand, ProcessSource, Reading, Restart, Rule, Run, RunAs, Schema, Sensor, Source, Stage,
-    Trigger, Type,
+    Action, Builtin, Catalog, Concurrency, Decode, Definitions, Does, Emit, EmitKey, Field, Fields, Flow, Invalid, LockConflict, Mode,
+    OnLost, OnPoison, PoisonLimit, Presence, ProcessCommand, ProcessSource, Reading, Restart, Rule, Run, RunAs, Schema, Sensor, Source,
+    Stage, Trigger, Type,
 };
 use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::ids::{Id, RuleId};
@@ -194,7 +194,13 @@ impl Pieces {
             env: Vec::new(),
             grace: Duration::from_secs(10),
             restart: Restart::Always,
-            reading: Reading { decode: Decode::Json, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter },
+            reading: Reading {
+                decode: Decode::Json,
+                invalid: Invalid::Reject,
+                schema: None,
+                poison: PoisonLimit::default(),
+                on_poison: OnPoison::Letter,
+            },
             pack: Digest::of(b"demo"),
         };
         let sensor = Sensor {

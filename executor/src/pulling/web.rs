@@ -169,8 +169,8 @@ impl world::Web for SensorWeb {
 fn text_of(headers: &HeaderMap, sent: Bytes, order: &WebRequest, masks: Option<&Masks>) -> Result<Bytes, UnreadableBody> {
     let body = AnswerBody::decompressed(headers, sent, order.answer_bytes_max)?;
     Ok(match order.decode {
-        Decode::Json => body.text_of_json(masks)?,
-        Decode::Text => body.text(masks)?,
+        Decode::Json => body.text_of_json(order.invalid, masks)?,
+        Decode::Text => body.text(order.invalid, masks)?,
     }
     .into())
 }

@@ -35,22 +35,29 @@ pub(super) fn source(
     emits: &[written::Emit],
     report: &mut Report,
 ) -> Option<Source> {
-    if let (Some(decode), Pulled::File(watched)) = (&reading.decode, pulled)
+    if let (Some(at), Pulled::File(watched)) = (&reading.decode_at, pulled)
         && watched.decode.is_some()
+        && (reading.decode.is_some() || watched.content == FileContent::Nothing)
     {
         let message = "`decode` is only for lines here: `read` states the form of the whole content";
-        report.error(Code::FieldOutOfPlace, file, decode.span.clone(), message).hint("remove it, or use `read: lines`");
+        report.error(Code::FieldOutOfPlace, file, at.clone(), message).hint("remove it, or use `read: lines`");
         return None;
     }
-    if let (Some(decode), Pulled::Poll(poll)) = (&reading.decode, pulled)
+    if let (Some(at), Pulled::Poll(poll)) = (&reading.decode_at, pulled)
         && matches!(poll.asked, PollAsked::Action(_))
     {
         let message = "`decode` is only for the answers of a server here: the result of an action is JSON";
-        report.error(Code::FieldOutOfPlace, file, decode.span.clone(), message).hint("remove it");
+        report.error(Code::FieldOutOfPlace, file, at.clone(), message).hint("remove it");
         return None;
     }
     let decode = decode(pulled, reading);
-    let reading = catalog::Reading { decode, schema: reading.schema.clone(), poison: reading.poison, on_poison: reading.on_poison };
+    let reading = catalog::Reading {
+        decode,
+        invalid: reading.invalid,
+        schema: reading.schema.clone(),
+        poison: reading.poison,
+        on_poison: reading.on_poison,
+    };
     match pulled {
         Pulled::Process(process) => self::process(checking, file, process, reading, report).map(|one| Source::Process(Arc::new(one))),
         Pulled::Poll(poll) => self::poll(checking, file, poll, (reading, emits), report).map(|one| Source::Poll(Arc::new(one))),
@@ -84,7 +91,7 @@ fn decode(pulled: &Pulled, reading: &Reading) -> Decode {
         Pulled::Process(_) | Pulled::Poll(_) => Decode::Json,
         Pulled::File(watched) => watched.decode.unwrap_or(Decode::Text),
     };
-    reading.decode.as_ref().map_or(otherwise, |decode| decode.value)
+    reading.decode.unwrap_or(otherwise)
 }
 
 fn about_file(content: FileContent, body: ValueType) -> MapType {

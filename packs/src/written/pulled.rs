@@ -6,8 +6,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    Decode, FileChange, FileContent, FileStart, FirstPoll, OnPoison, PAGES_MAX, POISON_MAX, POLL_ITEMS_MAX, PoisonLimit, PollTimes,
-    Restart, Schema,
+    Decode, FileChange, FileContent, FileStart, FirstPoll, Invalid, OnPoison, PAGES_MAX, POISON_MAX, POLL_ITEMS_MAX, PoisonLimit,
+    PollTimes, Restart, Schema,
 };
 use ensue_engine::schedule::plan::When;
 
@@ -28,6 +28,8 @@ pub(super) const PULLED: [&str; 3] = ["process", "poll", "file"];
 pub(super) const READING: [&str; 4] = ["decode", "schema", "poison", "on_poison"];
 
 const DECODES: [(&str, Decode); 2] = [("json", Decode::Json), ("text", Decode::Text)];
+const INVALIDS: [(&str, Invalid); 2] = [("reject", Invalid::Reject), ("replace", Invalid::Replace)];
+const INVALID_WORDS: [&str; 2] = words(&INVALIDS);
 pub(super) const DECODE_WORDS: [&str; 2] = words(&DECODES);
 const ON_POISONS: [(&str, OnPoison); 2] = [("letter", OnPoison::Letter), ("stop", OnPoison::Stop)];
 pub(super) const ON_POISON_WORDS: [&str; 2] = words(&ON_POISONS);
@@ -216,6 +218,20 @@ static MOVE: Shape = Shape {
     ..Shape::BARE
 };
 
+pub(super) static DECODE: Shape = Shape {
+    what: "`decode`",
+    fields: &[
+        optional("form", Kind::Choice(&DECODE_WORDS), "The form of the messages: `json` or `text`. The default is that of the source."),
+        optional(
+            "invalid",
+            Kind::Choice(&INVALID_WORDS),
+            "What happens to a message with bytes that are not UTF-8: `reject` (default), it becomes a dead letter; `replace`, U+FFFD takes \
+             their place.",
+        ),
+    ],
+    ..Shape::BARE
+};
+
 pub(super) static POISON: Shape = Shape {
     what: "`poison`",
     fields: &[
@@ -306,8 +322,11 @@ pub(crate) enum After {
 
 /// How the messages of a source are read.
 pub(crate) struct Reading {
-    /// The form, with its place; `None` for the source's default.
-    pub(crate) decode: Option<Spanned<Decode>>,
+    /// The form; `None` for the source's default.
+    pub(crate) decode: Option<Decode>,
+    pub(crate) invalid: Invalid,
+    /// Where `decode` is written, if it is.
+    pub(crate) decode_at: Option<Range<usize>>,
     pub(crate) schema: Option<Schema>,
     pub(crate) poison: PoisonLimit,
     pub(crate) on_poison: OnPoison,
@@ -327,8 +346,8 @@ pub(super) fn read(entry: Entry, file: &SourceText, report: &mut Report) -> Opti
 /// Reads the fields beside a source that say how its messages are read.
 pub(super) fn read_reading(fields: &mut Fields<'_>, report: &mut Report) -> Option<Reading> {
     let file = fields.file;
-    let decode_at = fields.span_of("decode");
-    let decode = fields.choice("decode", &DECODES, report).map(|value| Spanned { value, span: decode_at });
+    let decode_at = fields.has("decode").then(|| fields.span_of("decode"));
+    let (decode, invalid) = read_decode(fields, report)?;
     let schema = match fields.take("schema") {
         Some(entry) => Some(schema::read(entry.value, Naming::Theirs, file, report)?),
         None => None,
@@ -338,7 +357,16 @@ pub(super) fn read_reading(fields: &mut Fields<'_>, report: &mut Report) -> Opti
         None => PoisonLimit::default(),
     };
     let on_poison = fields.choice("on_poison", &ON_POISONS, report).unwrap_or_default();
-    Some(Reading { decode, schema, poison, on_poison })
+    Some(Reading { decode, invalid, decode_at, schema, poison, on_poison })
+}
+
+fn read_decode(fields: &mut Fields<'_>, report: &mut Report) -> Option<(Option<Decode>, Invalid)> {
+    let Some(node) = fields.take_mapping("decode") else {
+        return Some((fields.choice("decode", &DECODES, report), Invalid::default()));
+    };
+    let mut fields = Fields::open(node, &DECODE, fields.file, report)?;
+    let form = fields.choice("form", &DECODES, report);
+    Some((form, fields.choice("invalid", &INVALIDS, report).unwrap_or_default()))
 }
 
 fn read_poison(node: Node, file: &SourceText, report: &mut Report) -> Option<PoisonLimit> {

@@ -2,7 +2,7 @@
 
 use ensue_engine::schedule::plan::Plan;
 
-use super::pulled::{self, DECODE_WORDS, FILE, ON_POISON_WORDS, POISON, POLL, PROCESS, PULLED, Pulled, READING, Reading};
+use super::pulled::{self, DECODE, DECODE_WORDS, FILE, ON_POISON_WORDS, POISON, POLL, PROCESS, PULLED, Pulled, READING, Reading};
 use super::schedule::{self, TIMER};
 use super::webhook::{self, WEBHOOK, Webhook};
 use crate::diagnostics::{Code, Report};
@@ -28,9 +28,9 @@ pub(crate) static SENSOR: Shape = Shape {
         optional("file", Kind::Fields(&FILE), "Files that the node watches: each change, or each line, is a message."),
         optional(
             "decode",
-            Kind::Choice(&DECODE_WORDS),
+            Kind::ChoiceOrFields(&DECODE_WORDS, &DECODE),
             "The form of the messages of `process`, `poll` and `file`: `json` (default) or `text`. For the lines of a `file`, `text` is \
-             the default.",
+             the default. `{ form: FORM, invalid: replace }` replaces bytes that are not UTF-8.",
         ),
         optional(
             "schema",

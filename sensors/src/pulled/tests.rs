@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_engine::catalog::{
     AfterFile, Asked, Emit, EmitKey, Field, Fields, FileChange, FileContent, FileSource, FileStart, FirstPoll, HttpBody, HttpRequest,
-    OnPoison, PoisonLimit, PollSource, PollTimes, Presence, ProcessSource, Reading, Restart, Schema, Type,
+    Invalid, OnPoison, PoisonLimit, PollSource, PollTimes, Presence, ProcessSource, Reading, Restart, Schema, Type,
 };
 use ensue_engine::record::Digest;
 use ensue_expression::{Expression, Roots, Template};
@@ -29,7 +29,7 @@ fn expression(source: &str) -> Expression {
 }
 
 fn reading(decode: Decode) -> Reading {
-    Reading { decode, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter }
+    Reading { decode, invalid: Invalid::Reject, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter }
 }
 
 fn process(reading: Reading) -> Source {
@@ -157,8 +157,35 @@ fn message_that_is_not_of_the_declared_form_is_refused() {
     assert!(matches!(refusal(events_of(&json, &message(bytes(b"{\"a\":"), json!({})))), PulledRefusal::NotJson(_)));
     assert!(matches!(refusal(events_of(&json, &message(bytes(b""), json!({})))), PulledRefusal::NotJson(_)));
     let invalid = refusal(events_of(&text, &message(bytes(b"ab\xff"), json!({}))));
-    assert!(matches!(invalid, PulledRefusal::NotText { at: 2 }), "{invalid:?}");
+    assert!(matches!(invalid, PulledRefusal::NotText(ensue_content::DecodeError::Malformed { offset: 2, .. })), "{invalid:?}");
     assert_eq!(payloads(events_of(&text, &message(bytes(b"a\0b"), json!({})))), [json!("a\0b")]);
+}
+
+fn replacing(decode: Decode) -> Sensor {
+    sensor(process(Reading { invalid: Invalid::Replace, ..reading(decode) }), vec![emit(None, None)])
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_replaced_if_the_author_wants_it() {
+    let of = |decode, text: &'static [u8]| payloads(events_of(&replacing(decode), &message(bytes(text), json!({}))));
+    assert_eq!(of(Decode::Text, b"GET /caf\xe9 HTTP/1.1"), [json!("GET /caf\u{fffd} HTTP/1.1")]);
+    assert_eq!(of(Decode::Text, "GET /café".as_bytes()), [json!("GET /café")]);
+    assert_eq!(of(Decode::Json, b"{\"path\":\"/caf\xe9\"}"), [json!({ "path": "/caf\u{fffd}" })]);
+    assert!(matches!(events_of(&replacing(Decode::Json), &message(bytes(b"\xe9"), json!({}))), Made::Refused(PulledRefusal::NotJson(_))));
+}
+
+#[test]
+fn replaced_message_is_refused_if_it_is_too_large_then() {
+    let grows = message(Body::Bytes(Bytes::from(vec![0xff; MESSAGE_BYTES_MAX / 2])), json!({}));
+    assert!(matches!(refusal(events_of(&replacing(Decode::Text), &grows)), PulledRefusal::TooLarge { .. }));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bytes_are_a_text_if_invalid_ones_are_replaced(text: Vec<u8>) {
+        let made = payloads(events_of(&replacing(Decode::Text), &message(Body::Bytes(text.clone().into()), json!({}))));
+        proptest::prop_assert_eq!(made, [json!(String::from_utf8_lossy(&text))]);
+    }
 }
 
 #[test]

@@ -95,7 +95,7 @@ mod tests {
     use crate::catalog::sensor::{
         Decode, FirstPoll, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, ProcessSource, Reading, Restart,
     };
-    use crate::catalog::{HttpBody, WithoutConnection};
+    use crate::catalog::{HttpBody, Invalid, WithoutConnection};
 
     fn roots() -> Roots {
         Roots::new(["config", "cursor", "items", "keys"])
@@ -110,7 +110,13 @@ mod tests {
     }
 
     fn reading() -> Reading {
-        Reading { decode: Decode::Json, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter }
+        Reading {
+            decode: Decode::Json,
+            invalid: Invalid::Reject,
+            schema: None,
+            poison: PoisonLimit::default(),
+            on_poison: OnPoison::Letter,
+        }
     }
 
     fn request() -> HttpRequest {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::catalog::Schema;
+use crate::catalog::{Invalid, Schema};
 
 /// The greatest limit of messages that may be refused within a period.
 pub const POISON_MAX: u32 = 10_000;
@@ -12,6 +12,8 @@ pub const POISON_MAX: u32 = 10_000;
 pub struct Reading {
     /// The form of a message's body.
     pub decode: Decode,
+    /// What happens to what is not valid in a message.
+    pub invalid: Invalid,
     /// The schema that each message must fit, if its author declares one.
     pub schema: Option<Schema>,
     /// How many messages may be refused before the sensor counts as failing.

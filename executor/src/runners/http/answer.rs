@@ -5,7 +5,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
-use ensue_engine::catalog::AnswerForm;
+use ensue_engine::catalog::{AnswerForm, Invalid};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ports::OutputStream;
 use ensue_engine::record::Body;
@@ -165,7 +165,7 @@ impl Head<'_> {
                 }
                 Ok(whole)
             }
-            AnswerForm::Text => Ok(self.with(&json_text(&body.text(self.masks)?))),
+            AnswerForm::Text => Ok(self.with(&json_text(&body.text(Invalid::Reject, self.masks)?))),
             AnswerForm::Base64 | AnswerForm::Artifact => Ok(self.with(&json_text(&base64(&body.bytes(self.masks))))),
         }
     }
