@@ -66,8 +66,8 @@ pub use sensors::{
     TESTED_MESSAGES_MAX, TestEnd, TestedBody, TestedEvent, TestedFrom, TestedMessage, TestedOutcome, Testing,
 };
 pub use sessions::{
-    AskedCode, AskedInquiryLink, AtIssuer, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode, SeenSession,
-    SessionEnds, SessionForm, SessionSecret, Sessions,
+    AskedCode, AskedInquiryLink, AskedLoginLink, AtIssuer, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode,
+    SeenSession, SessionEnds, SessionForm, SessionSecret, Sessions,
 };
 pub use spans::{AnsweredRequest, Spans};
 pub use tokens::{AskedToken, MadeToken, Tokens};

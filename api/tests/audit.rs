@@ -84,7 +84,7 @@ async fn prepared(api: &TestApi, method: &Method, template: &str) -> Option<(Str
             (of(""), json!({ "value": "another-secret-of-thirty-two-chars", "overlap": "1h" }))
         }
         ("POST", "/tokens") => (path, json!({ "name": "new", "roles": ["viewer"] })),
-        ("DELETE", "/tokens/{name}") | ("POST", "/tokens/{name}/rotate") => {
+        ("DELETE", "/tokens/{name}") | ("POST", "/tokens/{name}/rotate" | "/tokens/{name}/login_links") => {
             admin(Method::POST, "/tokens", json!({ "name": "old", "roles": ["viewer"] })).await;
             (path.replace("{name}", "old"), json!({}))
         }
@@ -136,7 +136,6 @@ const WITHOUT_RECORD: &[&str] = &[
     "POST /api/v1/log/verify",
     "POST /api/v1/views/rebuild",
     "POST /api/v1/master_key/rotate",
-    "POST /api/v1/tokens/{name}/login_links",
     "POST /api/v1/auth/device/look_up",
     "POST /api/v1/auth/device/decide",
     "POST /api/v1/auth/otp",

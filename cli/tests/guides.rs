@@ -286,7 +286,7 @@ async fn webhook_answering_guide_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_bodies_guide_works() {
     let page = include_str!("../../docs/guides/what-other-systems-send.md");
-    followed("foreign_bodies_guide_works", &["curl", "python3"], page, Done { files: 4, commands: 12, outputs: 6 }).await;
+    followed("foreign_bodies_guide_works", &["curl", "python3"], page, Done { files: 6, commands: 15, outputs: 6 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -142,6 +142,13 @@ async fn login_link_opens_one_session_also_after_a_kill() {
     let me = client.anonymous(Method::GET, "/api/v1/me").header("cookie", cookie).send().await.unwrap();
     let me = Answer::of(me).await.body;
     assert_eq!((me["name"].as_str(), me["session"]["way"].as_str()), (Some("maria"), Some("link")));
+    // The log says who created the link, and the session names it.
+    let records = client.get("/log?limit=200").await["items"].as_array().unwrap().clone();
+    let of_kind = |kind: &str| records.iter().filter(|record| record["kind"] == kind).collect::<Vec<_>>();
+    let (minted, opened) = (of_kind("login_link.minted"), of_kind("session.opened"));
+    assert_eq!((minted.len(), opened.len()), (2, 1), "{records:#?}");
+    assert_eq!(opened[0]["fact"]["link"], minted[0]["fact"]["id"], "{opened:#?}");
+    assert_eq!((minted[0]["actor"].as_str(), opened[0]["actor"].as_str()), (Some("token/admin"), Some("token/maria")));
     node.kill();
     let node = place.start();
     let client = node.client();

@@ -19,8 +19,8 @@ pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
     Admission, AdmittedIdentity, Behalf, ChangedCredential, DeclaredAccess, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewAbsence,
-    NewDelegation, NewGrant, NewLink, NewSession, NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery, RefusedLogin,
-    Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, SensorBatch, UsedKey, VarChange,
+    NewDelegation, NewGrant, NewLink, NewLoginLink, NewSession, NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery,
+    RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, SensorBatch, UsedKey, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -170,6 +170,7 @@ impl Ask {
             | Ask::EndSessions { .. }
             | Ask::ChangeCredential(_)
             | Ask::MintLink(_)
+            | Ask::MintLoginLink(_)
             | Ask::NoteStart { .. }
             | Ask::NoteClockStep { .. }
             | Ask::AcceptClock
@@ -424,6 +425,8 @@ asks! {
     Later ChangeCredential(ChangedCredential),
     /// Create a link with which one person answers one inquiry.
     Later MintLink(NewLink),
+    /// Create a link that opens one session with the rights of a token.
+    Later MintLoginLink(NewLoginLink),
     /// End sessions.
     First EndSessions {
         /// The sessions; those that are not open stay as they are.

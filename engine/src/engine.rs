@@ -170,6 +170,7 @@ impl Engine {
             Ask::RemoveGrant(id) => people::remove_grant(&self.state, actor, *id),
             Ask::OpenSession(session) => links::open(&self.state, actor, trace, session, at.time),
             Ask::MintLink(link) => links::mint(&self.state, actor, trace, link, at.time),
+            Ask::MintLoginLink(link) => access::mint_login_link(&self.state, actor, link, at.time),
             Ask::ChangeCredential(change) => people::change_credential(&self.state, actor, *change, at.time),
             Ask::EndSessions { sessions: ended, reason } => sessions::end(&self.state, actor, ended, *reason),
             Ask::RevokeToken { name } => access::revoke_token(&self.state, actor, name),

@@ -316,9 +316,10 @@ facts! {
         RoleRemoved(access::RoleRemoved): "role.removed", 1;
         GrantAdded(access::GrantAdded): "grant.added", 2;
         GrantRemoved(access::GrantRemoved): "grant.removed", 1;
-        SessionOpened(access::SessionOpened): "session.opened", 1;
+        SessionOpened(access::SessionOpened): "session.opened", 2;
         SessionEnded(access::SessionEnded): "session.ended", 1;
         CredentialChanged(access::CredentialChanged): "credential.changed", 1;
+        LoginLinkMinted(access::LoginLinkMinted): "login_link.minted", 1;
     }
     /// Facts about the life of keys' values.
     KeyFact {
@@ -380,7 +381,8 @@ impl AccessFact<'_> {
             | Self::IdentityLinked(_)
             | Self::GrantAdded(_)
             | Self::SessionOpened(_)
-            | Self::CredentialChanged(_) => false,
+            | Self::CredentialChanged(_)
+            | Self::LoginLinkMinted(_) => false,
         }
     }
 }
@@ -412,7 +414,7 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 34] = [
+const STILL_WRITTEN: [(&str, u16); 35] = [
     ("event.received", 4),
     ("delivery.refused", 2),
     ("delivery.refused", 3),
@@ -440,6 +442,7 @@ const STILL_WRITTEN: [(&str, u16); 34] = [
     ("inquiry.notification_failed", 2),
     ("role.set", 1),
     ("grant.added", 1),
+    ("session.opened", 1),
     ("execution.cancelled", 3),
     ("step.skipped", 1),
     ("wait.opened", 1),
@@ -507,6 +510,7 @@ impl Fact {
             Self::InquiryWithdrawn(fact) => u16::from(fact.by.is_none()),
             Self::RoleSet(fact) => u16::from(!fact.declared),
             Self::GrantAdded(fact) => u16::from(!fact.declared),
+            Self::SessionOpened(fact) => u16::from(fact.link.is_none()),
             _ => 0,
         };
         self.newest_schema() - behind
@@ -609,6 +613,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("attempt.succeeded", 1, as_it_is),
     ("attempt.failed", 2, as_it_is),
     ("attempt.lost", 1, as_it_is),
+    // Before login links were recorded, no session named the one that opened it.
+    ("session.opened", 1, as_it_is),
 ];
 
 /// Returns the fact unchanged: the newer schema only adds fields, all of which are optional.

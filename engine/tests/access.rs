@@ -14,9 +14,11 @@ use ensue_engine::access::state::Standing;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::access::subject::Subject;
 use ensue_engine::command::{
-    Ask, ChangedCredential, Command, DeclaredAccess, KeyRotation, NewGrant, NewSession, NewToken, Refusal, RotatedToken,
+    Ask, ChangedCredential, Command, DeclaredAccess, KeyRotation, NewGrant, NewLoginLink, NewSession, NewToken, OpenedLink, Refusal,
+    RotatedToken,
 };
-use ensue_engine::ids::{GrantId, Id, IdentityId, InquiryId, SessionId, TokenId};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::{GrantId, Id, IdentityId, InquiryId, LinkId, SessionId, TokenId};
 use ensue_engine::names::{KeyRef, RoleName};
 use ensue_engine::record::{Actor, CredentialId};
 use ensue_engine::time::Timestamp;
@@ -754,6 +756,24 @@ fn open(number: u128, credential: Option<u128>, identity: Option<IdentityId>) ->
 
 fn held_in(spec: &Spec, number: u128) -> Result<Held, NotHeld> {
     spec.engine().access().held_in_session(&session(number), spec.engine().time())
+}
+
+#[test]
+fn login_link_is_recorded_with_its_actor_and_its_session_names_it() {
+    let link = LinkId(Id::root(NOON, 40));
+    let mut spec = Spec::default().given([add(1, "root", &["admin"]), add(2, "ci", &["viewer"])]);
+    let mint = |by: &str, name: &str| {
+        let new = NewLoginLink { id: link, name: name.into(), until: NOON.plus_millis(60_000) };
+        asked_by(Actor::Token(by.into()), Ask::MintLoginLink(new))
+    };
+    let refused = spec.when(mint("ci", "root")).result().clone().map(drop);
+    assert!(matches!(refused, Err(Refusal::BeyondOwnRights(_))), "nobody becomes more than they are: {refused:?}");
+    spec.when(mint("root", "ci")).then(&["login_link.minted"]);
+    let Command { ask: Ask::OpenSession(new), .. } = open(1, Some(2), None) else { panic!() };
+    let new = NewSession { way: "link".into(), link: Some(OpenedLink::OfLogin(link)), ..new };
+    let outcome = spec.when(asked_by(Actor::Operator, Ask::OpenSession(new)));
+    let opened = outcome.records().iter().any(|record| matches!(&record.fact, Fact::SessionOpened(fact) if fact.link == Some(link)));
+    assert!(opened, "{:?}", outcome.records());
 }
 
 #[test]

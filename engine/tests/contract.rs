@@ -13,8 +13,8 @@ use bytes::Bytes;
 use ensue_engine::access::audit::facts::{AccessDenied, ConnectionTested, ExportMade, KeyUsed, LoginRefused};
 use ensue_engine::access::facts::{
     CredentialChange, CredentialChanged, CredentialKind, GrantAdded, GrantRemoved, IdentityAbsentSet, IdentityAdded, IdentityDisabled,
-    IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet, RoleRemoved,
-    RoleSet, SessionEnd, SessionEnded, SessionOpened, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
+    IdentityEnabled, IdentityErased, IdentityGroupsSet, IdentityKind, IdentityLinked, IdentityUnlinked, KeyRemoved, KeySet,
+    LoginLinkMinted, RoleRemoved, RoleSet, SessionEnd, SessionEnded, SessionOpened, TokenAdded, TokenLimited, TokenRevoked, TokenRotated,
 };
 use ensue_engine::access::keys::MasterKeyId;
 use ensue_engine::access::keys::facts::{KeyExpiring, KeyExpirySet, KeyRevealed, KeyRotated, MasterKeyRotated};
@@ -400,11 +400,13 @@ fn samples() -> Vec<Fact> {
             way: "token".into(),
             credential: Some(token),
             only: Some(asked),
+            link: Some(LinkId(id(84))),
             until: NOON.plus_millis(60_000),
         }
         .into(),
         SessionEnded { id: session, reason: SessionEnd::CredentialGone }.into(),
         CredentialChanged { identity, what: CredentialKind::Otp, how: CredentialChange::Reset }.into(),
+        LoginLinkMinted { id: LinkId(id(84)), token, identity: Some(identity), until: NOON.plus_millis(86_400_000) }.into(),
         KeyRotated { key: "release.deploy_token".parse().unwrap(), version: 4, previous_until: Some(NOON.plus_millis(86_400_000)) }.into(),
         KeyExpirySet { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),
         KeyExpiring { key: "release.deploy_token".parse().unwrap(), version: 4, expires_at: NOON.plus_millis(86_400_000) }.into(),

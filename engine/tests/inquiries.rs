@@ -566,7 +566,7 @@ fn opened_by_link(inquiry: InquiryId, digest: Digest, number: u128) -> Command {
         way: "link".into(),
         credential: None,
         only: Some(inquiry),
-        link: Some(OpenedLink { id: LinkId(Id::root(NOON, 9_002)), digest }),
+        link: Some(OpenedLink::OfInquiry { id: LinkId(Id::root(NOON, 9_002)), digest }),
         until: NOON.plus_millis(HOUR_MILLIS),
         in_place_of: None,
     };

@@ -141,7 +141,7 @@ impl Devices for NodeDevices {
             Some(decision) => {
                 table.remove(&key);
                 match decision {
-                    DeviceDecision::Approve { of, ends } => Ok(RedeemedCode { of, way: "device".to_owned(), ends }),
+                    DeviceDecision::Approve { of, ends } => Ok(RedeemedCode { of, way: "device".to_owned(), link: None, ends }),
                     DeviceDecision::Deny => Err(DeviceRefusal::Denied.into()),
                 }
             }

@@ -9,11 +9,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use ensue_api::ports::{
-    Access as _, AskedCode, AskedInquiryLink, Declined, Login, LoginFrom, LoginOf, MintedCode, OnBehalf, OpenedSession, Pair, RedeemedCode,
-    SeenSession, SessionEnds, SessionForm, SessionSecret, Sessions,
+    Access as _, AskedCode, AskedInquiryLink, AskedLoginLink, Declined, Login, LoginFrom, LoginOf, MintedCode, OnBehalf, OpenedSession,
+    Pair, RedeemedCode, SeenSession, SessionEnds, SessionForm, SessionSecret, Sessions,
 };
 use ensue_engine::access::facts::SessionEnd;
-use ensue_engine::command::{Ask, Command, NewSession, OpenedLink, Refusal};
+use ensue_engine::command::{Ask, Command, Moment, NewLoginLink, NewSession, OpenedLink, Refusal};
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{Id, IdentityId, InquiryId, LinkId, SessionId};
 use ensue_engine::ports::{Committed, SealedKind, Secret, SubmitError, VaultError};
@@ -117,7 +117,8 @@ impl NodeSessions {
             table.families().insert(id, family.clone());
         }
         table.live.write().unwrap_or_else(PoisonError::into_inner).insert(id, Arc::new(live));
-        let (only, link) = (link.map(|link| link.inquiry), link.map(|link| OpenedLink { id: link.id, digest: link.digest }));
+        let (only, link) = (link.map(|link| link.inquiry), link.map(|link| OpenedLink::OfInquiry { id: link.id, digest: link.digest }));
+        let link = link.or(login.link.map(OpenedLink::OfLogin));
         let new = NewSession { id, identity, way: login.way.clone(), credential, only, link, until, in_place_of: None };
         let new = NewSession { in_place_of: self.least_recently_used(&new), ..new };
         let actor = match identity {
@@ -162,6 +163,31 @@ impl NodeSessions {
         let age = Duration::from_micros(now.micros_since(family.since()).max(0).unsigned_abs());
         let expires_in = ACCESS_TOKEN_LIFETIME.saturating_sub(age).as_secs();
         Ok(Pair { session: id, access, expires_in, refresh: family.token() })
+    }
+
+    /// Creates a code that opens a session once, and keeps its hash.
+    fn keep_code(&self, asked: &AskedCode, moment: Moment) -> Result<(Id, MintedCode), Declined> {
+        let id = Id::root(moment.time, moment.entropy);
+        let secret = Zeroizing::new(hex::encode(&random()?[..CODE_SECRET_BYTES]));
+        let until = moment.time.plus_millis(millis(asked.valid_for));
+        let (token, identity) = match asked.of {
+            LoginOf::Token(token) => (Some(token), None),
+            LoginOf::Identity(identity) => (None, Some(identity)),
+        };
+        let code = StoredCode {
+            sha256: hex::encode(Sha256::digest(secret.as_bytes())),
+            token,
+            identity,
+            way: asked.way.clone(),
+            challenge: asked.challenge.clone(),
+            until: until.micros(),
+            ends_by: asked.ends.by.map(Timestamp::micros),
+            at_issuer: StoredAtIssuer::of(asked.ends.with.as_ref()),
+            used: CodeState::Fresh,
+            purpose: CodePurpose::Login,
+        };
+        self.sessions().keep_code(id, code)?;
+        Ok((id, MintedCode { code: Secret::new(format!("{id}_{}", *secret).into_bytes()), until }))
     }
 
     /// Creates a code of an identity for a purpose.
@@ -307,28 +333,22 @@ impl Sessions for NodeSessions {
     }
 
     fn mint(&self, asked: &AskedCode) -> Result<MintedCode, Declined> {
+        self.keep_code(asked, self.clock.moment()).map(|(_, minted)| minted)
+    }
+
+    fn mint_login_link(&self, asked: &AskedLoginLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
+        let AskedLoginLink { token, name, valid_for } = asked;
         let moment = self.clock.moment();
-        let id = Id::root(moment.time, moment.entropy);
-        let secret = Zeroizing::new(hex::encode(&random()?[..CODE_SECRET_BYTES]));
-        let until = moment.time.plus_millis(millis(asked.valid_for));
-        let (token, identity) = match asked.of {
-            LoginOf::Token(token) => (Some(token), None),
-            LoginOf::Identity(identity) => (None, Some(identity)),
-        };
-        let code = StoredCode {
-            sha256: hex::encode(Sha256::digest(secret.as_bytes())),
-            token,
-            identity,
-            way: asked.way.clone(),
-            challenge: asked.challenge.clone(),
-            until: until.micros(),
-            ends_by: asked.ends.by.map(Timestamp::micros),
-            at_issuer: StoredAtIssuer::of(asked.ends.with.as_ref()),
-            used: CodeState::Fresh,
-            purpose: CodePurpose::Login,
-        };
-        self.sessions().keep_code(id, code)?;
-        Ok(MintedCode { code: Secret::new(format!("{id}_{}", *secret).into_bytes()), until })
+        let until = moment.time.plus_millis(millis(*valid_for));
+        let new = |id: Id| Ask::MintLoginLink(NewLoginLink { id: LinkId(id), name: name.clone(), until });
+        let ask = |ask: Ask| self.ask(by.actor.clone(), by.trace.clone(), ask);
+        // Nothing is kept for a link that is refused.
+        ask(Ask::Check(Box::new(new(Id::root(moment.time, 0)))))?;
+        let of = LoginOf::Token(*token);
+        let code = AskedCode { of, way: LINK.to_owned(), valid_for: *valid_for, challenge: None, ends: SessionEnds::default() };
+        let (id, minted) = self.keep_code(&code, moment)?;
+        let committed = ask(new(id)).inspect_err(|error| self.sessions().forget_unless_unknown(id, error))?;
+        Ok((minted, committed))
     }
 
     fn redeem(&self, code: &Secret, verifier: Option<&Secret>) -> Result<RedeemedCode, Declined> {
@@ -340,7 +360,9 @@ impl Sessions for NodeSessions {
         };
         self.use_code(id)?;
         let ends = SessionEnds { by: stored.ends_by.map(Timestamp::from_micros), with: stored.at_issuer.read() };
-        Ok(RedeemedCode { of, way: stored.way, ends })
+        // The code of a terminal has the way of the login that let it in, and a challenge.
+        let link = (stored.way == LINK && stored.challenge.is_none()).then_some(LinkId(id));
+        Ok(RedeemedCode { of, way: stored.way, link, ends })
     }
 
     fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {

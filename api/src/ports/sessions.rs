@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ensue_engine::access::facts::SessionEnd;
-use ensue_engine::ids::{IdentityId, InquiryId, SessionId, TokenId};
+use ensue_engine::ids::{IdentityId, InquiryId, LinkId, SessionId, TokenId};
 use ensue_engine::ports::{Committed, Secret};
 use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
@@ -22,6 +22,8 @@ pub trait Sessions: Send + Sync {
     /// Uses up a code. `verifier` is the secret of whoever began the login, whose SHA-256 the code was created with; a
     /// code that was created without one needs none.
     fn redeem(&self, code: &Secret, verifier: Option<&Secret>) -> Result<RedeemedCode, Declined>;
+    /// Creates a link that opens a session once with the rights of a token; its code is returned only now.
+    fn mint_login_link(&self, link: &AskedLoginLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined>;
     /// Creates a link with which one person sees and answers one inquiry, and nothing else; its code is returned only now.
     fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined>;
     /// Opens the session of such a link. It works once, while the inquiry waits for answers.
@@ -41,6 +43,8 @@ pub struct Login {
     pub of: LoginOf,
     /// How: `token`, `password`, or another word of `session.opened`.
     pub way: String,
+    /// The login link that was used, if one was.
+    pub link: Option<LinkId>,
     /// What the session is used with.
     pub form: SessionForm,
     /// What ends it before its own time is over.
@@ -97,7 +101,7 @@ impl Login {
     /// Creates a login of somebody that comes from there.
     pub fn of(of: LoginOf, way: &str, from: &LoginFrom) -> Self {
         let LoginFrom { form, agent, address, trace } = from.clone();
-        Self { of, way: way.to_owned(), form, ends: SessionEnds::default(), agent, address, trace }
+        Self { of, way: way.to_owned(), link: None, form, ends: SessionEnds::default(), agent, address, trace }
     }
 }
 
@@ -123,6 +127,17 @@ pub enum LoginOf {
     Token(TokenId),
     /// Those of an identity.
     Identity(IdentityId),
+}
+
+/// A login link that is asked for.
+#[derive(Clone, Debug)]
+pub struct AskedLoginLink {
+    /// The token whose rights the session will have.
+    pub token: TokenId,
+    /// Its name.
+    pub name: String,
+    /// How long the link is valid.
+    pub valid_for: Duration,
 }
 
 /// A code that is asked for.
@@ -156,6 +171,8 @@ pub struct RedeemedCode {
     pub of: LoginOf,
     /// How its holder logs in.
     pub way: String,
+    /// The login link that the code is of.
+    pub link: Option<LinkId>,
     /// What ends the session before its own time is over.
     pub ends: SessionEnds,
 }

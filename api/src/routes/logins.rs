@@ -190,7 +190,7 @@ async fn finished(call: &Call, named: &str) -> Outcome {
     access.admit(&Credential::Issuer { identity, issuer, until: access.now().plus_millis(60_000) }).map_err(AuthRefusal::from)?;
     match then {
         AfterLogin::Page(path) => {
-            let login = RedeemedCode { of: LoginOf::Identity(identity), way, ends };
+            let login = RedeemedCode { of: LoginOf::Identity(identity), way, link: None, ends };
             let session = opened(call, login, SessionForm::Cookie).await?;
             let SessionSecret::Cookie(secret) = session.secret else { return Err(Problem::bug(&"a session of a browser has no cookie")) };
             let mut response = leading_to(StatusCode::SEE_OTHER, &path)?;

@@ -6,9 +6,8 @@ use std::time::Duration;
 use axum::http::{Method, header};
 use ensue_engine::access::facts::SessionEnd;
 use ensue_engine::access::state::Session;
-use ensue_engine::command::{Ask, RotatedToken};
 use ensue_engine::explain::Explain;
-use ensue_engine::ids::{Id, SessionId, TokenId};
+use ensue_engine::ids::SessionId;
 use ensue_engine::ports::Secret;
 use ensue_engine::record::CredentialId;
 use thiserror::Error;
@@ -22,9 +21,7 @@ use crate::cookies;
 use crate::listing;
 use crate::operation::{Content, Operation, Takes, WRITTEN};
 use crate::permissions::{Permission as _, TokensRead, TokensWrite};
-use crate::ports::{
-    AskedCode, Credential, Holder, Login, LoginOf, OpenedSession, Ports, RedeemedCode, SessionEnds, SessionForm, SessionSecret,
-};
+use crate::ports::{AskedLoginLink, Credential, Holder, Login, LoginOf, OpenedSession, Ports, RedeemedCode, SessionForm, SessionSecret};
 use crate::problem::{Missing, Outcome, Problem, Refused};
 use crate::rates::{self, Class};
 use crate::respond::{self, Written};
@@ -109,8 +106,8 @@ pub(super) fn declare(routes: &mut Routes) {
         Operation::new("token_add_login_link", "Creates a code that opens one session of a token within a day, and shows it once")
             .takes(Takes::Empty)
             .passes_keys_over()
-            .gives::<WireLoginLink<'static>>(201, "The code is valid.", &[])
-            .refuses(&[(403, "beyond_own_rights"), (409, "limit_reached")]),
+            .gives::<WireLoginLink<'static>>(201, "The code is valid.", WRITTEN)
+            .refuses(&[(403, "beyond_own_rights")]),
     );
     routes.known(
         Method::POST,
@@ -202,8 +199,8 @@ async fn logged_in(mut call: Call, form: SessionForm) -> (Option<rates::Standing
             }
             Proof::Code(code, verifier) => {
                 let open = move |ports: &Ports| {
-                    let RedeemedCode { of, way, ends } = ports.sessions.redeem(&code, verifier.as_ref())?;
-                    ports.sessions.open(&Login { ends, ..Login::of(of, &way, &from) })
+                    let RedeemedCode { of, way, link, ends } = ports.sessions.redeem(&code, verifier.as_ref())?;
+                    ports.sessions.open(&Login { ends, link, ..Login::of(of, &way, &from) })
                 };
                 Ok(api.threads.blocking(open).await??)
             }
@@ -223,8 +220,8 @@ async fn logged_in(mut call: Call, form: SessionForm) -> (Option<rates::Standing
 
 /// Opens the session of a login that succeeded.
 pub(super) async fn opened(call: &Call, login: RedeemedCode, form: SessionForm) -> Result<OpenedSession, Problem> {
-    let RedeemedCode { of, way, ends } = login;
-    let login = Login { ends, ..Login::of(of, &way, &from(call, form)) };
+    let RedeemedCode { of, way, link, ends } = login;
+    let login = Login { ends, link, ..Login::of(of, &way, &from(call, form)) };
     Ok(call.api().threads.blocking(move |ports| ports.sessions.open(&login)).await??)
 }
 
@@ -250,20 +247,13 @@ pub(super) async fn add_login_link(allowed: Allowed<TokensWrite>, mut call: Call
     let name = call.part("name").to_owned();
     call.json_or_nothing::<crate::call::Nothing>().await?;
     let access = &call.api().ports.access;
-    let (id, now) = (access.directory().token_named(&name).map(|(id, _)| id), access.now());
-    let id = id.ok_or_else(|| Missing::new(TokensWrite::THING, &name))?;
-    let replacing = Ask::RotateToken(RotatedToken { name, successor: TokenId(Id::root(now, 0)), until: now });
-    call.api().submit(allowed.on_behalf(call.context()), Ask::Check(Box::new(replacing))).await?;
-    let asked = AskedCode {
-        of: LoginOf::Token(id),
-        way: "link".to_owned(),
-        valid_for: LINK_LIFETIME,
-        challenge: None,
-        ends: SessionEnds::default(),
-    };
-    let minted = call.api().threads.blocking(move |ports| ports.sessions.mint(&asked)).await??;
+    let token = access.directory().token_named(&name).map(|(id, _)| id);
+    let token = token.ok_or_else(|| Missing::new(TokensWrite::THING, &name))?;
+    let (asked, by) = (AskedLoginLink { token, name, valid_for: LINK_LIFETIME }, allowed.on_behalf(call.context()));
+    let (minted, committed) = call.api().threads.blocking(move |ports| ports.sessions.mint_login_link(&asked, &by)).await??;
     let code = std::str::from_utf8(minted.code.reveal()).map_err(|why| Problem::bug(&why))?;
-    let mut response = private(respond::json(&WireLoginLink { code, until: minted.until })?);
+    let shown = WireLoginLink { code, until: minted.until };
+    let mut response = private(respond::written(Written::Done, committed.position, &shown)?);
     *response.status_mut() = axum::http::StatusCode::CREATED;
     Ok(response)
 }

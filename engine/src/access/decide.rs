@@ -2,12 +2,12 @@
 
 use super::people::beyond;
 use super::sessions::ends_of;
-use crate::access::facts::{KeyRemoved, SessionEnd, TokenAdded, TokenLimited, TokenRevoked, TokenRotated};
+use crate::access::facts::{KeyRemoved, LoginLinkMinted, SessionEnd, TokenAdded, TokenLimited, TokenRevoked, TokenRotated};
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::scope::Scope;
 use crate::access::state::Token;
 use crate::access::state::held::{Held, Lasting};
-use crate::command::{Answer, Decision, NewToken, Refusal, RotatedToken};
+use crate::command::{Answer, Decision, NewLoginLink, NewToken, Refusal, RotatedToken};
 use crate::fact::{ByNoun, Fact};
 use crate::ids::{IdentityId, TokenId};
 use crate::names::KeyRef;
@@ -155,6 +155,20 @@ pub(crate) fn rotate_token(state: &State, actor: &Actor, rotated: &RotatedToken,
         drafts.extend(ends_of(state, actor, SessionEnd::CredentialGone, |session| session.credential == Some(*id)));
     }
     done(drafts)
+}
+
+/// Creates a link that opens one session with the rights of a token. Whoever has the link acts as the holder of the token, so the
+/// caller must be able to do what the token carries, as for replacing it.
+pub(crate) fn mint_login_link(state: &State, actor: &Actor, link: &NewLoginLink, now: Timestamp) -> Decision {
+    let Some((token, held)) = state.access().token_named(&link.name) else {
+        return Decision::Refused(Refusal::NoToken(link.name.clone()));
+    };
+    let is_own = token_of(state, actor) == Some(token);
+    if let Some(refusal) = beyond(state, actor, &carried(state, held, held.expires_at, now), now).filter(|_| !is_own) {
+        return Decision::Refused(refusal);
+    }
+    let minted = LoginLinkMinted { id: link.id, token, identity: held.identity, until: link.until };
+    done(vec![draft(StreamId::Token(token), actor, minted.into())])
 }
 
 /// Revokes the token of a name, and those that it replaced.

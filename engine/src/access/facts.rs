@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limit::Limit;
 use super::subject::Subject;
-use crate::ids::{GrantId, IdentityId, InquiryId, SessionId, TokenId};
+use crate::ids::{GrantId, IdentityId, InquiryId, LinkId, SessionId, TokenId};
 use crate::names::{GroupName, IssuerName, KeyRef, Names, RoleName};
 use crate::time::Timestamp;
 
@@ -242,7 +242,25 @@ pub struct SessionOpened {
     /// The only inquiry that it can see and answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<InquiryId>,
+    /// The login link that opened it. Whoever created the link is the actor of its record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkId>,
     /// When it ends at the latest.
+    pub until: Timestamp,
+}
+
+/// A link was created that opens one session with the rights of a token. Its code is only known to whoever has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoginLinkMinted {
+    /// Its id.
+    pub id: LinkId,
+    /// The token.
+    pub token: TokenId,
+    /// The identity that holds the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityId>,
+    /// Until when it is valid.
     pub until: Timestamp,
 }
 

@@ -3,7 +3,7 @@
 use super::decide::{done, draft};
 use crate::access::facts::{SessionEnd, SessionEnded, SessionOpened};
 use crate::access::state::Session;
-use crate::command::{Decision, NewSession, Refusal};
+use crate::command::{Decision, NewSession, OpenedLink, Refusal};
 use crate::ids::SessionId;
 use crate::record::{Actor, Draft, StreamId};
 use crate::state::State;
@@ -41,6 +41,7 @@ pub(crate) fn open(state: &State, actor: &Actor, new: &NewSession, now: Timestam
         way: new.way.clone(),
         credential: new.credential,
         only: new.only,
+        link: new.link.and_then(OpenedLink::of_a_login),
         until: new.until,
     };
     drafts.push(draft(StreamId::Session(new.id), actor, fact.into()));

@@ -391,8 +391,8 @@ impl Access {
                 self.sessions.insert(fact.id, session);
             }
             AccessFact::SessionEnded(fact) => self.sessions.remove(&fact.id),
-            // The vault has the value.
-            AccessFact::CredentialChanged(_) => {}
+            // The vault has the value, and that of a link's code.
+            AccessFact::CredentialChanged(_) | AccessFact::LoginLinkMinted(_) => {}
         }
     }
 

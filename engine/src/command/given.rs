@@ -139,7 +139,7 @@ pub struct NewSession {
     pub credential: Option<TokenId>,
     /// The only inquiry that it can see and answer.
     pub only: Option<InquiryId>,
-    /// The link that opens it. The inquiry must still wait for answers.
+    /// The link that opens it.
     pub link: Option<OpenedLink>,
     /// When it ends at the latest.
     pub until: Timestamp,
@@ -149,11 +149,37 @@ pub struct NewSession {
 
 /// A link that is opened.
 #[derive(Clone, Copy, Debug)]
-pub struct OpenedLink {
+pub enum OpenedLink {
+    /// A login link.
+    OfLogin(LinkId),
+    /// A link to an inquiry, which must still wait for answers.
+    OfInquiry {
+        /// Its id.
+        id: LinkId,
+        /// The digest of what the inquiry asked when the link was created.
+        digest: Digest,
+    },
+}
+
+impl OpenedLink {
+    /// Returns the id of a login link.
+    pub(crate) fn of_a_login(self) -> Option<LinkId> {
+        match self {
+            Self::OfLogin(id) => Some(id),
+            Self::OfInquiry { .. } => None,
+        }
+    }
+}
+
+/// A login link that is asked for. The hash of its code is already in the vault.
+#[derive(Clone, Debug)]
+pub struct NewLoginLink {
     /// Its id.
     pub id: LinkId,
-    /// The digest of what the inquiry asked when the link was created.
-    pub digest: Digest,
+    /// The name of the token.
+    pub name: String,
+    /// Until when it is valid.
+    pub until: Timestamp,
 }
 
 /// A link to an inquiry that is asked for. The hash of its secret is already in the vault.

@@ -8,7 +8,7 @@ use crate::access::decide::{PassedOn, TO_ANSWER};
 use crate::access::people::beyond;
 use crate::access::permission::Permission;
 use crate::access::sessions;
-use crate::command::{Answer, Decision, NewLink, NewSession, Refusal};
+use crate::command::{Answer, Decision, NewLink, NewSession, OpenedLink, Refusal};
 use crate::executions::state::Execution;
 use crate::fact::Fact;
 use crate::ids::InquiryId;
@@ -58,14 +58,14 @@ fn notifies(state: &State, actor: &Actor, link: &NewLink) -> bool {
 /// Opens a session. That of a link needs an inquiry that still waits for answers.
 pub(crate) fn open(state: &State, actor: &Actor, trace: Option<&str>, new: &NewSession, now: Timestamp) -> Decision {
     let opened = sessions::open(state, actor, new, now);
-    let (Some(link), Some(of), Some(identity)) = (new.link, new.only, new.identity) else { return opened };
+    let (Some(OpenedLink::OfInquiry { id, digest }), Some(of), Some(identity)) = (new.link, new.only, new.identity) else { return opened };
     let Some((inquiry, execution)) = open_inquiry(state, of) else { return Decision::Refused(Refusal::InquiryClosed(of)) };
-    if inquiry.digest != link.digest {
+    if inquiry.digest != digest {
         return Decision::Refused(Refusal::ApprovalStale { inquiry: of, digest: inquiry.digest });
     }
     match opened {
         Decision::Done { mut drafts, answer } => {
-            let used = LinkUsed { id: link.id, inquiry: of, r#for: identity, until: new.until };
+            let used = LinkUsed { id, inquiry: of, r#for: identity, until: new.until };
             drafts.push(draft(actor, trace, (of, inquiry, execution), used.into()));
             Decision::Done { drafts, answer }
         }

@@ -15,8 +15,8 @@ use ensue_engine::catalog::{
 };
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
-    NewGrant, NewLink, NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome, RetriedDelivery,
-    RotatedToken, Said, SensorBatch, Settings, UsedKey,
+    NewGrant, NewLink, NewLoginLink, NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome,
+    RetriedDelivery, RotatedToken, Said, SensorBatch, Settings, UsedKey,
 };
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
@@ -543,6 +543,7 @@ pub(crate) enum AccessStep {
     EndSession,
     ChangePassword,
     MintLink,
+    MintLoginLink,
     OpenLink,
     SetAbsence,
     Delegate,
@@ -584,6 +585,8 @@ impl AccessStep {
         Self::MintLink,
         Self::MintLink,
         Self::MintLink,
+        Self::MintLoginLink,
+        Self::MintLoginLink,
         Self::OpenLink,
         Self::OpenLink,
         Self::SetAbsence,
@@ -633,6 +636,10 @@ impl World {
                 name: "ana".into(),
                 until: NOON.plus_millis(4_000_000_000),
             }),
+            AccessStep::MintLoginLink => {
+                let name = access.tokens().next().map_or_else(|| number.to_string(), |(_, token)| token.name.clone());
+                Ask::MintLoginLink(NewLoginLink { id: LinkId(fresh), name, until: NOON.plus_millis(4_000_000_000) })
+            }
             AccessStep::SetAbsence => {
                 Ask::SetAbsence(NewAbsence { id: known, from: None, until: Some(NOON.plus_millis(4_000_000_000)), deputy: None })
             }
@@ -650,7 +657,10 @@ impl World {
                 way: "link".into(),
                 credential: None,
                 only: Some(inquiry),
-                link: Some(OpenedLink { id: LinkId(fresh), digest: asking.map_or(Digest::of(b"none"), |(_, inquiry)| inquiry.digest) }),
+                link: Some(OpenedLink::OfInquiry {
+                    id: LinkId(fresh),
+                    digest: asking.map_or(Digest::of(b"none"), |(_, inquiry)| inquiry.digest),
+                }),
                 until: NOON.plus_millis(4_000_000_000),
                 in_place_of: None,
             }),

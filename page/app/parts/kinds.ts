@@ -83,6 +83,7 @@ export const KINDS: readonly string[] = [
   'session.opened',
   'session.ended',
   'credential.changed',
+  'login_link.minted',
   'key.rotated',
   'key.expiry_set',
   'key.expiring',

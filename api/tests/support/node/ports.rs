@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::ports::{
-    Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedToken, Attempt, Backtested, Backtests, BegunDevice, BreakerState,
-    CodeNotFound, ConfirmedTopic, ConnectionError, ConnectionStatus, Connections, Credential, Declined, Dependency, DependencyState,
-    DeviceDecision, Devices, EventMaker, FileText, Finding, FindingEnd, FindingVerdict, FollowingViews, GivenEvent, Holder, HookRefusal,
-    Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login, LoginFrom, LoginOf, MadeToken, MintedCode, NewOtp,
-    NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair, Passwords, Patience, People, Progress, Readiness,
-    Received, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented, Retained, RevealedKey, SecretState, SeenSession,
-    SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors, SessionEnds, SessionForm, SessionSecret, Sessions, SetKey,
-    ShownDelivery, SourceEnd, TestEnd, TestedBody, TestedConnection, TestedEvent, TestedMessage, TestedOutcome, Testing, ToBacktest,
-    ToReplay, ToSign, Tokens, UsageReader, WaitingDevice, Webhooks,
+    Access, AskedCode, AskedIdentity, AskedInquiryLink, AskedLink, AskedLoginLink, AskedToken, Attempt, Backtested, Backtests, BegunDevice,
+    BreakerState, CodeNotFound, ConfirmedTopic, ConnectionError, ConnectionStatus, Connections, Credential, Declined, Dependency,
+    DependencyState, DeviceDecision, Devices, EventMaker, FileText, Finding, FindingEnd, FindingVerdict, FollowingViews, GivenEvent,
+    Holder, HookRefusal, Installed, Issuers, Job, JobKind, JobState, Kept, KeyWriter, LogAccess, Login, LoginFrom, LoginOf, MadeToken,
+    MintedCode, NewOtp, NewValue, Node, NodeStatus, NotAdmitted, OnBehalf, OpenedSession, OtpAtReset, Pair, Passwords, Patience, People,
+    Progress, Readiness, Received, RedeemedCode, Refusals, RefusedAttempt, Replayed, Replays, Represented, Retained, RevealedKey,
+    SecretState, SeenSession, SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors, SessionEnds, SessionForm,
+    SessionSecret, Sessions, SetKey, ShownDelivery, SourceEnd, TestEnd, TestedBody, TestedConnection, TestedEvent, TestedMessage,
+    TestedOutcome, Testing, ToBacktest, ToReplay, ToSign, Tokens, UsageReader, WaitingDevice, Webhooks,
 };
 use ensue_api::worker_queues::{StartRate, WorkerQueue};
 use ensue_engine::access::audit::facts::{AccessDenied, LoginRefused};
@@ -27,8 +27,8 @@ use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::catalog::{Catalog, Catalogs as _, ConnectionKind, Sensor, WaitingReply};
 use ensue_engine::command::{
-    Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewLink, NewSession, NewToken, ObservedEvent, OpenedLink, Refusal,
-    RefusedDelivery, RefusedLogin, RotatedToken,
+    Ask, Command, Conflict, Dedupe, DedupeKey, Denied, KeyRotation, NewLink, NewLoginLink, NewSession, NewToken, ObservedEvent, OpenedLink,
+    Refusal, RefusedDelivery, RefusedLogin, RotatedToken,
 };
 use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::executions::program::rights_of_program;
@@ -688,7 +688,17 @@ impl Sessions for TestNode {
 
     fn redeem(&self, code: &Secret, _: Option<&Secret>) -> Result<RedeemedCode, Declined> {
         let of = self.core().codes.remove(std::str::from_utf8(code.reveal()).unwrap()).ok_or(Refusal::CredentialGone)?;
-        Ok(RedeemedCode { of, way: "link".into(), ends: SessionEnds::default() })
+        Ok(RedeemedCode { of, way: "link".into(), link: None, ends: SessionEnds::default() })
+    }
+
+    fn mint_login_link(&self, asked: &AskedLoginLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
+        let id = LinkId(token_id(&format!("login link at {}", self.head_position())).0);
+        let until = Access::now(self).plus_millis(60_000);
+        let new = NewLoginLink { id, name: asked.name.clone(), until };
+        let committed = self.ask(by.actor.clone(), Ask::MintLoginLink(new))?;
+        let code = format!("code-{id}");
+        self.core().codes.insert(code.clone(), LoginOf::Token(asked.token));
+        Ok((MintedCode { code: Secret::new(code.into_bytes()), until }, committed))
     }
 
     fn mint_link(&self, link: &AskedInquiryLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
@@ -713,7 +723,7 @@ impl Sessions for TestNode {
             way: "link".into(),
             credential: None,
             only: Some(inquiry),
-            link: Some(OpenedLink { id: link, digest }),
+            link: Some(OpenedLink::OfInquiry { id: link, digest }),
             until,
             in_place_of: None,
         };
