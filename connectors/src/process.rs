@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_content::decode;
+use ensue_content::decode_utf8;
 use ensue_engine::catalog::{Decode, ProcessSource, Restart, Sensor};
 use ensue_engine::schedule::moment;
 use ensue_engine::time::Timestamp;
@@ -202,7 +202,7 @@ impl Process {
             Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return Ok(None),
             Line::Whole(bytes) => match self.process.reading.decode {
                 Decode::Text => Said::Event { body: Body::Bytes(bytes), cursor: None, time: None },
-                Decode::Json => said(decode(&bytes, None, self.process.reading.invalid).unwrap_or(bytes)),
+                Decode::Json => said(decode_utf8(&bytes, self.process.reading.invalid).unwrap_or(bytes)),
             },
             Line::Cut { head, whole } => Said::Event { body: Body::Cut { head, whole }, cursor: None, time: None },
         };

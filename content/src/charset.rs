@@ -57,6 +57,18 @@ pub fn decode(bytes: &Bytes, charset: Option<&str>, invalid: Invalid) -> Result<
     }
 }
 
+/// Reads bytes as UTF-8 and nothing else. A byte order mark is kept: within a stream of lines it is none.
+///
+/// # Errors
+/// If bytes are not valid and `invalid` does not replace them.
+pub fn decode_utf8(bytes: &Bytes, invalid: Invalid) -> Result<Bytes, DecodeError> {
+    match std::str::from_utf8(bytes) {
+        Ok(_) => Ok(bytes.clone()),
+        Err(_) if invalid == Invalid::Replace => Ok(String::from_utf8_lossy(bytes).into_owned().into()),
+        Err(error) => Err(DecodeError::Malformed { charset: UTF_8.name(), offset: error.valid_up_to() }),
+    }
+}
+
 /// Decodes bytes to a text, as [`decode`] does.
 ///
 /// # Errors
@@ -144,6 +156,14 @@ mod tests {
     fn replaced_bytes_are_the_replacement_character() {
         let replaced = |bytes: &'static [u8]| decode(&Bytes::from_static(bytes), None, Invalid::Replace).unwrap();
         assert_eq!(replaced(b"caf\xe9!"), "caf\u{fffd}!".as_bytes());
+    }
+
+    #[test]
+    fn utf_8_alone_knows_no_marks() {
+        let read = |bytes: &'static [u8], invalid| decode_utf8(&Bytes::from_static(bytes), invalid);
+        assert_eq!(read(b"\xff\xfea", Invalid::Reject), Err(DecodeError::Malformed { charset: "UTF-8", offset: 0 }));
+        assert_eq!(read(b"\xff\xfea", Invalid::Replace).unwrap(), "\u{fffd}\u{fffd}a".as_bytes());
+        assert_eq!(read(b"\xef\xbb\xbfa", Invalid::Reject).unwrap(), &b"\xef\xbb\xbfa"[..]);
     }
 
     #[test]

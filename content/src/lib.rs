@@ -8,7 +8,7 @@ mod compression;
 mod content_type;
 mod json;
 
-pub use charset::{DecodeError, charset_in_document, decode, decode_text, is_charset};
+pub use charset::{DecodeError, charset_in_document, decode, decode_text, decode_utf8, is_charset};
 pub use compression::{CODINGS, DecompressError, Limit, decompress};
 pub use content_type::ContentType;
 pub use json::{JsonBodyError, parse_json};

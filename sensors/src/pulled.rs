@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ensue_content::{DecodeError, JsonBodyError, decode, parse_json};
+use ensue_content::{DecodeError, JsonBodyError, decode_utf8, parse_json};
 use ensue_engine::catalog::{Decode, Extra, Invalid, Misfit, Sensor, Source};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{SensorRef, TriggerRef};
@@ -120,7 +120,7 @@ fn decoded(sensor: &Sensor, body: &Body) -> Result<Option<Document>, PulledRefus
 }
 
 fn text_or_json(bytes: &Bytes, form: Decode, invalid: Invalid) -> Result<Document, PulledRefusal> {
-    let text = decode(bytes, None, invalid).map_err(PulledRefusal::NotText)?;
+    let text = decode_utf8(bytes, invalid).map_err(PulledRefusal::NotText)?;
     if text.len() > MESSAGE_BYTES_MAX {
         // Replaced bytes are longer than they were.
         return Err(PulledRefusal::TooLarge { bytes: text.len() as u64 });

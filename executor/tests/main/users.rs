@@ -171,15 +171,13 @@ async fn permission_denied_in_a_shared_folder_names_the_setting_of_the_user() {
         std::fs::set_permissions(shared.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let isolation = Isolation { writable: vec![shared.path().to_owned()], ..running_as(users) };
         let folder = shared.path().join("made");
-        // The reason need not be in the last line.
-        let script = format!(
-            "folder={}; if test -d $folder; then touch $folder/file || {{ echo giving up >&2; exit 3; }}; else mkdir $folder; fi",
-            folder.display()
-        );
-        let mut world = plan(&script, isolation).begin();
+        // Each world starts a supervisor of its own, whose programs have another user than those of the others.
+        let mut world = plan(&format!("mkdir {}", folder.display()), isolation.clone()).begin();
         result(&world.report_of(json!({})).await);
-        world.dispatch(2, json!({}));
-        let report = world.report().await;
+        // The reason need not be in the last line.
+        let script = format!("touch {}/file || {{ echo giving up >&2; exit 3; }}", folder.display());
+        let mut other = plan(&script, isolation).begin();
+        let report = other.report_of(json!({})).await;
         match users {
             ProgramUsers::Range { .. } => {
                 let message = &failure(&report, FailureKind::ExitCode).message;

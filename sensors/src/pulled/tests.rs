@@ -170,6 +170,7 @@ fn bytes_that_are_not_utf_8_are_replaced_if_the_author_wants_it() {
     let of = |decode, text: &'static [u8]| payloads(events_of(&replacing(decode), &message(bytes(text), json!({}))));
     assert_eq!(of(Decode::Text, b"GET /caf\xe9 HTTP/1.1"), [json!("GET /caf\u{fffd} HTTP/1.1")]);
     assert_eq!(of(Decode::Text, "GET /café".as_bytes()), [json!("GET /café")]);
+    assert_eq!(of(Decode::Text, b"\xff\xfea\0"), [json!("\u{fffd}\u{fffd}a\0")], "a line has no byte order mark");
     assert_eq!(of(Decode::Json, b"{\"path\":\"/caf\xe9\"}"), [json!({ "path": "/caf\u{fffd}" })]);
     assert!(matches!(events_of(&replacing(Decode::Json), &message(bytes(b"\xe9"), json!({}))), Made::Refused(PulledRefusal::NotJson(_))));
 }
