@@ -74,8 +74,9 @@ mod tests {
     fn rate_is_a_number_of_requests_per_period() {
         assert_eq!(rate("600/1m"), Rate { requests: NonZeroU32::new(600).unwrap(), window: Duration::from_secs(60) });
         assert_eq!(rate("1/24h").to_string(), "1 requests in 86400 seconds");
+        assert_eq!(rate("1/1d"), rate("1/24h"));
         for bad in
-            ["", "600", "600/", "/1m", "0/1m", "-1/1m", "+1/1m", "600/m", "600/0s", "600/1500ms", "600/25h", "1000001/1s", "1 / 1s", "1/1d"]
+            ["", "600", "600/", "/1m", "0/1m", "-1/1m", "+1/1m", "600/m", "600/0s", "600/1500ms", "600/25h", "1000001/1s", "1 / 1s", "1/2d"]
         {
             assert_eq!(bad.parse::<Rate>(), Err(RateInvalid), "{bad:?}");
         }
