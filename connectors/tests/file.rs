@@ -59,7 +59,7 @@ impl Outside {
     }
 
     /// Returns the lines of the sensor's log.
-    fn said(&self) -> Vec<String> {
+    fn log_lines(&self) -> Vec<String> {
         self.lines.0.lock().unwrap().clone()
     }
 
@@ -577,7 +577,7 @@ async fn file_is_moved_to_an_allowed_folder_anywhere_and_gets_a_number_if_its_na
     let moved = ["a.txt", "a.txt.1", "a.txt.2"];
     assert_eq!(names(outside.path("other/done")), moved);
     assert_eq!(moved.map(|name| fs::read_to_string(outside.path("other/done").join(name)).unwrap()), ["one", "two", "three"]);
-    assert_eq!(outside.said(), [""; 0]);
+    assert_eq!(outside.log_lines(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -621,7 +621,7 @@ async fn planted_link_does_not_lead_moved_files_out() {
         }
         assert_eq!(names(outside.path("elsewhere")), [""; 0]);
         assert!(!outside.path("new").exists());
-        let said = outside.said();
+        let said = outside.log_lines();
         assert_eq!(said.len(), 3);
         assert!(said.iter().all(|line| line.contains("stays where it is") && line.contains("is a link")), "{said:?}");
         fs::remove_file(outside.path("in/done")).unwrap();
@@ -647,7 +647,7 @@ async fn folder_that_is_replaced_by_a_link_does_not_lead_to_other_files() {
         symlink(outside.path("y"), outside.path("in/x")).unwrap();
         source.settle(&tokens(&all)).await.unwrap();
         assert_eq!(names(outside.path("y")), ["a.txt"]);
-        assert_eq!(outside.said().len(), 1);
+        assert_eq!(outside.log_lines().len(), 1);
     }
 }
 
@@ -664,7 +664,7 @@ async fn files_are_not_moved_into_a_hidden_folder_or_to_a_hidden_name() {
     let mut elsewhere = outside.opened(moving(&outside, "in/*.key", outside.path("done"))).await;
     settled(&mut elsewhere, 1).await;
     assert!(outside.path("in/master.key").exists() && !outside.path("done/master.key").exists());
-    assert!(outside.said().iter().all(|line| line.contains("belongs to the node")), "{:?}", outside.said());
+    assert!(outside.log_lines().iter().all(|line| line.contains("belongs to the node")), "{:?}", outside.log_lines());
 }
 
 #[tokio::test(start_paused = true)]
@@ -961,7 +961,7 @@ async fn renamed_file_is_followed_across_a_restart_until_it_is_quiet_for_a_minut
         assert_eq!(texts(&settled(&mut source, 1).await), [line]);
     }
     let last = messages(&mut source).await;
-    assert!(!is_content(&last[0]), "it is no longer followed");
+    assert!(!is_content(&last[0]), "the sensor has given it up");
     source.settle(&tokens(&last)).await.unwrap();
     assert_eq!(cursor(&*source).root().to_value(), json!({ "tail": [] }));
     outside.append("in/app.log.1", "5\n");

@@ -57,7 +57,7 @@ pub fn decode(bytes: &Bytes, charset: Option<&str>, invalid: Invalid) -> Result<
     }
 }
 
-/// Reads bytes as UTF-8 and nothing else. A byte order mark is kept: within a stream of lines it is none.
+/// Reads bytes as UTF-8. A byte order mark is kept, because a line within a file has none.
 ///
 /// # Errors
 /// If bytes are not valid and `invalid` does not replace them.

@@ -1,7 +1,7 @@
 //! Reads the bytes that other systems send as what they say they are: their compression, their charset, and JSON.
 //!
-//! Deliveries, answers of servers and results of programs are read here, so that all have the same rules. Nothing is
-//! damaged in silence: what cannot be read is an error with its place, unless the author chose [`Invalid::Replace`](ensue_engine::catalog::Invalid::Replace).
+//! The same rules apply to deliveries, to answers of servers and to results of programs. Nothing is damaged in silence:
+//! input that cannot be read is an error with its place, unless the author chose [`Invalid::Replace`](ensue_engine::catalog::Invalid::Replace).
 
 mod charset;
 mod compression;

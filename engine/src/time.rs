@@ -15,12 +15,12 @@ const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// `duration` of expressions. Returns `None` if the text has another form, has a sign, is not in whole milliseconds, or is
 /// over a year.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    written(text).filter(|duration| *duration <= DURATION_MAX)
+    parse_unsigned(text).filter(|duration| *duration <= DURATION_MAX)
 }
 
 /// Parses a duration of any length that has no sign.
-fn written(text: &str) -> Option<Duration> {
-    // A number without a unit is none, though an expression takes `0`.
+fn parse_unsigned(text: &str) -> Option<Duration> {
+    // An expression accepts `0` without a unit. A field does not.
     let has_form = text.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '.' | 'P')) && text != "0";
     let nanoseconds = has_form.then(|| ensue_expression::parse_duration(text).ok()).flatten()?;
     let duration = Duration::from_nanos(u64::try_from(nanoseconds).ok()?);
@@ -33,7 +33,7 @@ const PERIOD_MAX: Duration = Duration::from_secs(3_650 * 24 * 3600);
 /// Parses a period of validity, such as `90d`: what [`parse_duration`] reads, but longer. Returns `None` if the text has
 /// another form, or the period is empty or over ten years.
 pub fn parse_period(text: &str) -> Option<Duration> {
-    written(text).filter(|period| !period.is_zero() && *period <= PERIOD_MAX)
+    parse_unsigned(text).filter(|period| !period.is_zero() && *period <= PERIOD_MAX)
 }
 
 /// The shortest duration that an expression may compute.

@@ -1,7 +1,7 @@
 //! Bodies of answers: without their compression, and read as the JSON, the text or the bytes that they are.
 //!
-//! The runner `http`, polls and connections read answers here, so all have the same rules. What cannot be read is an
-//! error with its place: no byte of a body is replaced in silence.
+//! The runner `http`, polls and connections share these rules. A body that cannot be read is an error with its place: no
+//! byte is replaced in silence.
 
 use std::borrow::Cow;
 
@@ -77,7 +77,7 @@ impl AnswerBody {
         Ok(Self::plain(headers, bytes))
     }
 
-    /// Takes bytes that are no more than that.
+    /// Returns the body of bytes without a type of their own.
     pub(crate) fn opaque(bytes: Bytes) -> Self {
         Self { bytes, content_type: ContentType::parse("application/octet-stream") }
     }

@@ -108,7 +108,7 @@ pub(crate) fn whole_text(head: &Head) -> Result<String, Broken> {
         let message = format!("the program printed {} bytes; the limit for `output` is {RESULT_BYTES_MAX}", head.total);
         return Err(Broken::with_body(Failure::new(FailureKind::OutputLimit, message), Some(text(&head.bytes))));
     }
-    Ok(without_line_break(&shown(&head.bytes)).to_owned())
+    Ok(without_line_break(&decode_output(&head.bytes)).to_owned())
 }
 
 /// Converts a program's output as far as possible, for the record of its failure. Returns none if it printed
@@ -134,7 +134,7 @@ pub(crate) fn fitting(action: &Action, document: &Document) -> Result<Body, Brok
 fn undeclared(head: Head) -> Body {
     let is_whole = head.is_whole();
     let bytes = Bytes::from(head.bytes);
-    let text = shown(&bytes);
+    let text = decode_output(&bytes);
     if is_whole
         && text.trim_start().starts_with('{')
         && let Ok(document) = document(&bytes)
@@ -156,12 +156,12 @@ fn document(bytes: &Bytes) -> Result<Document, JsonBodyError> {
 
 /// Returns bytes as a JSON text, without the last line break.
 fn text(bytes: &[u8]) -> Body {
-    Body::json(json_text(without_line_break(&shown(bytes))))
+    Body::json(json_text(without_line_break(&decode_output(bytes))))
 }
 
 /// Returns bytes as a terminal shows them: a byte order mark says their charset, and invalid bytes are U+FFFD. The output of the
 /// program is kept as it is elsewhere.
-fn shown(bytes: &[u8]) -> String {
+fn decode_output(bytes: &[u8]) -> String {
     let text = decode(&Bytes::copy_from_slice(bytes), None, Invalid::Replace).expect("no charset is named, so none is unknown");
     String::from_utf8_lossy(&text).into_owned()
 }

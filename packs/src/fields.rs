@@ -419,7 +419,7 @@ pub(crate) fn are_numbers_exact(node: &Node, file: &SourceText, report: &mut Rep
 }
 
 /// Reports a number whose text is not what was written, in a value that may be used as text or as a number.
-pub(crate) fn tell_inexact(number: &InexactNumber<'_>, file: &SourceText, report: &mut Report) {
+pub(crate) fn report_inexact(number: &InexactNumber<'_>, file: &SourceText, report: &mut Report) {
     let InexactNumber { node, written, text, .. } = number;
     let as_number = if text.contains('.') { text.clone() } else { quoted(&format!("${{{{ {written} }}}}")) };
     report

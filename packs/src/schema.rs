@@ -17,7 +17,7 @@ use regex::RegexBuilder;
 use serde_json::{Value, json};
 
 use crate::diagnostics::{Code, Report};
-use crate::fields::{Fields, first_line, inexact_numbers, tell_inexact, text, wrong_type};
+use crate::fields::{Fields, first_line, inexact_numbers, report_inexact, text, wrong_type};
 use crate::shape::{Between, Form, Kind, Naming, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node, quoted};
@@ -324,7 +324,7 @@ fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -
             // What a mapping holds may be used as text: the variables of a program.
             let inexact = if kind == Type::Object { inexact_numbers(&default.value, file, report) } else { Vec::new() };
             for number in &inexact {
-                tell_inexact(number, file, report);
+                report_inexact(number, file, report);
             }
             if !inexact.is_empty() {
                 return None;

@@ -56,16 +56,16 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
 
 /// Where a step reads others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum ReadSite {
     If,
     With,
 }
 
 /// A read of a step: the reader, where, and the step that is read.
-type Read = (usize, Place, usize);
+type Read = (usize, ReadSite, usize);
 
 /// Returns the workflow as YAML, and the read on each line, from 1.
-fn written(shapes: &[Shape], reads: &BTreeSet<Read>) -> (String, BTreeMap<usize, Read>) {
+fn render_workflow(shapes: &[Shape], reads: &BTreeSet<Read>) -> (String, BTreeMap<usize, Read>) {
     let mut text = "parameters: { ends: object }\nrun:\n  workflow:\n    steps:\n".to_owned();
     let mut lines = BTreeMap::new();
     for (place, shape) in shapes.iter().enumerate() {
@@ -78,10 +78,10 @@ fn written(shapes: &[Shape], reads: &BTreeSet<Read>) -> (String, BTreeMap<usize,
             None if needs.is_empty() => writeln!(text, "      s{place}:"),
             None => writeln!(text, "      s{place}:\n        needs: [{needs}]"),
         };
-        let of = |at: Place| reads.iter().filter(move |(reader, where_, _)| *reader == place && *where_ == at);
+        let of = |at: ReadSite| reads.iter().filter(move |(reader, where_, _)| *reader == place && *where_ == at);
         if !shape.condition.is_empty() {
             let _ = writeln!(text, "        if: |\n          ({})", shape.condition);
-            for read in of(Place::If) {
+            for read in of(ReadSite::If) {
                 // A step that has not ended has no status, or another one: then the reader fails.
                 let _ = writeln!(text, "          && params.ends[steps.s{}.status]", read.2);
                 lines.insert(text.lines().count(), *read);
@@ -94,7 +94,7 @@ fn written(shapes: &[Shape], reads: &BTreeSet<Read>) -> (String, BTreeMap<usize,
             shape.delay.max(1)
         );
         let _ = writeln!(text, "            - ''");
-        for read in of(Place::With) {
+        for read in of(ReadSite::With) {
             let _ = writeln!(text, "            - '${{{{ steps.s{}.status }}}}'", read.2);
             lines.insert(text.lines().count(), *read);
         }
@@ -115,14 +115,14 @@ fn packs(flow: &str) -> Vec<PackSource> {
 /// Returns the workflow with the reads that `check` accepts, and these reads.
 fn accepted(shapes: &[Shape]) -> (Arc<Catalog>, BTreeSet<Read>) {
     let all = |place| (0..shapes.len()).flat_map(move |reader| (0..shapes.len()).map(move |read| (reader, place, read)));
-    let mut reads: BTreeSet<Read> = all(Place::If)
-        .chain(all(Place::With))
+    let mut reads: BTreeSet<Read> = all(ReadSite::If)
+        .chain(all(ReadSite::With))
         .filter(|(reader, place, read)| {
-            *place == Place::With || !(shapes[*reader].condition.is_empty() || is_one_of(&shapes[*reader], *read))
+            *place == ReadSite::With || !(shapes[*reader].condition.is_empty() || is_one_of(&shapes[*reader], *read))
         })
         .collect();
     loop {
-        let (flow, lines) = written(shapes, &reads);
+        let (flow, lines) = render_workflow(shapes, &reads);
         let packs = packs(&flow);
         let checked = check(&packs, &BTreeMap::new());
         let errors: Vec<_> = checked.diagnostics.iter().filter(|one| one.severity == Severity::Error).collect();
@@ -151,7 +151,7 @@ impl Cast for World<'_> {
         let reader: usize = way.path.to_string()[1..].parse().unwrap();
         let shape = &self.shapes[reader];
         let saw = params["saw"].as_array().unwrap().iter().skip(1);
-        let reads = self.reads.iter().filter(|(by, place, _)| *by == reader && *place == Place::With);
+        let reads = self.reads.iter().filter(|(by, place, _)| *by == reader && *place == ReadSite::With);
         self.too_early.extend(saw.zip(reads).filter(|(saw, read)| **saw == "running" && !is_one_of(shape, read.2)).map(|(_, read)| *read));
         let failure = || Came::Failed(Failure::new(FailureKind::Network, "down".to_owned()));
         let is_delayed = shape.delay > 0 && dispatch.number == 1;
@@ -183,11 +183,11 @@ proptest! {
         let flow = stage.request(&"demo.flow".parse().unwrap(), &json!({ "ends": ends })).unwrap();
         let mut world = World { shapes: &shapes, reads: &reads, too_early: Vec::new() };
         stage.play(&mut world).unwrap();
-        prop_assert_eq!(&world.too_early, &Vec::<Read>::new(), "{}", written(&shapes, &reads).0);
+        prop_assert_eq!(&world.too_early, &Vec::<Read>::new(), "{}", render_workflow(&shapes, &reads).0);
         for (name, step) in stage.history().steps_of(flow) {
             let error = step.end.as_ref().and_then(|end| end.error.as_ref());
             let is_unread = error.is_some_and(|error| error.kind == FailureKind::Expression);
-            prop_assert!(!is_unread, "{name}: {error:?}\n{}", written(&shapes, &reads).0);
+            prop_assert!(!is_unread, "{name}: {error:?}\n{}", render_workflow(&shapes, &reads).0);
         }
     }
 }

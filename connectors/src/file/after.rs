@@ -100,10 +100,10 @@ impl Target {
     }
 
     /// Opens the folder, and makes it if it is not there.
-    fn opened(&self) -> io::Result<OwnedFd> {
+    fn open(&self) -> io::Result<OwnedFd> {
         let Some(name) = self.below.file_name() else { return open_folder(&self.allowed, &self.below, Use::Name) };
         let above = open_folder(&self.allowed, self.below.parent().unwrap_or(Path::new("")), Use::Name)?;
-        opened_or_made(&above, name)
+        open_or_create(&above, name)
     }
 }
 
@@ -125,10 +125,10 @@ impl Folder {
         let (into, path) = match &self.after {
             After::Keep => return Ok(()),
             After::Delete => return Ok(unlinkat(&folder, name, AtFlags::empty())?),
-            After::MoveBeside(into) => (opened_or_made(&folder, OsStr::new(into)), self.base().join(within).join(into)),
+            After::MoveBeside(into) => (open_or_create(&folder, OsStr::new(into)), self.base().join(within).join(into)),
             // Elsewhere, it would lead to something else.
             After::MoveInto(_) if entry.is_link => return Err(io::Error::other("a link is not moved to another folder")),
-            After::MoveInto(target) => (target.opened(), target.path.clone()),
+            After::MoveInto(target) => (target.open(), target.path.clone()),
         };
         let not_usable = |error: io::Error| match Errno::from_io_error(&error) {
             Some(Errno::NOTDIR | Errno::LOOP) => io::Error::other(format!("`{}` is a link, or no folder", path.display())),
@@ -159,7 +159,7 @@ impl Folder {
 }
 
 /// Opens a folder in another one, and makes it if it is not there.
-fn opened_or_made(within: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
+fn open_or_create(within: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
     let open = || open_folder(within, Path::new(name), Use::Name);
     match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

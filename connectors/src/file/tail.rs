@@ -1,10 +1,10 @@
 //! Lines that are appended to files. A file is its device and its number, whatever its name, so that it is followed when
-//! it is renamed. The bytes before the place that was read to tell whether it is still the same file.
+//! it is renamed. The last bytes that were read show whether it is still the same file.
 //!
-//! `tail/place.rs` has the places, `tail/grown.rs` finds what was appended.
+//! `tail/position.rs` has the places, `tail/growth.rs` finds what was appended.
 
-mod grown;
-mod place;
+mod growth;
+mod position;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ use crate::lines::Line;
 use crate::process::CURSOR_BYTES_MAX;
 use crate::source::{Guarantee, Pulled, Source};
 use crate::world::World;
-use grown::{Grown, Queued, Seen, ends, grown};
-use place::{Place, Places};
+use growth::{Growth, LastLook, Queued, ends, read_growth};
+use position::{ReadPosition, ReadPositions};
 
 /// The lines of files, over one run.
 pub(super) struct Tail {
@@ -34,11 +34,11 @@ pub(super) struct Tail {
     world: Arc<World>,
     wake: Wake,
     /// How far each file is settled.
-    settled: Places,
+    settled: ReadPositions,
     /// How far each file was read.
-    read: Places,
+    read: ReadPositions,
     /// What the last look found of each file.
-    seen: Seen,
+    seen: LastLook,
     queue: VecDeque<Queued>,
     held: VecDeque<Held>,
     /// The cursor is to be written although no line was read.
@@ -55,9 +55,9 @@ struct Held {
 /// What a message changes in what is settled.
 enum After {
     /// A file was read to this place.
-    One(Place),
+    One(ReadPosition),
     /// These are all places.
-    All(Places),
+    All(ReadPositions),
 }
 
 pub(super) async fn open(
@@ -68,8 +68,8 @@ pub(super) async fn open(
 ) -> Result<Box<dyn Source>, SourceError> {
     let wake = Wake::of(folder.base(), folder.is_deep(), &world);
     let settled = match cursor {
-        Some(cursor) => Places::read(cursor).ok_or_else(foreign_cursor)?,
-        None => Places::default(),
+        Some(cursor) => ReadPositions::read(cursor).ok_or_else(foreign_cursor)?,
+        None => ReadPositions::default(),
     };
     let mut read = settled.clone();
     if cursor.is_none() && start_of(&file, &world) == FileStart::Now {
@@ -84,7 +84,7 @@ pub(super) async fn open(
         wake,
         settled,
         read,
-        seen: Seen::default(),
+        seen: LastLook::default(),
         queue: VecDeque::new(),
         held: VecDeque::new(),
         has_moved,
@@ -105,7 +105,7 @@ impl Tail {
             }
             let (folder, read, seen) = (Arc::clone(&self.folder), self.read.clone(), self.seen.clone());
             let now = self.world.clock.now();
-            let Grown { read, seen, queue, is_more, next } = blocking(move || grown(&folder, read, seen, now)).await??;
+            let Growth { read, seen, queue, is_more, next } = blocking(move || read_growth(&folder, read, seen, now)).await??;
             (self.read, self.seen, self.queue) = (read, seen, queue.into());
             if !self.queue.is_empty() {
                 self.newest_at = Some(self.world.clock.now());
@@ -119,7 +119,7 @@ impl Tail {
     }
 
     fn progress(&mut self) -> Result<Message, SourceError> {
-        let bytes = self.read.written().bytes().len();
+        let bytes = self.read.to_document().bytes().len();
         if bytes > CURSOR_BYTES_MAX {
             let message = format!("what is known of the files has {bytes} bytes; the limit is {CURSOR_BYTES_MAX}; follow fewer files");
             return Err(SourceError::new(SensorErrorKind::Limit, message));
@@ -157,7 +157,7 @@ impl Tail {
 }
 
 impl Held {
-    fn on(&self, places: &mut Places) {
+    fn on(&self, places: &mut ReadPositions) {
         match &self.after {
             After::One(place) => places.insert(place.clone()),
             After::All(all) => places.clone_from(all),
@@ -177,7 +177,7 @@ impl Source for Tail {
     fn cursor_at(&self, last: Token) -> Option<Document> {
         let mut places = self.settled.clone();
         self.held.iter().take_while(|held| held.token <= last).for_each(|held| held.on(&mut places));
-        Some(places.written())
+        Some(places.to_document())
     }
 
     fn settle(&mut self, done: &[Token]) -> Pending<'_, Result<(), SourceError>> {

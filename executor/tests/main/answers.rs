@@ -281,18 +281,18 @@ fn documents() -> impl Strategy<Value = Value> {
 }
 
 /// A server whose next answer the test sets.
-struct Told {
+struct SettableServer {
     runtime: Runtime,
     server: Server,
     answer: Arc<Mutex<Vec<u8>>>,
 }
 
-impl Told {
+impl SettableServer {
     fn start() -> Self {
         let runtime = Runtime::new().unwrap();
         let answer = Arc::new(Mutex::new(Vec::new()));
-        let told = Arc::clone(&answer);
-        let server = runtime.block_on(Server::start(move |_| told.lock().unwrap().clone()));
+        let shared = Arc::clone(&answer);
+        let server = runtime.block_on(Server::start(move |_| shared.lock().unwrap().clone()));
         Self { runtime, server, answer }
     }
 
@@ -306,29 +306,29 @@ impl Told {
 
 #[test]
 fn any_document_in_any_charset_and_compression_is_the_same_document() {
-    let told = Told::start();
+    let server = SettableServer::start();
     let cases = (documents(), 0..CHARSETS.len(), 0..CODINGS.len());
     proptest!(ProptestConfig::with_cases(96), |((document, charset, coding) in cases)| {
         let (declared, charset) = CHARSETS[charset];
         let sent = compress(&encode(&document.to_string(), charset), CODINGS[coding]);
         let kind = format!("application/json{declared}");
-        let report = told.report_of(&[("content-type", &kind), ("content-encoding", CODINGS[coding])], &sent, None);
+        let report = server.report_of(&[("content-type", &kind), ("content-encoding", CODINGS[coding])], &sent, None);
         prop_assert_eq!(&result(&report)["body"], &document);
     });
 }
 
 #[test]
 fn any_bytes_come_back_or_are_refused_with_their_place() {
-    let told = Told::start();
+    let server = SettableServer::start();
     let cases = (proptest::collection::vec(any::<u8>(), 1..200), 0..CODINGS.len());
     proptest!(ProptestConfig::with_cases(48), |((bytes, coding) in cases)| {
         prop_assume!(!matches!(bytes[..], [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0xEF, 0xBB, 0xBF, ..]));
         let sent = compress(&bytes, CODINGS[coding]);
         let headers = [("content-type", "application/octet-stream"), ("content-encoding", CODINGS[coding])];
-        let encoded = result(&told.report_of(&headers, &sent, Some("base64")))["body"].clone();
+        let encoded = result(&server.report_of(&headers, &sent, Some("base64")))["body"].clone();
         prop_assert_eq!(&BASE64_STANDARD.decode(encoded.as_str().unwrap()).unwrap(), &bytes);
 
-        let report = told.report_of(&headers, &sent, Some("text"));
+        let report = server.report_of(&headers, &sent, Some("text"));
         match std::str::from_utf8(&bytes) {
             Ok(text) => prop_assert_eq!(&result(&report)["body"], &json!(text)),
             Err(error) => {
@@ -336,7 +336,7 @@ fn any_bytes_come_back_or_are_refused_with_their_place() {
                 prop_assert!(message.contains(&format!("offset {} ", error.valid_up_to())), "{message}");
             }
         }
-        let report = told.report_of(&headers, &sent, Some("json"));
+        let report = server.report_of(&headers, &sent, Some("json"));
         if serde_json::from_slice::<Value>(&bytes).is_err() && !bytes.trim_ascii().is_empty() {
             failure(&report, FailureKind::AnswerUnreadable);
         }

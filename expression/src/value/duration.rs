@@ -6,7 +6,7 @@ const MINUTE: i128 = 60 * SECOND;
 const HOUR: i128 = 60 * MINUTE;
 const DAY: i128 = 24 * HOUR;
 
-/// The longest whole number that is read: a longer one is no duration in any unit.
+/// The maximum number of digits of a whole number. A longer one is out of range in every unit.
 const DIGITS_MAX: usize = 20;
 
 /// Why a text is not a duration.
@@ -31,7 +31,7 @@ pub fn parse_duration(text: &str) -> Result<i64, DurationError> {
         None => (false, text),
     };
     let total = match rest.strip_prefix('P') {
-        Some(rest) => standard(rest)?,
+        Some(rest) => parse_iso_8601(rest)?,
         None if rest == "0" => 0,
         None => in_units(rest)?,
     };
@@ -65,7 +65,7 @@ fn in_units(text: &str) -> Result<i128, DurationError> {
 
 /// Parses what follows the `P` of a duration in ISO 8601: weeks and days, then `T`, hours, minutes and seconds. Only the
 /// last number may have a fraction. Years and months have no fixed length.
-fn standard(text: &str) -> Result<i128, DurationError> {
+fn parse_iso_8601(text: &str) -> Result<i128, DurationError> {
     let (date, time) = match text.split_once('T') {
         Some((_, "")) => return Err(DurationError::Invalid),
         Some((date, time)) => (date, time),

@@ -16,7 +16,7 @@ use super::inferred::Taker;
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{first_line, inexact_numbers, listed, tell_inexact, wrong_type};
+use crate::fields::{first_line, inexact_numbers, listed, report_inexact, wrong_type};
 use crate::schema;
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Spanned, quoted};
@@ -98,7 +98,7 @@ pub(super) fn check_numbers(file: &SourceText, node: Option<&Node>, parameters: 
         }
     }
     for number in &inexact {
-        tell_inexact(number, file, report);
+        report_inexact(number, file, report);
     }
 }
 

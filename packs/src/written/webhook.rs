@@ -378,7 +378,7 @@ fn read_charset(fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<S
 
 fn read_body_max(fields: &mut Fields<'_>, report: &mut Report) -> Option<u32> {
     let bytes = if report.is_of_installed() {
-        // An earlier release accepted up to 64 MiB, of which a node took no more than it does now.
+        // An earlier release accepted up to 64 MiB here. Its node also stopped at 4 MiB.
         match fields.take("body_max")?.value.content {
             Content::Number(number) => number.as_i64().map(|bytes| bytes.min(BODY_BYTES_MAX)),
             _ => None,

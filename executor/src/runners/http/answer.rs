@@ -84,7 +84,7 @@ async fn result(attempt: &Attempt<'_>, request: &Request, head: &Head<'_>, body:
     }
     let form = request.form().unwrap_or_else(|| form_of(body.kind()));
     if form == AnswerForm::Artifact {
-        let artifact = artifact::kept(attempt, request, head, &body).await?;
+        let artifact = artifact::store(attempt, request, head, &body).await?;
         return Ok(head.with(&artifact.to_string()));
     }
     head.read(&body, form).map_err(unreadable)
@@ -238,7 +238,7 @@ mod tests {
     }
 
     /// Returns the body that is kept of a failed answer.
-    fn kept_of_failure(headers: &HeaderMap, body: &[u8], form: Option<AnswerForm>) -> String {
+    fn body_of_failure(headers: &HeaderMap, body: &[u8], form: Option<AnswerForm>) -> String {
         let head = Head { status: StatusCode::BAD_GATEWAY, headers, masks: None };
         body_of(head.readable(&Bytes::copy_from_slice(body), form))
     }
@@ -270,7 +270,7 @@ mod tests {
 
     #[test]
     fn body_of_a_failure_is_kept_as_well_as_it_can_be_read() {
-        let kept = |kind: &str, body: &[u8], form| kept_of_failure(&headers(kind), body, form);
+        let kept = |kind: &str, body: &[u8], form| body_of_failure(&headers(kind), body, form);
         assert_eq!(kept("application/json", b"{\"why\": 1}", None), r#"{"why": 1}"#);
         assert_eq!(kept("application/json", b"<html>", None), r#""<html>""#);
         assert_eq!(kept("application/json", b"caf\xe9", None), r#"{"base64":"Y2Fm6Q=="}"#);
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(kept("text/plain", b"", None), "null");
         let mut packed = headers("text/plain");
         packed.insert(CONTENT_ENCODING, "gzip".parse().unwrap());
-        assert_eq!(kept_of_failure(&packed, b"abc", None), r#"{"base64":"YWJj"}"#, "it is not gzip");
+        assert_eq!(body_of_failure(&packed, b"abc", None), r#"{"base64":"YWJj"}"#, "it is not gzip");
     }
 
     #[test]

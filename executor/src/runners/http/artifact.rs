@@ -23,7 +23,7 @@ const NAME_DEFAULT: &str = "body";
 const INDEX: u32 = 0;
 
 /// Stores the bytes of a body as an artifact of the attempt. Returns what the result says of it.
-pub(super) async fn kept(attempt: &Attempt<'_>, request: &Request, head: &Head<'_>, body: &AnswerBody) -> Result<Value, Broken> {
+pub(super) async fn store(attempt: &Attempt<'_>, request: &Request, head: &Head<'_>, body: &AnswerBody) -> Result<Value, Broken> {
     let bytes = body.bytes(head.masks);
     let refused = |why: &str| {
         let message = format!("{} answered with bytes that cannot be kept as an artifact: {why}", request.server());

@@ -2,7 +2,7 @@
 //!
 //! In the log, it is an object with a list in `tail`. An item has the path, the device, the number, the number of bytes
 //! before the first line that is not a message, and the hash of the last of these bytes. Older releases wrote an object by
-//! path, and hashed the first bytes of the file: such places have the range of the hashed bytes, too.
+//! path, and hashed the first bytes of the file: such an item also has the range of the hashed bytes.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -31,7 +31,7 @@ pub(super) fn id_of(look: &Look) -> Id {
 
 /// How far a file was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct ReadPosition {
     pub(super) id: Id,
     /// The path below the folder when it was seen last.
     pub(super) below: Arc<str>,
@@ -56,7 +56,7 @@ impl Mark {
     }
 }
 
-impl Place {
+impl ReadPosition {
     /// Returns a place in an open file.
     pub(super) fn at(file: &File, id: Id, below: Arc<str>, offset: u64) -> io::Result<Self> {
         let recent = bytes_before(file, offset)?;
@@ -111,20 +111,20 @@ fn hash(bytes: &[u8]) -> String {
 
 /// How far each file was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Places(BTreeMap<Id, Place>);
+pub(super) struct ReadPositions(BTreeMap<Id, ReadPosition>);
 
-impl Places {
-    pub(super) fn insert(&mut self, place: Place) {
+impl ReadPositions {
+    pub(super) fn insert(&mut self, place: ReadPosition) {
         self.0.insert(place.id, place);
     }
 
-    pub(super) fn get(&self, id: Id) -> Option<&Place> {
+    pub(super) fn get(&self, id: Id) -> Option<&ReadPosition> {
         self.0.get(&id)
     }
 
     /// Returns the places in the order of the paths.
-    pub(super) fn by_path(&self) -> Vec<&Place> {
-        let mut places: Vec<&Place> = self.0.values().collect();
+    pub(super) fn by_path(&self) -> Vec<&ReadPosition> {
+        let mut places: Vec<&ReadPosition> = self.0.values().collect();
         places.sort_by(|a, b| a.below.cmp(&b.below));
         places
     }
@@ -134,15 +134,15 @@ impl Places {
         if !self.0.contains_key(&to)
             && let Some(place) = self.0.remove(&from)
         {
-            self.insert(Place { id: to, ..place });
+            self.insert(ReadPosition { id: to, ..place });
         }
     }
 
     /// Returns the form for the log.
-    pub(super) fn written(&self) -> Document {
+    pub(super) fn to_document(&self) -> Document {
         let places = self.by_path().into_iter().map(|place| {
-            let Place { id: (device, inode), below, offset, mark: Mark { from, bytes, hash } } = place;
-            if from + bytes == *offset {
+            let ReadPosition { id: (device, inode), below, offset, mark: Mark { from, bytes, hash } } = place;
+            if from.checked_add(*bytes) == Some(*offset) {
                 json!([below.as_ref(), device, inode, offset, hash])
             } else {
                 json!([below.as_ref(), device, inode, offset, hash, from, bytes])
@@ -154,8 +154,8 @@ impl Places {
     /// Reads the places from the log. Returns `None` if the document is of something else.
     pub(super) fn read(cursor: &Document) -> Option<Self> {
         let value = cursor.root().to_value();
-        let places: Vec<Place> = match value.get("tail")? {
-            Value::Array(places) => places.iter().map(read_place).collect::<Option<_>>()?,
+        let places: Vec<ReadPosition> = match value.get("tail")? {
+            Value::Array(places) => places.iter().map(read_position).collect::<Option<_>>()?,
             Value::Object(places) => places.iter().map(|(below, place)| read_older(below, place)).collect::<Option<_>>()?,
             _ => return None,
         };
@@ -163,18 +163,18 @@ impl Places {
     }
 }
 
-fn read_place(written: &Value) -> Option<Place> {
+fn read_position(written: &Value) -> Option<ReadPosition> {
     let number = |index: usize| written.get(index).and_then(Value::as_u64);
     let (offset, hash) = (number(3)?, written.get(4)?.as_str()?.to_owned());
     let bytes = number(6).unwrap_or(offset.min(MARK_BYTES));
     let from = number(5).unwrap_or(offset - offset.min(MARK_BYTES));
-    Some(Place { id: (number(1)?, number(2)?), below: written.get(0)?.as_str()?.into(), offset, mark: Mark { from, bytes, hash } })
+    Some(ReadPosition { id: (number(1)?, number(2)?), below: written.get(0)?.as_str()?.into(), offset, mark: Mark { from, bytes, hash } })
 }
 
-fn read_older(below: &str, written: &Value) -> Option<Place> {
+fn read_older(below: &str, written: &Value) -> Option<ReadPosition> {
     let number = |index: usize| written.get(index).and_then(Value::as_u64);
     let mark = Mark { from: 0, bytes: number(2)?, hash: written.get(3)?.as_str()?.to_owned() };
-    Some(Place { id: (number(0)?, number(1)?), below: below.into(), offset: number(4)?, mark })
+    Some(ReadPosition { id: (number(0)?, number(1)?), below: below.into(), offset: number(4)?, mark })
 }
 
 #[cfg(test)]
@@ -185,11 +185,11 @@ mod tests {
     fn places_are_read_back_as_they_were_written() {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(&[b'x'; 1_000], 0).unwrap();
-        let mut places = Places::default();
+        let mut places = ReadPositions::default();
         for (number, offset) in [0, 1, 256, 257, 1_000].into_iter().enumerate() {
-            places.insert(Place::at(&file, (1, number as u64), "a".into(), offset).unwrap());
+            places.insert(ReadPosition::at(&file, (1, number as u64), "a".into(), offset).unwrap());
         }
-        assert_eq!(Places::read(&places.written()), Some(places));
+        assert_eq!(ReadPositions::read(&places.to_document()), Some(places));
     }
 
     #[test]
@@ -198,20 +198,20 @@ mod tests {
         file.write_all_at(&[b'x'; 1_000], 0).unwrap();
         let head = hash(&[b'x'; 256]);
         let older = Document::from_value(&json!({ "tail": { "app.log": [1, 2, 256, head, 700] } }));
-        let places = Places::read(&older).unwrap();
+        let places = ReadPositions::read(&older).unwrap();
         let place = places.get((1, 2)).unwrap();
         assert_eq!((&*place.below, place.offset), ("app.log", 700));
         assert!(place.is_in(&file, 1_000).unwrap() && !place.is_in(&file, 699).unwrap());
         file.write_all_at(b"y", 255).unwrap();
         assert!(!place.is_in(&file, 1_000).unwrap());
-        assert_eq!(Places::read(&places.written()).as_ref(), Some(&places));
+        assert_eq!(ReadPositions::read(&places.to_document()).as_ref(), Some(&places));
     }
 
     #[test]
     fn place_is_in_a_file_only_as_long_as_the_bytes_before_it_are_the_same() {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(&[b'x'; 1_000], 0).unwrap();
-        let place = Place::at(&file, (1, 2), "a".into(), 600).unwrap();
+        let place = ReadPosition::at(&file, (1, 2), "a".into(), 600).unwrap();
         file.write_all_at(b"later", 600).unwrap();
         assert!(place.is_in(&file, 1_000).unwrap());
         file.write_all_at(b"y", 599).unwrap();

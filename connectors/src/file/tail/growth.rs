@@ -14,7 +14,7 @@ use std::time::Duration;
 use ensue_engine::time::Timestamp;
 
 use super::super::folder::{Folder, Look};
-use super::place::{Id, MARK_BYTES, Place, Places, bytes_before, id_of};
+use super::position::{Id, MARK_BYTES, ReadPosition, ReadPositions, bytes_before, id_of};
 use crate::error::SourceError;
 use crate::lines::{Line, LineReader};
 
@@ -22,17 +22,17 @@ use crate::lines::{Line, LineReader};
 const CHUNK_BYTES: usize = 64 << 10;
 /// The number of bytes that are read of one file before the next one has its turn.
 const TURN_BYTES_MAX: u64 = 1 << 20;
-/// How long a renamed file must be quiet until it is no longer followed.
+/// How long nothing must be written to a renamed file before it is given up.
 const QUIET: Duration = Duration::from_secs(60);
 /// How long a file that may be a copy must stay the same until that is decided.
 const COPIED: Duration = Duration::from_secs(2);
 
 /// What was appended.
-pub(super) struct Grown {
+pub(super) struct Growth {
     /// How far each file was read now.
-    pub(super) read: Places,
+    pub(super) read: ReadPositions,
     /// What this look found.
-    pub(super) seen: Seen,
+    pub(super) seen: LastLook,
     /// The lines.
     pub(super) queue: Vec<Queued>,
     /// There is more to read at once.
@@ -45,15 +45,15 @@ pub(super) struct Grown {
 pub(super) struct Queued {
     pub(super) line: Line,
     /// The place after it.
-    pub(super) after: Place,
+    pub(super) after: ReadPosition,
 }
 
 /// What a look found of each file.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Seen(BTreeMap<Id, SeenFile>);
+pub(super) struct LastLook(BTreeMap<Id, FileState>);
 
 #[derive(Clone, Copy, Debug)]
-struct SeenFile {
+struct FileState {
     look: Look,
     /// Since when it is as it is.
     since: Timestamp,
@@ -64,7 +64,7 @@ struct SeenFile {
 }
 
 /// A file that is there.
-struct Found {
+struct FileEntry {
     below: Arc<str>,
     look: Look,
     /// Its name does not match the pattern: it was renamed.
@@ -72,14 +72,14 @@ struct Found {
 }
 
 /// The files of a folder, with their paths.
-type Listed = BTreeMap<Id, (String, Look)>;
+type Listing = BTreeMap<Id, (String, Look)>;
 
 /// The files of a look.
 struct Files {
     /// Those that are there.
-    found: BTreeMap<Id, Found>,
+    found: BTreeMap<Id, FileEntry>,
     /// The places in files that could not be looked for: their folder cannot be read now.
-    hindered: Places,
+    hindered: ReadPositions,
 }
 
 /// What is known of a file that was not followed.
@@ -87,18 +87,18 @@ enum Origin {
     /// It is another file.
     New,
     /// It is a copy of one that was followed, and continues at this place.
-    Copy(Place),
+    Copy(ReadPosition),
     /// It may become a copy: the next look decides.
     Undecided,
 }
 
 /// Returns the ends of all files, so that nothing that is in them is read.
-pub(super) fn ends(folder: &Folder) -> Result<Places, SourceError> {
-    let mut places = Places::default();
+pub(super) fn ends(folder: &Folder) -> Result<ReadPositions, SourceError> {
+    let mut places = ReadPositions::default();
     for below in folder.scan()?.into_keys() {
         let Ok(file) = folder.open_file(&below) else { continue };
         if let Ok(look) = Look::at(&file)
-            && let Ok(place) = Place::at(&file, id_of(&look), below.into(), look.bytes)
+            && let Ok(place) = ReadPosition::at(&file, id_of(&look), below.into(), look.bytes)
         {
             places.insert(place);
         }
@@ -107,11 +107,11 @@ pub(super) fn ends(folder: &Folder) -> Result<Places, SourceError> {
 }
 
 /// Reads what was appended to the files. A file that cannot be read is looked at again later. Blocks.
-pub(super) fn grown(folder: &Folder, mut before: Places, seen: Seen, now: Timestamp) -> Result<Grown, SourceError> {
+pub(super) fn read_growth(folder: &Folder, mut before: ReadPositions, seen: LastLook, now: Timestamp) -> Result<Growth, SourceError> {
     let Files { found, hindered } = find(folder, &mut before)?;
-    let grown = Grown { read: hindered, seen: Seen::default(), queue: Vec::new(), is_more: false, next: None };
+    let grown = Growth { read: hindered, seen: LastLook::default(), queue: Vec::new(), is_more: false, next: None };
     // What was written first comes first.
-    let mut files: Vec<(&Id, &Found)> = found.iter().collect();
+    let mut files: Vec<(&Id, &FileEntry)> = found.iter().collect();
     files.sort_by(|(_, a), (_, b)| (a.look.modified, &a.below).cmp(&(b.look.modified, &b.below)));
     let mut reading = Reading { folder, now, seen, grown };
     // The rest of what is followed comes before what is new, which may be its successor.
@@ -143,10 +143,10 @@ pub(super) fn grown(folder: &Folder, mut before: Places, seen: Seen, now: Timest
 }
 
 /// Finds the files that match, and those that are followed and do not.
-fn find(folder: &Folder, places: &mut Places) -> Result<Files, SourceError> {
+fn find(folder: &Folder, places: &mut ReadPositions) -> Result<Files, SourceError> {
     let there = folder.scan()?;
     let ids: BTreeSet<Id> = there.values().map(id_of).collect();
-    let is_gone = |place: &&Place| !ids.contains(&place.id);
+    let is_gone = |place: &&ReadPosition| !ids.contains(&place.id);
     // After a restart of the machine, the same device may have another number.
     let renumbered: Vec<(Id, Id)> = places
         .by_path()
@@ -161,7 +161,7 @@ fn find(folder: &Folder, places: &mut Places) -> Result<Files, SourceError> {
     let mut found = BTreeMap::new();
     for (below, look) in there {
         let is_its_name = places.get(id_of(&look)).is_some_and(|place| *place.below == *below);
-        let file = Found { below: below.into(), look, is_outside: false };
+        let file = FileEntry { below: below.into(), look, is_outside: false };
         // Of several names of a file, the one that it had before counts, or the first one.
         if is_its_name {
             found.insert(id_of(&look), file);
@@ -169,8 +169,8 @@ fn find(folder: &Folder, places: &mut Places) -> Result<Files, SourceError> {
             found.entry(id_of(&look)).or_insert(file);
         }
     }
-    let mut hindered = Places::default();
-    let mut folders: BTreeMap<&str, io::Result<Listed>> = BTreeMap::new();
+    let mut hindered = ReadPositions::default();
+    let mut folders: BTreeMap<&str, io::Result<Listing>> = BTreeMap::new();
     for place in places.by_path().into_iter().filter(is_gone) {
         let within = place.below.rsplit_once('/').map_or("", |(within, _)| within);
         let files = folders
@@ -186,7 +186,7 @@ fn find(folder: &Folder, places: &mut Places) -> Result<Files, SourceError> {
         };
         // A file of which nothing was read is known by its name only, as its number may belong to another file now.
         if let Some((renamed, look)) = files.get(&place.id).filter(|(renamed, _)| place.offset > 0 || renamed.starts_with(&*place.below)) {
-            found.insert(place.id, Found { below: renamed.as_str().into(), look: *look, is_outside: true });
+            found.insert(place.id, FileEntry { below: renamed.as_str().into(), look: *look, is_outside: true });
         }
     }
     Ok(Files { found, hindered })
@@ -196,15 +196,15 @@ struct Reading<'a> {
     folder: &'a Folder,
     now: Timestamp,
     /// What the look before found.
-    seen: Seen,
-    grown: Grown,
+    seen: LastLook,
+    grown: Growth,
 }
 
 impl Reading<'_> {
     /// Reads the rest of a file that is followed. Returns the place if it has ended: the file was truncated, or is another one.
-    fn follow(&mut self, before: &Place, found: &Found) -> Option<Place> {
+    fn follow(&mut self, before: &ReadPosition, found: &FileEntry) -> Option<ReadPosition> {
         let place = before.in_file(before.id, &found.below);
-        match self.rest(place, found) {
+        match self.read_rest(place, found) {
             Ok(is_ended) => is_ended.then(|| before.clone()),
             // It is read again later, from the same place.
             Err(_) => {
@@ -214,24 +214,24 @@ impl Reading<'_> {
         }
     }
 
-    fn rest(&mut self, mut place: Place, found: &Found) -> io::Result<bool> {
+    fn read_rest(&mut self, mut place: ReadPosition, found: &FileEntry) -> io::Result<bool> {
         let before = self.seen.0.get(&place.id).filter(|seen| seen.look == found.look).copied();
         // A renamed file is quiet only from then on.
         let since = before.filter(|seen| seen.is_outside == found.is_outside).map_or(self.now, |seen| seen.since);
-        let mut seen = SeenFile { look: found.look, since, is_read: true, is_outside: found.is_outside };
+        let mut seen = FileState { look: found.look, since, is_read: true, is_outside: found.is_outside };
         if before.is_none_or(|before| !before.is_read) {
             let (file, look) = self.open(found)?;
             if !place.is_in(&file, look.bytes)? {
                 return Ok(true);
             }
-            (seen.look, seen.is_read) = (look, self.lines(&file, &mut place, Last::Awaited)?);
+            (seen.look, seen.is_read) = (look, self.read_lines(&file, &mut place, FinalLine::Awaited)?);
         }
         if found.is_outside {
-            let quiet = self.long(since);
+            let quiet = self.age(since);
             if quiet >= QUIET && seen.is_read {
                 // Nothing more is awaited.
                 if let Ok((file, _)) = self.open(found) {
-                    self.lines(&file, &mut place, Last::Complete)?;
+                    self.read_lines(&file, &mut place, FinalLine::Complete)?;
                 }
                 return Ok(false);
             }
@@ -242,27 +242,27 @@ impl Reading<'_> {
         Ok(false)
     }
 
-    fn is_gone(&self, place: &Place, found: &BTreeMap<Id, Found>) -> bool {
+    fn is_gone(&self, place: &ReadPosition, found: &BTreeMap<Id, FileEntry>) -> bool {
         !found.contains_key(&place.id) && self.grown.read.get(place.id).is_none()
     }
 
     /// Reads a file from its beginning, or from a place.
-    fn begin(&mut self, found: &Found, place: Option<Place>) -> io::Result<()> {
+    fn begin(&mut self, found: &FileEntry, place: Option<ReadPosition>) -> io::Result<()> {
         let (file, look) = self.open(found)?;
         let mut place = match place {
             Some(place) => place,
-            None => Place::at(&file, id_of(&look), Arc::clone(&found.below), 0)?,
+            None => ReadPosition::at(&file, id_of(&look), Arc::clone(&found.below), 0)?,
         };
-        let is_read = self.lines(&file, &mut place, Last::Awaited)?;
-        self.grown.seen.0.insert(place.id, SeenFile { look, since: self.now, is_read, is_outside: false });
+        let is_read = self.read_lines(&file, &mut place, FinalLine::Awaited)?;
+        self.grown.seen.0.insert(place.id, FileState { look, since: self.now, is_read, is_outside: false });
         self.grown.read.insert(place);
         Ok(())
     }
 
     /// Finds out whether a file is a copy of one that is followed, as programs make one before they truncate the original.
-    fn origin(&mut self, found: &Found, before: &Places, ended: &[Place]) -> io::Result<Origin> {
-        let originals: Vec<&Place> =
-            before.by_path().into_iter().filter(|place| place.offset > 0 && is_copy_s_name(&place.below, &found.below)).collect();
+    fn origin(&mut self, found: &FileEntry, before: &ReadPositions, ended: &[ReadPosition]) -> io::Result<Origin> {
+        let originals: Vec<&ReadPosition> =
+            before.by_path().into_iter().filter(|place| place.offset > 0 && is_name_of_copy(&place.below, &found.below)).collect();
         if originals.is_empty() {
             return Ok(Origin::New);
         }
@@ -281,23 +281,23 @@ impl Reading<'_> {
             if common == 0 || bytes_before(&file, common)? != bytes_before(&other, common)? {
                 continue;
             }
-            let (is_long, rest) = (common >= MARK_BYTES, COPIED.saturating_sub(self.long(seen)));
+            let (is_long, rest) = (common >= MARK_BYTES, COPIED.saturating_sub(self.age(seen)));
             // The rest of a line that is in both is read of one of them.
             let has_rest = look.bytes > place.offset && look.bytes <= Look::at(&other)?.bytes;
             if !rest.is_zero() || (is_long && has_rest) {
-                self.grown.seen.0.insert(id_of(&look), SeenFile { look, since: seen, is_read: false, is_outside: false });
+                self.grown.seen.0.insert(id_of(&look), FileState { look, since: seen, is_read: false, is_outside: false });
                 self.wait(rest);
                 return Ok(Origin::Undecided);
             }
             // So few bytes can be the same in two files.
             if is_long {
-                return Ok(Origin::Copy(Place::at(&file, id_of(&look), Arc::clone(&found.below), common)?));
+                return Ok(Origin::Copy(ReadPosition::at(&file, id_of(&look), Arc::clone(&found.below), common)?));
             }
         }
         Ok(Origin::New)
     }
 
-    fn open(&self, found: &Found) -> io::Result<(File, Look)> {
+    fn open(&self, found: &FileEntry) -> io::Result<(File, Look)> {
         let file = self.folder.open_file(&found.below)?;
         let look = Look::at(&file)?;
         if id_of(&look) != id_of(&found.look) {
@@ -307,7 +307,7 @@ impl Reading<'_> {
     }
 
     /// Returns how long something is as it is.
-    fn long(&self, since: Timestamp) -> Duration {
+    fn age(&self, since: Timestamp) -> Duration {
         Duration::from_micros(u64::try_from(self.now.micros_since(since)).unwrap_or(0))
     }
 
@@ -318,7 +318,7 @@ impl Reading<'_> {
     }
 
     /// Reads the lines after a place, and moves it behind them. Returns true if the end of the file was reached.
-    fn lines(&mut self, file: &File, place: &mut Place, last: Last) -> io::Result<bool> {
+    fn read_lines(&mut self, file: &File, place: &mut ReadPosition, last: FinalLine) -> io::Result<bool> {
         let from = place.offset;
         let mut reader = LineReader::default();
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -337,12 +337,12 @@ impl Reading<'_> {
                 }
             }
             let is_turn_over = at - from >= TURN_BYTES_MAX && place.offset > from;
-            if is_turn_over && last == Last::Awaited {
+            if is_turn_over && last == FinalLine::Awaited {
                 self.grown.is_more = true;
                 return Ok(false);
             }
             if count == 0 {
-                if last == Last::Complete
+                if last == FinalLine::Complete
                     && let Some(line) = reader.finish()
                 {
                     place.move_to(at, &recent.0);
@@ -356,7 +356,7 @@ impl Reading<'_> {
 
 /// Whether a last line without a line break is a line.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Last {
+enum FinalLine {
     /// It is: nothing more will be appended.
     Complete,
     /// Its end is awaited.
@@ -377,6 +377,6 @@ impl Recent {
 }
 
 /// Returns true if a path is what programs call a copy of a file: its name with something behind it.
-fn is_copy_s_name(original: &str, copy: &str) -> bool {
+fn is_name_of_copy(original: &str, copy: &str) -> bool {
     copy.strip_prefix(original).is_some_and(|behind| behind.starts_with(|first: char| !first.is_alphanumeric()) && !behind.contains('/'))
 }
