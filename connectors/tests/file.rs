@@ -17,9 +17,7 @@ use ensue_connectors::{
     Body, Connect, Connectors, Lag, MESSAGE_BYTES_MAX, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError,
     Token, World,
 };
-use ensue_engine::catalog::{
-    AfterFile, Decode, FILES_MAX, FileChange, FileContent, FileSource, FileStart, Invalid, OnPoison, PoisonLimit, Reading, Sensor, Source,
-};
+use ensue_engine::catalog::{AfterFile, Decode, FILES_MAX, FileChange, FileContent, FileSource, FileStart, Reading, Sensor, Source};
 use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Roots, Template};
@@ -76,13 +74,7 @@ impl Outside {
             start: FileStart::All,
             rescan: RESCAN,
             after: AfterFile::Keep,
-            reading: Reading {
-                decode: Decode::Text,
-                invalid: Invalid::Reject,
-                schema: None,
-                poison: PoisonLimit::default(),
-                on_poison: OnPoison::Letter,
-            },
+            reading: Reading { decode: Decode::Text, ..Reading::default() },
         }
     }
 

@@ -16,8 +16,7 @@ use ensue_connectors::{
     Token, World,
 };
 use ensue_engine::catalog::{
-    Asked, Decode, FirstPoll, HttpBody, HttpRequest, Invalid, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, PolledAction,
-    Reading, Sensor, Source,
+    Asked, FirstPoll, HttpBody, HttpRequest, PollCursor, PollSource, PollTimes, PolledAction, Reading, Sensor, Source,
 };
 use ensue_engine::schedule::{Cron, Zone};
 use ensue_engine::time::Timestamp;
@@ -88,13 +87,7 @@ fn poll() -> PollSource {
         cursor: None,
         only_new: None,
         first: FirstPoll::Emit,
-        reading: Reading {
-            decode: Decode::Json,
-            invalid: Invalid::Reject,
-            schema: None,
-            poison: PoisonLimit::default(),
-            on_poison: OnPoison::Letter,
-        },
+        reading: Reading::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use ensue_connectors::{
     Body, Connect, Connectors, Guarantee, MESSAGE_BYTES_MAX, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running,
     SourceError, Token, World,
 };
-use ensue_engine::catalog::{Decode, Invalid, OnPoison, PoisonLimit, ProcessSource, Reading, Restart, Sensor, Source};
+use ensue_engine::catalog::{Decode, ProcessSource, Reading, Restart, Sensor, Source};
 use ensue_engine::record::Digest;
 use ensue_expression::Document;
 use serde_json::{Value, json};
@@ -110,13 +110,7 @@ fn process(restart: Restart) -> ProcessSource {
         env: Vec::new(),
         grace: Duration::from_secs(10),
         restart,
-        reading: Reading {
-            decode: Decode::Json,
-            invalid: Invalid::Reject,
-            schema: None,
-            poison: PoisonLimit::default(),
-            on_poison: OnPoison::Letter,
-        },
+        reading: Reading::default(),
         pack: Digest::of(b"pack"),
     }
 }

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ensue_engine::catalog::{
-    Action, Builtin, Catalog, Concurrency, Decode, Definitions, Does, Emit, EmitKey, Field, Fields, Flow, Invalid, LockConflict, Mode,
-    OnLost, OnPoison, PoisonLimit, Presence, ProcessCommand, ProcessSource, Reading, Restart, Rule, Run, RunAs, Schema, Sensor, Source,
-    Stage, Trigger, Type,
+    Action, Builtin, Catalog, Concurrency, Definitions, Does, Emit, EmitKey, Field, Fields, Flow, LockConflict, Mode, OnLost, Presence,
+    ProcessCommand, ProcessSource, Reading, Restart, Rule, Run, RunAs, Schema, Sensor, Source, Stage, Trigger, Type,
 };
 use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::ids::{Id, RuleId};
@@ -194,13 +193,7 @@ impl Pieces {
             env: Vec::new(),
             grace: Duration::from_secs(10),
             restart: Restart::Always,
-            reading: Reading {
-                decode: Decode::Json,
-                invalid: Invalid::Reject,
-                schema: None,
-                poison: PoisonLimit::default(),
-                on_poison: OnPoison::Letter,
-            },
+            reading: Reading::default(),
             pack: Digest::of(b"demo"),
         };
         let sensor = Sensor {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use encoding_rs::{Encoding, ISO_8859_15, SHIFT_JIS, UTF_8, WINDOWS_1251};
-use ensue_engine::catalog::{HttpBody, HttpRequest, Run};
+use ensue_engine::catalog::{HttpRequest, Run};
 use ensue_engine::command::{Ask, Report, Said, SaidArtifact};
 use ensue_engine::executions::facts::FailureKind;
 use proptest::prelude::*;
@@ -14,20 +14,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::server::{Server, answer};
-use crate::world::{Plan, SECRET, World, body, failure, result, template};
-
-fn get(url: &str) -> HttpRequest {
-    HttpRequest {
-        connection: None,
-        without_connection: None,
-        url: template(json!(url)),
-        method: template(json!(null)),
-        headers: template(json!({})),
-        query: template(json!({})),
-        body: HttpBody::None,
-        parse: None,
-    }
-}
+use crate::world::{Plan, SECRET, World, body, failure, get, result, template};
 
 fn parsed_as(url: &str, form: &str) -> HttpRequest {
     HttpRequest { parse: Some(template(json!(form))), ..get(url) }

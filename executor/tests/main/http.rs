@@ -13,20 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::server::{Server, answer, json_answer};
-use crate::world::{Plan, SECRET, TRACE, attempt, body, execution, failure, result, template};
-
-fn get(url: &str) -> HttpRequest {
-    HttpRequest {
-        connection: None,
-        without_connection: None,
-        url: template(json!(url)),
-        method: template(json!(null)),
-        headers: template(json!({})),
-        query: template(json!({})),
-        body: HttpBody::None,
-        parse: None,
-    }
-}
+use crate::world::{Plan, SECRET, TRACE, attempt, body, execution, failure, get, result, template};
 
 fn run(request: HttpRequest) -> Run {
     Run::Http(Box::new(request))

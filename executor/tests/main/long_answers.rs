@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ensue_engine::catalog::{HttpBody, HttpRequest, Run};
+use ensue_engine::catalog::Run;
 use ensue_engine::executions::facts::FailureKind;
 use ensue_executor::EgressPolicy;
 use serde_json::json;
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::server::{Server, answer};
-use crate::world::{Plan, attempt, failure, result, template};
+use crate::world::{Plan, attempt, failure, get, result};
 
 /// How many long answers are read at once.
 const AT_ONCE: u32 = 8;
@@ -56,16 +56,7 @@ async fn ninth_long_answer_waits_and_a_short_one_does_not() {
         answer("200 OK", &[("content-type", "text/plain")], "x".repeat(length))
     })
     .await;
-    let request = HttpRequest {
-        connection: None,
-        without_connection: None,
-        url: template(json!("${{ params.url }}")),
-        method: template(json!(null)),
-        headers: template(json!({})),
-        query: template(json!({})),
-        body: HttpBody::None,
-        parse: None,
-    };
+    let request = get("${{ params.url }}");
     let allowed = [halves, server.address].map(|address| address.to_string().parse().unwrap());
     let mut world = Plan::new(Run::Http(Box::new(request))).egress(EgressPolicy::allowing(allowed.into())).begin();
     for number in 1..=AT_ONCE {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use ensue_engine::catalog::{HttpBody, HttpRequest, Run};
+use ensue_engine::catalog::Run;
 use ensue_engine::command::{Ask, Message, Said};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ports::OutputStream::{Stderr, Stdout};
@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::node::{LONG, Node, TIMEOUTS, folders, has_ended, have_ended, holds, none, supervised, supervisors, until};
-use crate::world::{Plan, World, attempt, result, sh, template};
+use crate::world::{Plan, World, attempt, get, result, sh};
 
 /// Makes a program give away a file that it has created.
 const GIVES: &str = r#"echo a,b > report.csv; echo '{"artifact":{"path":"report.csv"}}' >&3"#;
@@ -143,16 +143,7 @@ fn cancel_carried_out_by_a_dead_node_is_reported_by_the_next() {
 async fn request_cut_off_by_a_stop_is_ended_and_not_reported() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let request = HttpRequest {
-        connection: None,
-        without_connection: None,
-        url: template(json!(format!("http://{address}/"))),
-        method: template(json!(null)),
-        headers: template(json!({})),
-        query: template(json!({})),
-        body: HttpBody::None,
-        parse: None,
-    };
+    let request = get(&format!("http://{address}/"));
     let world = Plan::new(Run::Http(Box::new(request))).allow(address).supervised().begin();
     world.dispatch(1, json!({}));
     let _connection = listener.accept().await.unwrap();

@@ -16,7 +16,7 @@ use ensue_connectors::world::{ActionAnswer, ActionOrder, Actions, Folders, Keys}
 use ensue_connectors::{
     Body, Connect, Connectors, Message, Pending, Pulled, Purpose, Room, SensorErrorKind, Source as Running, SourceError, World,
 };
-use ensue_engine::catalog::{Decode, Invalid, OnPoison, PoisonLimit, Reading, Sensor, Source};
+use ensue_engine::catalog::{Decode, Reading, Sensor, Source};
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_engine::record::Digest;
@@ -140,7 +140,7 @@ fn entries(folder: &Path) -> usize {
 }
 
 fn reading(decode: Decode) -> Reading {
-    Reading { decode, invalid: Invalid::Reject, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter }
+    Reading { decode, ..Reading::default() }
 }
 
 fn roots() -> Roots {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{Action, Catalog, Definitions, OnLost, Pack, ProcessCommand, RAW_FIELDS, Run, Schema};
+use ensue_engine::catalog::{Action, Catalog, Definitions, HttpBody, HttpRequest, OnLost, Pack, ProcessCommand, RAW_FIELDS, Run, Schema};
 use ensue_engine::command::{Answer, Ask, Report, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
@@ -416,6 +416,20 @@ pub(crate) fn result(report: &Report) -> Value {
 pub(crate) fn body(report: &Report) -> Value {
     let content = report.body.as_ref().and_then(|body| body.content.clone());
     content.map_or(Value::Null, |content| serde_json::from_slice(&content).unwrap())
+}
+
+/// Returns a request that only gets a URL.
+pub(crate) fn get(url: &str) -> HttpRequest {
+    HttpRequest {
+        connection: None,
+        without_connection: None,
+        url: template(json!(url)),
+        method: template(json!(null)),
+        headers: template(json!({})),
+        query: template(json!({})),
+        body: HttpBody::None,
+        parse: None,
+    }
 }
 
 /// Returns the failure of a failed report.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_engine::catalog::{
     AfterFile, Asked, Emit, EmitKey, Field, Fields, FileChange, FileContent, FileSource, FileStart, FirstPoll, HttpBody, HttpRequest,
-    Invalid, OnPoison, PoisonLimit, PollSource, PollTimes, Presence, ProcessSource, Reading, Restart, Schema, Type,
+    Invalid, PollSource, PollTimes, Presence, ProcessSource, Reading, Restart, Schema, Type,
 };
 use ensue_engine::record::Digest;
 use ensue_expression::{Expression, Roots, Template};
@@ -29,7 +29,7 @@ fn expression(source: &str) -> Expression {
 }
 
 fn reading(decode: Decode) -> Reading {
-    Reading { decode, invalid: Invalid::Reject, schema: None, poison: PoisonLimit::default(), on_poison: OnPoison::Letter }
+    Reading { decode, ..Reading::default() }
 }
 
 fn process(reading: Reading) -> Source {

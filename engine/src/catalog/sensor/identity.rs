@@ -92,10 +92,8 @@ mod tests {
     use ensue_expression::Roots;
 
     use super::*;
-    use crate::catalog::sensor::{
-        Decode, FirstPoll, OnPoison, PoisonLimit, PollCursor, PollSource, PollTimes, ProcessSource, Reading, Restart,
-    };
-    use crate::catalog::{HttpBody, Invalid, WithoutConnection};
+    use crate::catalog::sensor::{FirstPoll, PollCursor, PollSource, PollTimes, ProcessSource, Reading, Restart};
+    use crate::catalog::{HttpBody, WithoutConnection};
 
     fn roots() -> Roots {
         Roots::new(["config", "cursor", "items", "keys"])
@@ -110,13 +108,7 @@ mod tests {
     }
 
     fn reading() -> Reading {
-        Reading {
-            decode: Decode::Json,
-            invalid: Invalid::Reject,
-            schema: None,
-            poison: PoisonLimit::default(),
-            on_poison: OnPoison::Letter,
-        }
+        Reading::default()
     }
 
     fn request() -> HttpRequest {

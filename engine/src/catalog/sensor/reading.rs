@@ -8,7 +8,7 @@ use crate::catalog::{Invalid, Schema};
 pub const POISON_MAX: u32 = 10_000;
 
 /// How the messages of a sensor are read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Reading {
     /// The form of a message's body.
     pub decode: Decode,
