@@ -139,7 +139,7 @@ async fn login_link_opens_one_session_also_after_a_kill() {
     let opened = open(&client, json!({ "code": used })).await;
     assert_eq!(opened.status, StatusCode::CREATED, "{opened:?}");
     let cookie = opened.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
-    let me = client.anonymous(Method::GET, "/api/v1/me").header("cookie", cookie).send().await.unwrap();
+    let me = client.anonymous(Method::GET, "/api/v1/me").header("cookie", &cookie).send().await.unwrap();
     let me = Answer::of(me).await.body;
     assert_eq!((me["name"].as_str(), me["session"]["way"].as_str()), (Some("maria"), Some("link")));
     // The log says who created the link, and the session names it.
@@ -149,6 +149,24 @@ async fn login_link_opens_one_session_also_after_a_kill() {
     assert_eq!((minted.len(), opened.len()), (2, 1), "{records:#?}");
     assert_eq!(opened[0]["fact"]["link"], minted[0]["fact"]["id"], "{opened:#?}");
     assert_eq!((minted[0]["actor"].as_str(), opened[0]["actor"].as_str()), (Some("token/admin"), Some("token/maria")));
+    // So does the session of a terminal that the first one approves.
+    let post = async |path: &str, cookie: Option<&str>, body: Value| {
+        let mut request = client.anonymous(Method::POST, path).json(&body);
+        if let Some(cookie) = cookie {
+            request = request.header("cookie", cookie).header("ensue-page", "1").header("sec-fetch-site", "same-origin");
+        }
+        Answer::of(request.send().await.unwrap()).await
+    };
+    let begun = Answer::of(client.anonymous(Method::POST, "/api/v1/auth/device").send().await.unwrap()).await.body;
+    let decision = json!({ "user_code": begun["user_code"], "decision": "approve" });
+    let decided = post("/api/v1/auth/device/decide", Some(&cookie), decision).await;
+    assert_eq!(decided.status, StatusCode::NO_CONTENT, "{decided:?}");
+    let pair = post("/api/v1/auth/device/token", None, json!({ "device_code": begun["device_code"] })).await;
+    assert_eq!(pair.status, StatusCode::OK, "{pair:?}");
+    let records = client.get("/log?limit=200").await["items"].as_array().unwrap().clone();
+    let sessions: Vec<&Value> = records.iter().filter(|record| record["kind"] == "session.opened").collect();
+    assert_eq!(sessions.iter().map(|session| session["fact"]["way"].as_str()).collect::<Vec<_>>(), [Some("link"), Some("device")]);
+    assert_eq!(sessions[1]["fact"]["link"], sessions[0]["fact"]["link"]);
     node.kill();
     let node = place.start();
     let client = node.client();

@@ -762,18 +762,20 @@ fn held_in(spec: &Spec, number: u128) -> Result<Held, NotHeld> {
 fn login_link_is_recorded_with_its_actor_and_its_session_names_it() {
     let link = LinkId(Id::root(NOON, 40));
     let mut spec = Spec::default().given([add(1, "root", &["admin"]), add(2, "ci", &["viewer"])]);
-    let mint = |by: &str, name: &str| {
-        let new = NewLoginLink { id: link, name: name.into(), until: NOON.plus_millis(60_000) };
+    let mint = |by: &str, (number, name): (u128, &str)| {
+        let new = NewLoginLink { id: link, token: TokenId(Id::root(NOON, number)), name: name.into(), until: NOON.plus_millis(60_000) };
         asked_by(Actor::Token(by.into()), Ask::MintLoginLink(new))
     };
-    let refused = spec.when(mint("ci", "root")).result().clone().map(drop);
+    let refused = spec.when(mint("ci", (1, "root"))).result().clone().map(drop);
     assert!(matches!(refused, Err(Refusal::BeyondOwnRights(_))), "nobody becomes more than they are: {refused:?}");
-    spec.when(mint("root", "ci")).then(&["login_link.minted"]);
+    spec.when(mint("root", (3, "ci"))).then_refused(&Refusal::NoToken("ci".into()));
+    spec.when(mint("root", (2, "ci"))).then(&["login_link.minted"]);
     let Command { ask: Ask::OpenSession(new), .. } = open(1, Some(2), None) else { panic!() };
     let new = NewSession { way: "link".into(), link: Some(OpenedLink::OfLogin(link)), ..new };
     let outcome = spec.when(asked_by(Actor::Operator, Ask::OpenSession(new)));
     let opened = outcome.records().iter().any(|record| matches!(&record.fact, Fact::SessionOpened(fact) if fact.link == Some(link)));
     assert!(opened, "{:?}", outcome.records());
+    assert_eq!(spec.engine().access().session(&session(1)).unwrap().link, Some(link), "and whoever it lets in");
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl Devices for NodeDevices {
             Some(decision) => {
                 table.remove(&key);
                 match decision {
-                    DeviceDecision::Approve { of, ends } => Ok(RedeemedCode { of, way: "device".to_owned(), link: None, ends }),
+                    DeviceDecision::Approve { of, link, ends } => Ok(RedeemedCode { of, way: "device".to_owned(), link, ends }),
                     DeviceDecision::Deny => Err(DeviceRefusal::Denied.into()),
                 }
             }
@@ -285,7 +285,9 @@ mod tests {
         let (devices, _) = devices();
         let begun = devices.begin(terminal()).unwrap_or_else(|declined| panic!("{}", declined.why));
         let of = LoginOf::Identity(IdentityId(Id::root(Timestamp::default(), 1)));
-        devices.decide(&begun.user_code, "ana", DeviceDecision::Approve { of, ends: ensue_api::ports::SessionEnds::default() }).unwrap();
+        devices
+            .decide(&begun.user_code, "ana", DeviceDecision::Approve { of, link: None, ends: ensue_api::ports::SessionEnds::default() })
+            .unwrap();
         assert_eq!(devices.decide(&begun.user_code, "bo", DeviceDecision::Deny), Err(CodeNotFound::Unknown));
         assert_eq!(devices.poll(&begun.device_code).unwrap_or_else(|declined| panic!("{}", declined.why)).of, of);
         assert_eq!(why(&devices.poll(&begun.device_code).unwrap_err()), "expired-token");

@@ -135,6 +135,8 @@ pub(crate) enum CodePurpose {
     /// To open a session.
     #[default]
     Login,
+    /// To open a session by a link whose creation is recorded. Older links are [`Self::Login`].
+    LoginLink,
     /// To set a password.
     Password,
     /// To see and answer one inquiry.

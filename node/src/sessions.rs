@@ -166,7 +166,7 @@ impl NodeSessions {
     }
 
     /// Creates a code that opens a session once, and keeps its hash.
-    fn keep_code(&self, asked: &AskedCode, moment: Moment) -> Result<(Id, MintedCode), Declined> {
+    fn keep_code(&self, asked: &AskedCode, purpose: CodePurpose, moment: Moment) -> Result<(Id, MintedCode), Declined> {
         let id = Id::root(moment.time, moment.entropy);
         let secret = Zeroizing::new(hex::encode(&random()?[..CODE_SECRET_BYTES]));
         let until = moment.time.plus_millis(millis(asked.valid_for));
@@ -184,7 +184,7 @@ impl NodeSessions {
             ends_by: asked.ends.by.map(Timestamp::micros),
             at_issuer: StoredAtIssuer::of(asked.ends.with.as_ref()),
             used: CodeState::Fresh,
-            purpose: CodePurpose::Login,
+            purpose,
         };
         self.sessions().keep_code(id, code)?;
         Ok((id, MintedCode { code: Secret::new(format!("{id}_{}", *secret).into_bytes()), until }))
@@ -333,26 +333,26 @@ impl Sessions for NodeSessions {
     }
 
     fn mint(&self, asked: &AskedCode) -> Result<MintedCode, Declined> {
-        self.keep_code(asked, self.clock.moment()).map(|(_, minted)| minted)
+        self.keep_code(asked, CodePurpose::Login, self.clock.moment()).map(|(_, minted)| minted)
     }
 
     fn mint_login_link(&self, asked: &AskedLoginLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
         let AskedLoginLink { token, name, valid_for } = asked;
         let moment = self.clock.moment();
         let until = moment.time.plus_millis(millis(*valid_for));
-        let new = |id: Id| Ask::MintLoginLink(NewLoginLink { id: LinkId(id), name: name.clone(), until });
+        let new = |id: Id| Ask::MintLoginLink(NewLoginLink { id: LinkId(id), token: *token, name: name.clone(), until });
         let ask = |ask: Ask| self.ask(by.actor.clone(), by.trace.clone(), ask);
         // Nothing is kept for a link that is refused.
         ask(Ask::Check(Box::new(new(Id::root(moment.time, 0)))))?;
         let of = LoginOf::Token(*token);
         let code = AskedCode { of, way: LINK.to_owned(), valid_for: *valid_for, challenge: None, ends: SessionEnds::default() };
-        let (id, minted) = self.keep_code(&code, moment)?;
+        let (id, minted) = self.keep_code(&code, CodePurpose::LoginLink, moment)?;
         let committed = ask(new(id)).inspect_err(|error| self.sessions().forget_unless_unknown(id, error))?;
         Ok((minted, committed))
     }
 
     fn redeem(&self, code: &Secret, verifier: Option<&Secret>) -> Result<RedeemedCode, Declined> {
-        let (id, stored) = self.valid_code(code, verifier, |purpose| purpose == CodePurpose::Login)?;
+        let (id, stored) = self.valid_code(code, verifier, |purpose| matches!(purpose, CodePurpose::Login | CodePurpose::LoginLink))?;
         let of = match (stored.token, stored.identity) {
             (Some(token), _) => LoginOf::Token(token),
             (None, Some(identity)) => LoginOf::Identity(identity),
@@ -360,8 +360,7 @@ impl Sessions for NodeSessions {
         };
         self.use_code(id)?;
         let ends = SessionEnds { by: stored.ends_by.map(Timestamp::from_micros), with: stored.at_issuer.read() };
-        // The code of a terminal has the way of the login that let it in, and a challenge.
-        let link = (stored.way == LINK && stored.challenge.is_none()).then_some(LinkId(id));
+        let link = (stored.purpose == CodePurpose::LoginLink).then_some(LinkId(id));
         Ok(RedeemedCode { of, way: stored.way, link, ends })
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ensue_engine::ids::LinkId;
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
 
@@ -52,6 +53,8 @@ pub enum DeviceDecision {
     Approve {
         /// Whose rights the session has.
         of: LoginOf,
+        /// The login link that opened the session of whoever approves.
+        link: Option<LinkId>,
         /// What ends it before its own time is over.
         ends: SessionEnds,
     },

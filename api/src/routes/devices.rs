@@ -172,25 +172,26 @@ pub(super) async fn decide(known: Known, mut call: Call) -> Outcome {
 
 fn decided(call: &Call, holder: &Holder, user_code: &str, decision: WireDeviceAnswer) -> Result<(), Problem> {
     let decision = match decision {
-        WireDeviceAnswer::Approve => {
-            let (of, ends) = passed_on(holder, &call.api().ports.access.directory()).ok_or(CannotPassOn)?;
-            DeviceDecision::Approve { of, ends }
-        }
+        WireDeviceAnswer::Approve => approval_by(holder, &call.api().ports.access.directory()).ok_or(CannotPassOn)?,
         WireDeviceAnswer::Deny => DeviceDecision::Deny,
     };
     call.api().ports.devices.decide(user_code, &holder.caller(), decision).map_err(|why| not_found(why, user_code))
 }
 
-/// Returns whose rights a terminal gets that a caller approves, and what ends its session: it may not do more than the
-/// caller, and not for longer.
-fn passed_on(holder: &Holder, directory: &Access) -> Option<(LoginOf, SessionEnds)> {
+/// Returns the approval of a terminal by a caller. The terminal may not do more than the caller, and not for longer, and its
+/// session names the login link of the caller's.
+fn approval_by(holder: &Holder, directory: &Access) -> Option<DeviceDecision> {
     match &holder.by {
         _ if holder.only.is_some() => None,
-        CredentialId::Token(id) => Some((LoginOf::Token(*id), SessionEnds { by: holder.until, with: None })),
+        CredentialId::Token(id) => {
+            let ends = SessionEnds { by: holder.until, with: None };
+            Some(DeviceDecision::Approve { of: LoginOf::Token(*id), link: None, ends })
+        }
         CredentialId::Session(id) => {
             let session = directory.session(id)?;
             let of = session.credential.map(LoginOf::Token).or(session.identity.map(LoginOf::Identity))?;
-            Some((of, SessionEnds { by: Some(session.until), with: Some(AtIssuer::Of(*id)) }))
+            let ends = SessionEnds { by: Some(session.until), with: Some(AtIssuer::Of(*id)) };
+            Some(DeviceDecision::Approve { of, link: session.link, ends })
         }
         CredentialId::Issuer(_) | CredentialId::Code(_) | CredentialId::Execution(_) => None,
     }

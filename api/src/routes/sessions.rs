@@ -107,7 +107,7 @@ pub(super) fn declare(routes: &mut Routes) {
             .takes(Takes::Empty)
             .passes_keys_over()
             .gives::<WireLoginLink<'static>>(201, "The code is valid.", WRITTEN)
-            .refuses(&[(403, "beyond_own_rights")]),
+            .refuses(&[(403, "beyond_own_rights"), (409, "limit_reached")]),
     );
     routes.known(
         Method::POST,

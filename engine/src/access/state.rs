@@ -10,7 +10,7 @@ use crate::access::keys::state::{KeyVersions, Keys};
 use crate::access::limit::Limit;
 use crate::access::subject::Subject;
 use crate::fact::{AccessFact, KeyFact};
-use crate::ids::{GrantId, IdentityId, InquiryId, SessionId, TokenId};
+use crate::ids::{GrantId, IdentityId, InquiryId, LinkId, SessionId, TokenId};
 use crate::names::{GroupName, IssuerName, KeyRef, RoleName};
 use crate::table::{Table, undone_together};
 use crate::time::Timestamp;
@@ -170,6 +170,9 @@ pub struct Session {
     pub credential: Option<TokenId>,
     /// The only inquiry that it can see and answer.
     pub only: Option<InquiryId>,
+    /// The login link that opened it, or the session that approved its terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkId>,
     /// When it ends at the latest.
     pub until: Timestamp,
 }
@@ -387,7 +390,8 @@ impl Access {
             }
             AccessFact::SessionOpened(fact) => {
                 let (way, until) = (fact.way.clone(), fact.until);
-                let session = Session { identity: fact.identity, way, credential: fact.credential, only: fact.only, until };
+                let session =
+                    Session { identity: fact.identity, way, credential: fact.credential, only: fact.only, link: fact.link, until };
                 self.sessions.insert(fact.id, session);
             }
             AccessFact::SessionEnded(fact) => self.sessions.remove(&fact.id),

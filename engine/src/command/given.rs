@@ -176,7 +176,9 @@ impl OpenedLink {
 pub struct NewLoginLink {
     /// Its id.
     pub id: LinkId,
-    /// The name of the token.
+    /// The token.
+    pub token: TokenId,
+    /// Its name.
     pub name: String,
     /// Until when it is valid.
     pub until: Timestamp,

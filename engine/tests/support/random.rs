@@ -637,8 +637,9 @@ impl World {
                 until: NOON.plus_millis(4_000_000_000),
             }),
             AccessStep::MintLoginLink => {
-                let name = access.tokens().next().map_or_else(|| number.to_string(), |(_, token)| token.name.clone());
-                Ask::MintLoginLink(NewLoginLink { id: LinkId(fresh), name, until: NOON.plus_millis(4_000_000_000) })
+                let known = access.tokens().next().map(|(id, token)| (*id, token.name.clone()));
+                let (token, name) = known.unwrap_or_else(|| (TokenId(fresh), number.to_string()));
+                Ask::MintLoginLink(NewLoginLink { id: LinkId(fresh), token, name, until: NOON.plus_millis(4_000_000_000) })
             }
             AccessStep::SetAbsence => {
                 Ask::SetAbsence(NewAbsence { id: known, from: None, until: Some(NOON.plus_millis(4_000_000_000)), deputy: None })

@@ -694,7 +694,7 @@ impl Sessions for TestNode {
     fn mint_login_link(&self, asked: &AskedLoginLink, by: &OnBehalf) -> Result<(MintedCode, Committed), Declined> {
         let id = LinkId(token_id(&format!("login link at {}", self.head_position())).0);
         let until = Access::now(self).plus_millis(60_000);
-        let new = NewLoginLink { id, name: asked.name.clone(), until };
+        let new = NewLoginLink { id, token: asked.token, name: asked.name.clone(), until };
         let committed = self.ask(by.actor.clone(), Ask::MintLoginLink(new))?;
         let code = format!("code-{id}");
         self.core().codes.insert(code.clone(), LoginOf::Token(asked.token));
