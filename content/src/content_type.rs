@@ -12,12 +12,13 @@ impl ContentType {
     /// Reads a header. What it does not understand in it is left out, because senders write much that the standard does
     /// not have.
     pub fn parse(header: &str) -> Self {
-        let (essence, parameters) = header.split_once(';').unwrap_or((header, ""));
+        let (essence, rest) = header.split_once(';').unwrap_or((header, ""));
         let mut read = Self { essence: essence.trim().to_ascii_lowercase(), charset: None, boundary: None };
-        for (name, value) in Parameters(parameters) {
-            let slot = match name.to_ascii_lowercase().as_str() {
-                "charset" => &mut read.charset,
-                "boundary" => &mut read.boundary,
+        for (name, value) in parameters(rest) {
+            let (slot, value) = match name.as_str() {
+                // No charset has this quote in its name, and some senders put it around. A boundary may begin with it.
+                "charset" => (&mut read.charset, value.trim_matches('\'').to_owned()),
+                "boundary" => (&mut read.boundary, value),
                 _ => continue,
             };
             if slot.is_none() && !value.is_empty() {
@@ -82,6 +83,13 @@ impl ContentType {
     }
 }
 
+/// Returns the parameters of a header, which are behind its first `;`: each name in lower case, with its value.
+///
+/// In a quoted value, a backslash escapes only `"` and `\`: browsers write the names of files of Windows as they are.
+pub fn parameters(text: &str) -> impl Iterator<Item = (String, String)> {
+    Parameters(text)
+}
+
 /// The parameters of a header: `name=value`, or `name="a quoted \"value\""`.
 struct Parameters<'a>(&'a str);
 
@@ -101,19 +109,12 @@ impl Iterator for Parameters<'_> {
                 continue;
             };
             let rest = rest.trim_start();
-            let value = match rest.strip_prefix('"') {
-                Some(quoted) => {
-                    let (value, rest) = unquote(quoted);
-                    self.0 = rest;
-                    value
-                }
-                None => {
-                    let (value, rest) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
-                    self.0 = rest;
-                    value.trim().trim_matches('\'').to_owned()
-                }
-            };
-            return Some((name.trim().to_owned(), value));
+            let quoted = rest.strip_prefix('"').map(unquote);
+            let (quoted, rest) = quoted.map_or((None, rest), |(value, rest)| (Some(value), rest));
+            // What is between a closing quote and the next parameter belongs to neither.
+            let (bare, rest) = rest.split_at(rest.find(';').unwrap_or(rest.len()));
+            self.0 = rest;
+            return Some((name.trim().to_ascii_lowercase(), quoted.unwrap_or_else(|| bare.trim().to_owned())));
         }
     }
 }
@@ -125,8 +126,8 @@ fn unquote(text: &str) -> (String, &str) {
     while let Some((at, character)) = characters.next() {
         match character {
             '"' => return (value, &text[at + 1..]),
-            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
-            _ => value.push(character),
+            '\\' if text[at + 1..].starts_with(['"', '\\']) => value.extend(characters.next().map(|(_, escaped)| escaped)),
+            other => value.push(other),
         }
     }
     (value, "")
@@ -134,6 +135,8 @@ fn unquote(text: &str) -> (String, &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -143,6 +146,32 @@ mod tests {
         assert_eq!(ContentType::parse("text/xml;charset=utf8").charset(), Some("utf8"));
         assert_eq!(ContentType::parse("text/xml; charset='latin1'").charset(), Some("latin1"), "as some senders quote it");
         assert_eq!(ContentType::parse(r#"multipart/form-data; boundary="a;\"b""#).boundary(), Some("a;\"b"));
+    }
+
+    #[test]
+    fn single_quotes_are_part_of_a_boundary() {
+        assert_eq!(ContentType::parse("multipart/form-data; boundary='a'b'").boundary(), Some("'a'b'"));
+    }
+
+    #[test]
+    fn parameters_of_a_header_have_the_names_of_files_as_browsers_write_them() {
+        let read = |text: &str| parameters(text).collect::<Vec<_>>();
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            read(r#"; Name="doc"; filename="C:\new\a \"b\";c.txt" x; size = 3"#),
+            [pair("name", "doc"), pair("filename", r#"C:\new\a "b";c.txt"#), pair("size", "3")]
+        );
+        assert_eq!(read(r#"a=""; b"#), [pair("a", "")]);
+        assert_eq!(read(r#"a="\\"; b=c"#), [pair("a", "\\"), pair("b", "c")]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_quoted_value_is_read_back(value in any::<String>()) {
+            let quoted = value.replace('\\', "\\\\").replace('"', "\\\"");
+            let read: Vec<_> = parameters(&format!("form-data; a=\"{quoted}\"; b=c")).collect();
+            prop_assert_eq!(read, [("a".to_owned(), value), ("b".to_owned(), "c".to_owned())]);
+        }
     }
 
     #[test]

@@ -10,5 +10,5 @@ mod json;
 
 pub use charset::{DecodeError, charset_in_document, decode, decode_text, decode_utf8, is_charset};
 pub use compression::{CODINGS, DecompressError, Limit, decompress};
-pub use content_type::ContentType;
+pub use content_type::{ContentType, parameters};
 pub use json::{JsonBodyError, parse_json};

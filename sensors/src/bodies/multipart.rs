@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ensue_content::DecodeError;
+use ensue_content::{DecodeError, parameters};
 use serde_json::{Value, json};
 
 use super::{Gathered, unreadable};
@@ -112,46 +112,11 @@ fn part_of<'b>(head: &[u8], content: &'b [u8], read: &impl Fn(&[u8]) -> Result<S
             _ => {}
         }
     }
-    let parameters = disposition.and_then(|text| text.strip_prefix("form-data")).map(parameters);
+    let parameters = disposition.and_then(|text| text.strip_prefix("form-data")).map(|text| parameters(text).collect::<Vec<_>>());
     let mut parameters = parameters.ok_or_else(|| malformed("a part is not `form-data`"))?;
     let mut take = |wanted: &str| parameters.iter().position(|(name, _)| name == wanted).map(|at| parameters.remove(at).1);
     let name = take("name").ok_or_else(|| malformed("a part has no name"))?;
     Ok(Part { name, filename: take("filename"), media_type, content })
-}
-
-/// Returns the parameters of a header: `; name="a"; filename="b"`.
-fn parameters(text: &str) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some((_, after)) = rest.split_once(';') {
-        let Some((name, value)) = after.split_once('=') else { break };
-        let name = name.trim().to_ascii_lowercase();
-        let value = value.trim_start();
-        let (value, next) = match value.strip_prefix('"') {
-            Some(quoted) => unquoted(quoted),
-            None => {
-                let end = value.find(';').unwrap_or(value.len());
-                (value[..end].trim().to_owned(), &value[end..])
-            }
-        };
-        found.push((name, value));
-        rest = next;
-    }
-    found
-}
-
-/// Reads up to the closing quote, and returns what follows it.
-fn unquoted(text: &str) -> (String, &str) {
-    let mut read = String::new();
-    let mut characters = text.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return (read, &text[at + 1..]),
-            '\\' if text[at + 1..].starts_with(['"', '\\']) => read.extend(characters.next().map(|(_, escaped)| escaped)),
-            other => read.push(other),
-        }
-    }
-    (read, "")
 }
 
 /// Splits at the first occurrence.
