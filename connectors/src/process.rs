@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_content::decode_utf8;
-use ensue_engine::catalog::{Decode, ProcessSource, Restart, Sensor};
+use ensue_content::{decode_utf8, parse_json};
+use ensue_engine::catalog::{Decode, Invalid, ProcessSource, Restart, Sensor};
 use ensue_engine::schedule::moment;
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Node, NodeKind};
@@ -202,7 +202,7 @@ impl Process {
             Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return Ok(None),
             Line::Whole(bytes) => match self.process.reading.decode {
                 Decode::Text => Said::Event { body: Body::Bytes(bytes), cursor: None, time: None },
-                Decode::Json => said(decode_utf8(&bytes, self.process.reading.invalid).unwrap_or(bytes)),
+                Decode::Json => said(bytes, self.process.reading.invalid),
             },
             Line::Cut { head, whole } => Said::Event { body: Body::Cut { head, whole }, cursor: None, time: None },
         };
@@ -298,8 +298,10 @@ enum Said {
 }
 
 /// Reads a line as the protocol. A line that is not of it is an event as it is, or no JSON, which is found out later.
-fn said(line: Bytes) -> Said {
-    let Ok(document) = Document::parse(line.clone()) else { return Said::Event { body: Body::Bytes(line), cursor: None, time: None } };
+fn said(line: Bytes, invalid: Invalid) -> Said {
+    // A line has no byte order mark of its own, which could make another charset of it.
+    let document = decode_utf8(&line, invalid).ok().and_then(|text| parse_json(&text, None, invalid).ok());
+    let Some(document) = document else { return Said::Event { body: Body::Bytes(line), cursor: None, time: None } };
     let root = document.root();
     let as_it_is = || Said::Event { body: Body::Json(document.clone()), cursor: None, time: None };
     if root.kind() != NodeKind::Object {

@@ -16,7 +16,7 @@ use ensue_connectors::{
     Token, World,
 };
 use ensue_engine::catalog::{
-    Asked, FirstPoll, HttpBody, HttpRequest, PollCursor, PollSource, PollTimes, PolledAction, Reading, Sensor, Source,
+    Asked, FirstPoll, HttpBody, HttpRequest, Invalid, PollCursor, PollSource, PollTimes, PolledAction, Reading, Sensor, Source,
 };
 use ensue_engine::schedule::{Cron, Zone};
 use ensue_engine::time::Timestamp;
@@ -213,6 +213,18 @@ async fn answer_that_is_not_of_its_type_makes_no_message() {
         let mut polling = Polling::begin(poll(), None, move |_, _| Some(answer.clone())).await;
         assert_eq!(polling.next().await.unwrap_err().kind, kind, "{said:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_with_two_fields_of_one_name_has_the_last_only_if_the_author_lets_it_pass() {
+    let answer = |_: &Value, _: u64| Some(says(200, r#"{"items": [], "items": [{"n": 1, "t": "cut \ud83d", "n": 7}]}"#));
+    let mut polling = Polling::begin(poll(), None, answer).await;
+    let error = polling.next().await.unwrap_err();
+    assert_eq!(error.kind, SensorErrorKind::Protocol);
+    assert!(error.message.starts_with("the answer is not JSON: line 1, column 15"), "{}", error.message);
+    let replacing = PollSource { reading: Reading { invalid: Invalid::Replace, ..poll().reading }, ..poll() };
+    let mut polling = Polling::begin(replacing, None, answer).await;
+    assert_eq!(polling.next().await.unwrap(), [7]);
 }
 
 #[tokio::test(start_paused = true)]

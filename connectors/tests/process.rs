@@ -14,7 +14,7 @@ use ensue_connectors::{
     Body, Connect, Connectors, Guarantee, MESSAGE_BYTES_MAX, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running,
     SourceError, Token, World,
 };
-use ensue_engine::catalog::{Decode, ProcessSource, Reading, Restart, Sensor, Source};
+use ensue_engine::catalog::{Decode, Invalid, ProcessSource, Reading, Restart, Sensor, Source};
 use ensue_engine::record::Digest;
 use ensue_expression::Document;
 use serde_json::{Value, json};
@@ -231,6 +231,26 @@ async fn line_says_an_event_a_log_line_or_the_end_and_everything_else_is_an_even
     assert_eq!(process.cursor_at(Token(u64::MAX)), Some(json!(5)), "null does not count as a cursor");
     process.source.close().await;
     assert_eq!(process.played.seen.lock().unwrap().stops, 1, "a program that is done is stopped");
+}
+
+#[tokio::test(start_paused = true)]
+async fn line_of_the_protocol_is_read_with_what_the_author_lets_pass() {
+    let lines = [
+        r#"{"event":{"t":"cut \ud83d","a":1,"a":2},"cursor":"4","cursor":"5"}"#,
+        r#"{"log":"cut \ud83d"}"#,
+        "{oops",
+        r#"{"done":false,"done":true}"#,
+        "",
+    ]
+    .join("\n");
+    let reading = Reading { invalid: Invalid::Replace, ..process(Restart::Always).reading };
+    let replacing = ProcessSource { reading, ..process(Restart::Always) };
+    let mut process = Process::with(replacing, None, vec![vec![prints(&lines), Does::Waits]]).await;
+    let all = process.next(ROOM).await;
+    assert_eq!(bodies(&all), [json!({ "t": "cut \u{fffd}", "a": 2 }), json!({ "bytes": "{oops" })]);
+    assert_eq!(process.cursor_at(Token(u64::MAX)), Some(json!("5")));
+    assert_eq!(*process.lines.0.lock().unwrap(), ["cut \u{fffd}"]);
+    assert!(matches!(process.source.next(ROOM).await, Ok(Pulled::Done)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use ensue_content::parse_json;
 use ensue_engine::catalog::{Asked, Decode, FirstPoll, HttpRequest, PollCursor, PollSource, PolledAction, Sensor};
 use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Expression, Scope, Value};
 use serde_json::Value as Json;
@@ -233,7 +234,7 @@ impl Asking {
             return Ok((Vec::new(), None));
         }
         let body = match self.poll.reading.decode {
-            Decode::Json => Document::parse(answer.body.clone())
+            Decode::Json => parse_json(&answer.body, None, self.poll.reading.invalid)
                 .map_err(|error| SourceError::new(SensorErrorKind::Protocol, format!("the answer is not JSON: {error}")))?,
             Decode::Text => {
                 let text = std::str::from_utf8(&answer.body)
