@@ -508,6 +508,29 @@ async fn hidden_file_or_folder_within_the_folder_is_never_read() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn hidden_file_that_is_created_later_behind_a_link_is_never_read() {
+    use std::os::unix::fs::symlink;
+
+    let mut outside = Outside::new();
+    symlink("in", outside.path("link")).unwrap();
+    outside.folders.hidden = vec![outside.path("link/key.txt"), outside.path("link/later/key.txt")];
+    for content in [FileContent::Whole, FileContent::Lines, FileContent::Tail] {
+        let mut source = outside.opened(FileSource { content, ..outside.source("in/**") }).await;
+        assert!(is_silent(&mut source).await);
+        fs::create_dir(outside.path("in/later")).unwrap();
+        for name in ["in/key.txt", "in/later/key.txt", "in/other.txt"] {
+            outside.write(name, format!("{name}\n"));
+        }
+        assert_eq!(texts(&settled(&mut source, 1).await)[0].trim(), "in/other.txt", "{content:?}");
+        assert!(is_silent(&mut source).await, "{content:?}");
+        fs::remove_dir_all(outside.path("in/later")).unwrap();
+        for name in ["in/key.txt", "in/other.txt"] {
+            fs::remove_file(outside.path(name)).unwrap();
+        }
+    }
+}
+
 fn moving(outside: &Outside, pattern: &str, into: impl Into<PathBuf>) -> FileSource {
     FileSource { after: AfterFile::Move(into.into().to_str().unwrap().to_owned()), ..outside.source(pattern) }
 }

@@ -16,7 +16,13 @@ impl Allowed {
     /// Resolves the paths of the operator. Blocks.
     pub(super) fn resolve(folders: &Folders) -> Self {
         let resolved = |paths: &[PathBuf]| paths.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect();
-        Self { readable: resolved(&folders.readable), writable: resolved(&folders.writable), hidden: resolved(&folders.hidden) }
+        // What is hidden may be created later, and its folder may be a link.
+        let hidden = |path: &PathBuf| {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            resolve_missing(&path).unwrap_or(path)
+        };
+        let hidden = folders.hidden.iter().map(hidden).collect();
+        Self { readable: resolved(&folders.readable), writable: resolved(&folders.writable), hidden }
     }
 
     /// Returns true if a resolved path is never reached.
