@@ -1024,6 +1024,91 @@ async fn copy_that_is_seen_before_its_original_is_truncated_is_not_read_again() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn copy_with_nothing_left_to_read_is_known_once_the_next_line_is_settled() {
+    let outside = Outside::new();
+    let mut source = outside.opened(tail_all(&outside)).await;
+    outside.append("in/app.log", "1\n2\n3\n");
+    settled(&mut source, 3).await;
+    copy_and_truncate(&outside, "in/app.log", "in/app.log.1");
+    outside.append("in/app.log", "4\n5\n");
+    let both = unsettled(&mut source, ROOM).await;
+    assert_eq!(texts(&both), ["4", "5"]);
+    source.settle(&tokens(&both[..1])).await.unwrap();
+    for (after, rest) in [(source.cursor_at(both[0].token), 1), (source.cursor_at(both[1].token), 0)] {
+        let mut next = outside.open(tail_all(&outside), after.as_ref()).await.unwrap();
+        assert_eq!(texts(&settled(&mut next, rest).await), ["5"][..rest]);
+        assert!(is_silent(&mut next).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn copy_that_is_seen_while_it_is_empty_is_not_read_again() {
+    let outside = Outside::new();
+    let mut source = outside.opened(tail_all(&outside)).await;
+    let lines: String = (0..100).map(|number| format!("line {number}\n")).collect();
+    outside.append("in/app.log", &lines);
+    settled(&mut source, 100).await;
+    assert!(is_silent(&mut source).await);
+    outside.write("in/app.log.1", "");
+    assert!(tokio::time::timeout(3 * RESCAN, source.next(ROOM)).await.is_err(), "nothing has moved");
+    outside.write("in/app.log.1", &lines);
+    assert!(is_silent(&mut source).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_that_ends_like_another_one_is_read_whether_or_not_that_one_is_truncated() {
+    for is_truncated in [false, true] {
+        let outside = Outside::new();
+        let mut source = outside.opened(tail_all(&outside)).await;
+        let lines = |first: &str| format!("{first}\n{}", "tick\n".repeat(100));
+        outside.append("in/app.log", &lines("here"));
+        settled(&mut source, 101).await;
+        if is_truncated {
+            outside.write("in/app.log", "");
+        }
+        outside.append("in/app.log-eu", &lines("over"));
+        assert_eq!(texts(&settled(&mut source, 101).await)[0], "over", "{is_truncated}");
+        assert!(is_silent(&mut source).await, "{is_truncated}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_log_that_begins_like_one_that_is_truncated_is_read() {
+    let outside = Outside::new();
+    let mut source = outside.opened(tail_all(&outside)).await;
+    outside.append("in/app.log", "start\n");
+    settled(&mut source, 1).await;
+    outside.write("in/app.log", "");
+    outside.append("in/app.log.errors", "start\nfailed\n");
+    assert_eq!(texts(&settled(&mut source, 2).await), ["start", "failed"]);
+    assert!(is_silent(&mut source).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_that_begins_like_another_one_and_grows_all_the_while_is_read_within_minutes() {
+    let outside = Outside::new();
+    let mut source = outside.opened(tail_all(&outside)).await;
+    outside.append("in/app.log", &"tick\n".repeat(1_000));
+    settled(&mut source, 1_000).await;
+    assert!(is_silent(&mut source).await);
+    let (mut written, begin) = (60, Instant::now());
+    outside.append("in/app.log-eu", &"tick\n".repeat(written));
+    let mut read = Vec::new();
+    while read.is_empty() {
+        assert!(begin.elapsed() < 6 * MINUTE, "{written} lines");
+        outside.append("in/app.log-eu", "tick\n");
+        written += 1;
+        if let Ok(Ok(Pulled::Messages(messages))) = tokio::time::timeout(Duration::from_secs(1), source.next(ROOM)).await {
+            source.settle(&tokens(&messages)).await.unwrap();
+            read.extend(messages.into_iter().filter(is_content));
+        }
+    }
+    assert_eq!(about(&read[0], "name"), json!("app.log-eu"));
+    read.extend(settled(&mut source, written - read.len()).await);
+    assert_eq!(read.len(), written);
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_logs_that_begin_the_same_are_both_read() {
     let outside = Outside::new();
     let mut source = outside.opened(tail_all(&outside)).await;

@@ -40,6 +40,8 @@ pub(super) struct Tail {
     /// What the last look found of each file.
     seen: LastLook,
     queue: VecDeque<Queued>,
+    /// How far each file was read before the first line of the queue, if that one was not returned yet.
+    before_lines: Option<ReadPositions>,
     held: VecDeque<Held>,
     /// The cursor is to be written although no line was read.
     has_moved: bool,
@@ -86,6 +88,7 @@ pub(super) async fn open(
         read,
         seen: LastLook::default(),
         queue: VecDeque::new(),
+        before_lines: None,
         held: VecDeque::new(),
         has_moved,
         last: 0,
@@ -105,10 +108,12 @@ impl Tail {
             }
             let (folder, read, seen) = (Arc::clone(&self.folder), self.read.clone(), self.seen.clone());
             let now = self.world.clock.now();
-            let Growth { read, seen, queue, is_more, next } = blocking(move || read_growth(&folder, read, seen, now)).await??;
+            let Growth { read, before_lines, seen, queue, is_more, next } =
+                blocking(move || read_growth(&folder, read, seen, now)).await??;
             (self.read, self.seen, self.queue) = (read, seen, queue.into());
             if !self.queue.is_empty() {
                 self.newest_at = Some(self.world.clock.now());
+                self.before_lines = Some(before_lines);
             } else if self.held.is_empty() && self.read != self.settled {
                 self.has_moved = true;
             } else if !is_more {
@@ -145,7 +150,15 @@ impl Tail {
             let token = self.next_token();
             let about = Map::from_iter([("file".to_owned(), file)]);
             messages.push(Message { token, body, about, key: None, time: None });
-            self.held.push_back(Held { token, after: After::One(after) });
+            // A place that moved without a line has no message of its own as long as there are lines.
+            let after = match self.before_lines.take() {
+                Some(mut all) => {
+                    all.insert(after);
+                    After::All(all)
+                }
+                None => After::One(after),
+            };
+            self.held.push_back(Held { token, after });
         }
         messages
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use ensue_engine::time::Timestamp;
 
 use super::super::folder::{Folder, Look};
-use super::position::{Id, MARK_BYTES, ReadPosition, ReadPositions, bytes_before, id_of};
+use super::position::{FileHead, Id, MARK_BYTES, ReadPosition, ReadPositions, bytes_before, id_of};
 use crate::error::SourceError;
 use crate::lines::{Line, LineReader};
 
@@ -26,11 +26,15 @@ const TURN_BYTES_MAX: u64 = 1 << 20;
 const QUIET: Duration = Duration::from_secs(60);
 /// How long a file that may be a copy must stay the same until that is decided.
 const COPIED: Duration = Duration::from_secs(2);
+/// How long a file that may be a copy and grows is left alone. What is written for longer is a log.
+const COPYING_MAX: Duration = Duration::from_secs(5 * 60);
 
 /// What was appended.
 pub(super) struct Growth {
     /// How far each file was read now.
     pub(super) read: ReadPositions,
+    /// The same before the first of the lines, which has all places that moved without a line.
+    pub(super) before_lines: ReadPositions,
     /// What this look found.
     pub(super) seen: LastLook,
     /// The lines.
@@ -57,6 +61,10 @@ struct FileState {
     look: Look,
     /// Since when it is as it is.
     since: Timestamp,
+    /// Since when it is not decided whether it is a copy.
+    undecided_since: Option<Timestamp>,
+    /// How it begins, as far as it was read.
+    head: Option<FileHead>,
     /// All of its complete lines were read.
     is_read: bool,
     /// Its name does not match the pattern.
@@ -78,8 +86,8 @@ type Listing = BTreeMap<Id, (String, Look)>;
 struct Files {
     /// Those that are there.
     found: BTreeMap<Id, FileEntry>,
-    /// The places in files that could not be looked for: their folder cannot be read now.
-    hindered: ReadPositions,
+    /// The places in files of which nothing can be known: their folder cannot be read now.
+    unreachable: ReadPositions,
 }
 
 /// What is known of a file that was not followed.
@@ -108,12 +116,19 @@ pub(super) fn ends(folder: &Folder) -> Result<ReadPositions, SourceError> {
 
 /// Reads what was appended to the files. A file that cannot be read is looked at again later. Blocks.
 pub(super) fn read_growth(folder: &Folder, mut before: ReadPositions, seen: LastLook, now: Timestamp) -> Result<Growth, SourceError> {
-    let Files { found, hindered } = find(folder, &mut before)?;
-    let grown = Growth { read: hindered, seen: LastLook::default(), queue: Vec::new(), is_more: false, next: None };
+    let Files { found, unreachable } = find(folder, &mut before)?;
+    let grown = Growth {
+        read: unreachable,
+        before_lines: ReadPositions::default(),
+        seen: LastLook::default(),
+        queue: Vec::new(),
+        is_more: false,
+        next: None,
+    };
     // What was written first comes first.
     let mut files: Vec<(&Id, &FileEntry)> = found.iter().collect();
     files.sort_by(|(_, a), (_, b)| (a.look.modified, &a.below).cmp(&(b.look.modified, &b.below)));
-    let mut reading = Reading { folder, now, seen, grown };
+    let mut reading = Reading { folder, now, seen, starts: ReadPositions::default(), grown };
     // The rest of what is followed comes before what is new, which may be its successor.
     let mut ended = Vec::new();
     for (id, file) in &files {
@@ -139,7 +154,10 @@ pub(super) fn read_growth(folder: &Folder, mut before: ReadPositions, seen: Last
         // A file that cannot be read is tried again by the next look.
         let _ = reading.begin(file, place);
     }
-    Ok(reading.grown)
+    let Reading { starts, mut grown, .. } = reading;
+    grown.before_lines = grown.read.clone();
+    starts.by_path().into_iter().for_each(|place| grown.before_lines.insert(place.clone()));
+    Ok(grown)
 }
 
 /// Finds the files that match, and those that are followed and do not.
@@ -169,7 +187,7 @@ fn find(folder: &Folder, places: &mut ReadPositions) -> Result<Files, SourceErro
             found.entry(id_of(&look)).or_insert(file);
         }
     }
-    let mut hindered = ReadPositions::default();
+    let mut unreachable = ReadPositions::default();
     let mut folders: BTreeMap<&str, io::Result<Listing>> = BTreeMap::new();
     for place in places.by_path().into_iter().filter(is_gone) {
         let within = place.below.rsplit_once('/').map_or("", |(within, _)| within);
@@ -180,7 +198,7 @@ fn find(folder: &Folder, places: &mut ReadPositions) -> Result<Files, SourceErro
             Ok(files) => files,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(_) => {
-                hindered.insert(place.clone());
+                unreachable.insert(place.clone());
                 continue;
             }
         };
@@ -189,7 +207,7 @@ fn find(folder: &Folder, places: &mut ReadPositions) -> Result<Files, SourceErro
             found.insert(place.id, FileEntry { below: renamed.as_str().into(), look: *look, is_outside: true });
         }
     }
-    Ok(Files { found, hindered })
+    Ok(Files { found, unreachable })
 }
 
 struct Reading<'a> {
@@ -197,6 +215,8 @@ struct Reading<'a> {
     now: Timestamp,
     /// What the look before found.
     seen: LastLook,
+    /// The places before the first line of each file that has lines.
+    starts: ReadPositions,
     grown: Growth,
 }
 
@@ -218,13 +238,17 @@ impl Reading<'_> {
         let before = self.seen.0.get(&place.id).filter(|seen| seen.look == found.look).copied();
         // A renamed file is quiet only from then on.
         let since = before.filter(|seen| seen.is_outside == found.is_outside).map_or(self.now, |seen| seen.since);
-        let mut seen = FileState { look: found.look, since, is_read: true, is_outside: found.is_outside };
+        let head = self.head_of(place.id);
+        let mut seen = FileState { look: found.look, since, undecided_since: None, head, is_read: true, is_outside: found.is_outside };
         if before.is_none_or(|before| !before.is_read) {
             let (file, look) = self.open(found)?;
             if !place.is_in(&file, look.bytes)? {
                 return Ok(true);
             }
             (seen.look, seen.is_read) = (look, self.read_lines(&file, &mut place, FinalLine::Awaited)?);
+            if !head.is_some_and(|head| head.is_full()) {
+                seen.head = FileHead::before(&file, place.offset).ok();
+            }
         }
         if found.is_outside {
             let quiet = self.age(since);
@@ -254,7 +278,9 @@ impl Reading<'_> {
             None => ReadPosition::at(&file, id_of(&look), Arc::clone(&found.below), 0)?,
         };
         let is_read = self.read_lines(&file, &mut place, FinalLine::Awaited)?;
-        self.grown.seen.0.insert(place.id, FileState { look, since: self.now, is_read, is_outside: false });
+        let head = FileHead::before(&file, place.offset).ok();
+        let seen = FileState { look, since: self.now, undecided_since: None, head, is_read, is_outside: false };
+        self.grown.seen.0.insert(place.id, seen);
         self.grown.read.insert(place);
         Ok(())
     }
@@ -267,10 +293,16 @@ impl Reading<'_> {
             return Ok(Origin::New);
         }
         let (file, look) = self.open(found)?;
-        let seen = self.seen.0.get(&id_of(&look)).filter(|seen| seen.look == look).map_or(self.now, |seen| seen.since);
+        let seen = self.seen.0.get(&id_of(&look));
+        let since = seen.filter(|seen| seen.look == look).map_or(self.now, |seen| seen.since);
+        let undecided_since = seen.and_then(|seen| seen.undecided_since).unwrap_or(self.now);
         for original in originals {
             if ended.iter().any(|place| place.id == original.id) {
-                if original.is_in(&file, look.bytes)? {
+                if original.is_in(&file, look.bytes)?
+                    && self.head_of(original.id).map_or(Ok(true), |head| head.is_in(&file))?
+                    // So few bytes can be the same in two files.
+                    && (original.offset >= MARK_BYTES || look.bytes == original.offset || has_number_behind(&original.below, &found.below))
+                {
                     return Ok(Origin::Copy(original.in_file(id_of(&look), &found.below)));
                 }
                 continue;
@@ -278,19 +310,22 @@ impl Reading<'_> {
             let Some(place) = self.grown.read.get(original.id).cloned() else { continue };
             let Ok(other) = self.folder.open_file(&place.below) else { continue };
             let common = look.bytes.min(place.offset);
-            if common == 0 || bytes_before(&file, common)? != bytes_before(&other, common)? {
+            // A copy that has just begun is empty.
+            if bytes_before(&file, common)? != bytes_before(&other, common)? || !FileHead::before(&other, common)?.is_in(&file)? {
                 continue;
             }
-            let (is_long, rest) = (common >= MARK_BYTES, COPIED.saturating_sub(self.age(seen)));
+            let (is_long, rest) = (common >= MARK_BYTES, COPIED.saturating_sub(self.age(since)));
+            let growing = COPYING_MAX.saturating_sub(self.age(undecided_since)).min(rest);
             // The rest of a line that is in both is read of one of them.
             let has_rest = look.bytes > place.offset && look.bytes <= Look::at(&other)?.bytes;
-            if !rest.is_zero() || (is_long && has_rest) {
-                self.grown.seen.0.insert(id_of(&look), FileState { look, since: seen, is_read: false, is_outside: false });
-                self.wait(rest);
+            if !growing.is_zero() || (rest.is_zero() && is_long && has_rest) {
+                let undecided_since = Some(undecided_since);
+                let seen = FileState { look, since, undecided_since, head: None, is_read: false, is_outside: false };
+                self.grown.seen.0.insert(id_of(&look), seen);
+                self.wait(growing);
                 return Ok(Origin::Undecided);
             }
-            // So few bytes can be the same in two files.
-            if is_long {
+            if is_long && rest.is_zero() {
                 return Ok(Origin::Copy(ReadPosition::at(&file, id_of(&look), Arc::clone(&found.below), common)?));
             }
         }
@@ -304,6 +339,11 @@ impl Reading<'_> {
             return Err(io::Error::other("another file has its name now"));
         }
         Ok((file, look))
+    }
+
+    /// Returns how a file began at the last look.
+    fn head_of(&self, id: Id) -> Option<FileHead> {
+        self.seen.0.get(&id).and_then(|seen| seen.head)
     }
 
     /// Returns how long something is as it is.
@@ -320,6 +360,7 @@ impl Reading<'_> {
     /// Reads the lines after a place, and moves it behind them. Returns true if the end of the file was reached.
     fn read_lines(&mut self, file: &File, place: &mut ReadPosition, last: FinalLine) -> io::Result<bool> {
         let from = place.offset;
+        let start = place.clone();
         let mut reader = LineReader::default();
         let mut chunk = vec![0; CHUNK_BYTES];
         let (mut at, mut recent) = (from, Recent(bytes_before(file, from)?));
@@ -333,7 +374,7 @@ impl Reading<'_> {
                 recent.push(piece);
                 while let Some(line) = reader.next() {
                     place.move_to(at, &recent.0);
-                    self.grown.queue.push(Queued { line, after: place.clone() });
+                    self.queue(&start, Queued { line, after: place.clone() });
                 }
             }
             let is_turn_over = at - from >= TURN_BYTES_MAX && place.offset > from;
@@ -346,11 +387,18 @@ impl Reading<'_> {
                     && let Some(line) = reader.finish()
                 {
                     place.move_to(at, &recent.0);
-                    self.grown.queue.push(Queued { line, after: place.clone() });
+                    self.queue(&start, Queued { line, after: place.clone() });
                 }
                 return Ok(true);
             }
         }
+    }
+
+    fn queue(&mut self, start: &ReadPosition, line: Queued) {
+        if self.starts.get(start.id).is_none() {
+            self.starts.insert(start.clone());
+        }
+        self.grown.queue.push(line);
     }
 }
 
@@ -379,4 +427,9 @@ impl Recent {
 /// Returns true if a path is what programs call a copy of a file: its name with something behind it.
 fn is_name_of_copy(original: &str, copy: &str) -> bool {
     copy.strip_prefix(original).is_some_and(|behind| behind.starts_with(|first: char| !first.is_alphanumeric()) && !behind.contains('/'))
+}
+
+/// Returns true if the name of a copy has a number or a date behind that of the original, as rotated logs have.
+fn has_number_behind(original: &str, copy: &str) -> bool {
+    copy.strip_prefix(original).is_some_and(|behind| behind.contains(|one: char| one.is_ascii_digit()))
 }

@@ -18,6 +18,8 @@ use super::super::folder::Look;
 
 /// The number of bytes before a place that identify the file.
 pub(super) const MARK_BYTES: u64 = 256;
+/// The number of bytes at the beginning of a file that tell it from another one, besides those before the place.
+const HEAD_BYTES_MAX: u64 = 64 << 10;
 /// The number of digits that are kept of a hash.
 const HASH_DIGITS: usize = 16;
 
@@ -81,6 +83,31 @@ impl ReadPosition {
         let Mark { from, bytes, hash: marked } = &self.mark;
         let found = bytes_from(file, *from, (*bytes).min(MARK_BYTES))?;
         Ok(hash(&found) == *marked)
+    }
+}
+
+/// The beginning of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileHead {
+    bytes: u64,
+    hash: Digest,
+}
+
+impl FileHead {
+    /// Returns the first of the bytes before an offset.
+    pub(super) fn before(file: &File, offset: u64) -> io::Result<Self> {
+        let bytes = offset.min(HEAD_BYTES_MAX);
+        Ok(Self { bytes, hash: Digest::of(&bytes_from(file, 0, bytes)?) })
+    }
+
+    /// Returns true if a file begins the same.
+    pub(super) fn is_in(&self, file: &File) -> io::Result<bool> {
+        Ok(Self::before(file, self.bytes)? == *self)
+    }
+
+    /// Returns true if nothing can be added to it.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes == HEAD_BYTES_MAX
     }
 }
 
@@ -159,7 +186,14 @@ impl ReadPositions {
             Value::Object(places) => places.iter().map(|(below, place)| read_older(below, place)).collect::<Option<_>>()?,
             _ => return None,
         };
-        Some(Self(places.into_iter().map(|place| (place.id, place)).collect()))
+        let mut read = Self::default();
+        for place in places {
+            // Older releases wrote a place for each path of a file.
+            if read.get(place.id).is_none_or(|other| other.offset < place.offset) {
+                read.insert(place);
+            }
+        }
+        Some(read)
     }
 }
 
@@ -205,6 +239,17 @@ mod tests {
         file.write_all_at(b"y", 255).unwrap();
         assert!(!place.is_in(&file, 1_000).unwrap());
         assert_eq!(ReadPositions::read(&places.to_document()).as_ref(), Some(&places));
+    }
+
+    #[test]
+    fn of_two_paths_of_a_file_the_one_that_was_read_further_counts() {
+        let head = hash(b"x");
+        let older = |a: u64, b: u64| json!({ "tail": { "a.log": [1, 2, 1, head, a], "b.log": [1, 2, 1, head, b] } });
+        for (a, b, below) in [(700, 300, "a.log"), (300, 700, "b.log")] {
+            let places = ReadPositions::read(&Document::from_value(&older(a, b))).unwrap();
+            let place = places.get((1, 2)).unwrap();
+            assert_eq!((&*place.below, place.offset), (below, 700));
+        }
     }
 
     #[test]
