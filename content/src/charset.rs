@@ -1,7 +1,7 @@
 //! Charsets: bytes as text in UTF-8.
 
 use bytes::Bytes;
-use encoding_rs::{DecoderResult, Encoding, UTF_8};
+use encoding_rs::{DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use ensue_engine::catalog::Invalid;
 use thiserror::Error;
 
@@ -35,14 +35,34 @@ pub fn is_charset(label: &str) -> bool {
 /// # Errors
 /// If the charset is not known, or bytes are not valid in it and `invalid` does not replace them.
 pub fn decode(bytes: &Bytes, charset: Option<&str>, invalid: Invalid) -> Result<Bytes, DecodeError> {
-    let (encoding, mark) = match (Encoding::for_bom(bytes), charset) {
-        (Some((encoding, mark)), _) => (encoding, mark),
-        (None, None) => (UTF_8, 0),
-        (None, Some(label)) => {
-            let unknown = || DecodeError::Unknown(label.chars().filter(|one| !one.is_control()).take(80).collect());
-            (Encoding::for_label_no_replacement(label.as_bytes()).ok_or_else(unknown)?, 0)
-        }
-    };
+    match Encoding::for_bom(bytes) {
+        Some((encoding, mark)) => decode_after(bytes, mark, encoding, invalid),
+        None => decode_after(bytes, 0, encoding_of(charset)?, invalid),
+    }
+}
+
+/// Decodes a part of a body to a text, such as a field of a form. A byte order mark is a character of it, because the mark
+/// that tells a charset is at the beginning of a whole body.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_part(bytes: &[u8], charset: Option<&str>, invalid: Invalid) -> Result<String, DecodeError> {
+    decode_after(&Bytes::copy_from_slice(bytes), 0, encoding_of(charset)?, invalid).map(into_text)
+}
+
+/// Returns true if a body begins with a byte order mark.
+pub fn has_byte_order_mark(bytes: &[u8]) -> bool {
+    Encoding::for_bom(bytes).is_some()
+}
+
+fn encoding_of(charset: Option<&str>) -> Result<&'static Encoding, DecodeError> {
+    let Some(label) = charset else { return Ok(UTF_8) };
+    let unknown = || DecodeError::Unknown(label.chars().filter(|one| !one.is_control()).take(80).collect());
+    Encoding::for_label_no_replacement(label.as_bytes()).ok_or_else(unknown)
+}
+
+/// Decodes the bytes after a byte order mark of this length.
+fn decode_after(bytes: &Bytes, mark: usize, encoding: &'static Encoding, invalid: Invalid) -> Result<Bytes, DecodeError> {
     let body = bytes.slice(mark..);
     if encoding == UTF_8 && std::str::from_utf8(&body).is_ok() {
         return Ok(body);
@@ -74,8 +94,11 @@ pub fn decode_utf8(bytes: &Bytes, invalid: Invalid) -> Result<Bytes, DecodeError
 /// # Errors
 /// As [`decode`].
 pub fn decode_text(bytes: &[u8], charset: Option<&str>, invalid: Invalid) -> Result<String, DecodeError> {
-    let text = decode(&Bytes::copy_from_slice(bytes), charset, invalid)?;
-    Ok(String::from_utf8(text.into()).expect("decoded text is UTF-8"))
+    decode(&Bytes::copy_from_slice(bytes), charset, invalid).map(into_text)
+}
+
+fn into_text(decoded: Bytes) -> String {
+    String::from_utf8(decoded.into()).expect("decoded text is UTF-8")
 }
 
 /// Returns where the first bytes are that are not valid.
@@ -96,7 +119,15 @@ fn first_malformed(encoding: &'static Encoding, body: &[u8]) -> usize {
 
 /// Returns the charset that an XML or HTML document declares at its beginning: `<?xml … encoding="…"?>` or
 /// `<meta … charset=…>`.
+///
+/// A charset that is not known is none, and neither is UTF-16: the declaration could be read as ASCII, so it is not true.
 pub fn charset_in_document(bytes: &[u8]) -> Option<String> {
+    let label = label_in_document(bytes)?;
+    let encoding = Encoding::for_label_no_replacement(label.as_bytes())?;
+    (encoding != UTF_16LE && encoding != UTF_16BE).then_some(label)
+}
+
+fn label_in_document(bytes: &[u8]) -> Option<String> {
     let head = &bytes[..bytes.len().min(DECLARATION_BYTES_MAX)];
     let head: String = head.iter().map(|byte| if byte.is_ascii() { char::from(*byte).to_ascii_lowercase() } else { '?' }).collect();
     if let Some(declaration) = head.trim_start().strip_prefix("<?xml")
@@ -177,7 +208,37 @@ mod tests {
         assert_eq!(declared("charset=utf-8"), None);
     }
 
+    #[test]
+    fn declaration_that_is_read_as_ascii_is_not_of_utf_16() {
+        for label in ["utf-16", "UTF-16LE", "utf-16be", "unicode", "csunicode", "ucs-2", "iso-10646-ucs-2", "unicodefeff", "unicodefffe"] {
+            assert_eq!(charset_in_document(format!("<?xml version=\"1.0\" encoding=\"{label}\"?><a/>").as_bytes()), None, "{label}");
+            assert_eq!(charset_in_document(format!("<meta charset={label}>").as_bytes()), None, "{label}");
+        }
+        assert_eq!(charset_in_document(b"<meta charset=ebcdic>"), None, "nor of a charset that is not known");
+    }
+
+    #[test]
+    fn byte_order_mark_of_a_part_is_a_character() {
+        assert_eq!(decode_part(b"\xef\xbb\xbfx", None, Invalid::Reject).unwrap(), "\u{feff}x");
+        assert_eq!(decode_part(b"\xff\xfeab", Some("iso-8859-1"), Invalid::Reject).unwrap(), "\u{ff}\u{fe}ab");
+        assert_eq!(decode_part(b"a\xff", None, Invalid::Reject), Err(DecodeError::Malformed { charset: "UTF-8", offset: 1 }));
+        assert!(has_byte_order_mark(b"\xff\xfea\0") && !has_byte_order_mark(b"a\xff\xfe"));
+    }
+
     proptest! {
+        #[test]
+        fn text_of_a_part_has_each_of_its_characters(text in any::<String>(), marked in any::<bool>()) {
+            let text = if marked { format!("\u{feff}{text}") } else { text };
+            prop_assert_eq!(decode_part(text.as_bytes(), None, Invalid::Reject), Ok(text));
+        }
+
+        #[test]
+        fn any_declaration_is_none_or_names_a_charset_that_reads_ascii(bytes in r#"[ -~]{0,20}(<meta|<\?xml)[ -~]{0,60}"#) {
+            if let Some(label) = charset_in_document(bytes.as_bytes()) {
+                prop_assert!(decode_part(bytes.as_bytes(), Some(&label), Invalid::Reject).is_ok(), "{label}");
+            }
+        }
+
         #[test]
         fn any_bytes_are_text_or_an_error_within_them(bytes in proptest::collection::vec(any::<u8>(), 0..200), charset in 0..6usize) {
             let charset = [None, Some("utf-8"), Some("utf-16le"), Some("gb18030"), Some("iso-2022-jp"), Some("euc-kr")][charset];

@@ -49,6 +49,12 @@ impl ContentType {
             || self.essence.ends_with("+json")
     }
 
+    /// Returns true for types of documents that can declare their charset at their beginning: HTML and XML. A missing type
+    /// is one of them, because it says nothing else.
+    pub fn declares_charset_itself(&self) -> bool {
+        matches!(self.essence.as_str(), "" | "text/html" | "text/xml" | "application/xml") || self.essence.ends_with("+xml")
+    }
+
     /// Returns true for types whose bytes are text in a charset: `text/*`, XML, forms, scripts and their kin. JSON is
     /// none of them.
     pub fn is_text(&self) -> bool {
@@ -180,6 +186,16 @@ mod tests {
         assert_eq!(ContentType::parse("text/plain; charset=\"a").charset(), Some("a"));
         assert_eq!(ContentType::parse("text/plain; charset=").charset(), None);
         assert_eq!(ContentType::parse("").essence(), "");
+    }
+
+    #[test]
+    fn html_and_xml_declare_their_charset_and_other_texts_do_not() {
+        for document in ["text/html", "Text/XML; q=1", "application/xml", "application/xhtml+xml", "image/svg+xml", ""] {
+            assert!(ContentType::parse(document).declares_charset_itself(), "{document}");
+        }
+        for other in ["text/plain", "text/csv", "application/json", "application/x-www-form-urlencoded", "application/yaml", "image/png"] {
+            assert!(!ContentType::parse(other).declares_charset_itself(), "{other}");
+        }
     }
 
     #[test]

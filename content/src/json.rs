@@ -54,7 +54,7 @@ pub fn parse_json(bytes: &Bytes, charset: Option<&str>, invalid: Invalid) -> Res
 fn mend(text: &str) -> Option<String> {
     let text = replace_half_pairs(text);
     serde_json::from_str::<&RawValue>(&text).ok()?;
-    Some(without(&text, repeated_fields(&text)))
+    Some(remove_ranges(&text, repeated_fields(&text)))
 }
 
 /// Returns the text with `\ufffd` in place of each escape that is half a surrogate pair.
@@ -64,7 +64,7 @@ fn replace_half_pairs(text: &str) -> Cow<'_, str> {
     let mut at = 0;
     while let Some(next) = text[at..].find('\\') {
         at += next;
-        at += match half_pair(&text[at..]) {
+        at += match classify_escape(&text[at..]) {
             Escape::Pair => 12,
             Escape::Half => {
                 replaced.push_str(&text[copied..at]);
@@ -90,8 +90,8 @@ enum Escape {
     Other,
 }
 
-fn half_pair(text: &str) -> Escape {
-    match (unit(text), text.get(6..).and_then(unit)) {
+fn classify_escape(text: &str) -> Escape {
+    match (utf16_unit(text), text.get(6..).and_then(utf16_unit)) {
         (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => Escape::Pair,
         (Some(0xD800..=0xDFFF), _) => Escape::Half,
         (Some(_) | None, _) => Escape::Other,
@@ -99,14 +99,14 @@ fn half_pair(text: &str) -> Escape {
 }
 
 /// Reads `\uXXXX` at the beginning of a text.
-fn unit(text: &str) -> Option<u16> {
+fn utf16_unit(text: &str) -> Option<u16> {
     let digits = text.strip_prefix("\\u")?.get(..4)?;
     digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then(|| u16::from_str_radix(digits, 16).ok())?
 }
 
 /// An object that is not closed yet.
 #[derive(Default)]
-struct Open {
+struct OpenObject {
     /// Where each field begins.
     begins: Vec<usize>,
     /// The place in `begins` of the last field of each name.
@@ -119,11 +119,11 @@ struct Open {
 fn repeated_fields(text: &str) -> Vec<Range<usize>> {
     let bytes = text.as_bytes();
     let mut repeated = Vec::new();
-    let mut open: Vec<Option<Open>> = Vec::new();
+    let mut open: Vec<Option<OpenObject>> = Vec::new();
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         match byte {
-            b'{' => open.push(Some(Open { is_key_next: true, ..Open::default() })),
+            b'{' => open.push(Some(OpenObject { is_key_next: true, ..OpenObject::default() })),
             b'[' => open.push(None),
             b'}' | b']' => drop(open.pop()),
             b',' => {
@@ -166,15 +166,15 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
 }
 
 /// Returns the text without some parts of it, which may lie within each other.
-fn without(text: &str, mut parts: Vec<Range<usize>>) -> String {
-    parts.sort_unstable_by_key(|part| part.start);
+fn remove_ranges(text: &str, mut ranges: Vec<Range<usize>>) -> String {
+    ranges.sort_unstable_by_key(|range| range.start);
     let mut kept = String::with_capacity(text.len());
     let mut at = 0;
-    for part in parts {
-        if part.start > at {
-            kept.push_str(&text[at..part.start]);
+    for range in ranges {
+        if range.start > at {
+            kept.push_str(&text[at..range.start]);
         }
-        at = at.max(part.end);
+        at = at.max(range.end);
     }
     kept.push_str(&text[at..]);
     kept

@@ -8,7 +8,7 @@ mod compression;
 mod content_type;
 mod json;
 
-pub use charset::{DecodeError, charset_in_document, decode, decode_text, decode_utf8, is_charset};
+pub use charset::{DecodeError, charset_in_document, decode, decode_part, decode_text, decode_utf8, has_byte_order_mark, is_charset};
 pub use compression::{CODINGS, DecompressError, Limit, decompress};
 pub use content_type::{ContentType, parameters};
 pub use json::{JsonBodyError, parse_json};

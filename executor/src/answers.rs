@@ -109,14 +109,11 @@ impl AnswerBody {
         masks.map_or_else(|| self.bytes.clone(), |masks| masks.whole(&self.bytes).into())
     }
 
-    /// Reads it as text in UTF-8. Its charset is that of its byte order mark, of the
-    /// header, or of the document itself.
+    /// Reads it as text in UTF-8. Its charset is that of its byte order mark, of the header, or of the HTML or XML document
+    /// itself.
     pub(crate) fn text(&self, invalid: Invalid, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
-        let declared = || {
-            let declared = charset_in_document(&self.bytes)?;
-            // Its declaration was read as ASCII, so it is not in UTF-16.
-            (!declared.starts_with("utf-16")).then_some(Cow::Owned(declared))
-        };
+        let is_document = self.content_type.declares_charset_itself();
+        let declared = || is_document.then(|| charset_in_document(&self.bytes)).flatten().map(Cow::Owned);
         let charset = self.content_type.charset().map(Cow::Borrowed).or_else(declared);
         self.decode(charset.as_deref(), invalid, masks)
     }
@@ -203,6 +200,21 @@ mod tests {
         );
         let declares_what_it_is_not = "<?xml version=\"1.0\" encoding=\"utf-16\"?><a>é</a>";
         assert_eq!(text("text/xml", declares_what_it_is_not.as_bytes()).unwrap(), declares_what_it_is_not);
+        for label in ["unicode", "ucs-2", "unicodefffe", "unheard-of"] {
+            let untrue = declares_what_it_is_not.replace("utf-16", label);
+            assert_eq!(text("application/xml", untrue.as_bytes()).unwrap(), untrue);
+        }
+    }
+
+    #[test]
+    fn only_a_document_declares_its_charset() {
+        let mentions = "<meta charset=latin1>\u{e9}";
+        for kind in ["text/plain", "text/csv", "application/x-www-form-urlencoded", "application/octet-stream"] {
+            assert_eq!(text(kind, mentions.as_bytes()).unwrap(), mentions, "{kind}");
+        }
+        for kind in ["text/html", "application/xhtml+xml", ""] {
+            assert_eq!(text(kind, mentions.as_bytes()).unwrap(), "<meta charset=latin1>\u{c3}\u{a9}", "{kind}");
+        }
     }
 
     #[test]

@@ -5,7 +5,10 @@
 mod multipart;
 
 use bytes::Bytes;
-use ensue_content::{CODINGS, ContentType, DecodeError, DecompressError, Limit, charset_in_document, decode_text, decompress, parse_json};
+use ensue_content::{
+    CODINGS, ContentType, DecodeError, DecompressError, Limit, charset_in_document, decode, decode_part, decode_text, decompress,
+    has_byte_order_mark, parse_json,
+};
 use ensue_engine::catalog::{BodyForm, Invalid, Webhook};
 use ensue_engine::ports::HookRequest;
 use ensue_expression::Document;
@@ -13,7 +16,7 @@ use serde_json::Value;
 
 use crate::forms;
 use crate::limits::{UNPACKED_BYTES_MAX, UNPACKED_TIMES_MAX};
-use crate::refusal::{HookRefusal, brief};
+use crate::refusal::{HookRefusal, shorten};
 
 /// Reads the body of a delivery. An empty body is `null`, except in a form and in a text, which can be empty.
 pub(crate) fn document(webhook: &Webhook, request: &HookRequest) -> Result<Document, HookRefusal> {
@@ -22,31 +25,31 @@ pub(crate) fn document(webhook: &Webhook, request: &HookRequest) -> Result<Docum
         return parse_json(&request.body, None, webhook.invalid).map_err(HookRefusal::NotJson);
     }
     let declared = content_type(webhook, &request.headers)?;
-    if request.body.is_empty()
-        && declared.as_ref().and_then(|declared| form_of(webhook, declared)).is_none_or(|form| form == BodyForm::Json)
-    {
+    let declared_form = declared.as_ref().and_then(|declared| form_of(webhook, declared));
+    let wrong = || match &declared {
+        Some(declared) => wrong_type(webhook, &format!("of type `{}`", shorten(declared.essence()))),
+        None => wrong_type(webhook, "sent without a content type"),
+    };
+    if request.body.is_empty() && declared_form.is_none_or(|form| form == BodyForm::Json) {
         return Ok(Document::from_value(&Value::Null));
     }
     let bytes = unpacked(webhook, request)?;
-    let form = match &declared {
-        Some(declared) => {
-            form_of(webhook, declared).ok_or_else(|| wrong_type(webhook, &format!("of type `{}`", brief(declared.essence()))))?
-        }
-        None => apparent_form(&webhook.accepts, &bytes).ok_or_else(|| wrong_type(webhook, "sent without a content type"))?,
-    };
-    let text = Text::of(webhook, declared.as_ref(), &bytes)?;
+    let apparent = || declared.is_none().then(|| apparent_form(&webhook.accepts, &bytes)).flatten();
+    let form = declared_form.or_else(apparent).ok_or_else(wrong)?;
+    let text = TextReader::of(webhook, declared.as_ref(), form, &bytes)?;
     match form {
         BodyForm::Json => parse_json(&bytes, text.charset(), text.invalid).map_err(HookRefusal::NotJson),
         BodyForm::Form => {
+            let (bytes, text) = text.without_mark(bytes).map_err(|why| unreadable("a form", why.to_string()))?;
             let mut fields = Gathered::default();
-            for (name, value) in forms::pairs(&bytes, |bytes| text.read(bytes)).map_err(|why| unreadable("a form", why))? {
+            for (name, value) in forms::pairs(&bytes, |bytes| text.read_part(bytes)).map_err(|why| unreadable("a form", why))? {
                 fields.add(name, value);
             }
             Ok(Document::from_value(&Value::Object(fields.0)))
         }
         BodyForm::Multipart => {
             let boundary = declared.as_ref().and_then(ContentType::boundary);
-            multipart::fields(&bytes, boundary, |bytes| text.read(bytes)).map(|fields| Document::from_value(&fields))
+            multipart::fields(&bytes, boundary, |bytes| text.read_part(bytes)).map(|fields| Document::from_value(&fields))
         }
         BodyForm::Text => {
             let text = text.read(&bytes).map_err(|why| unreadable("a text", why.to_string()))?;
@@ -60,23 +63,24 @@ fn unreadable(form: &'static str, why: impl Into<String>) -> HookRefusal {
     HookRefusal::Unreadable { form, why: why.into() }
 }
 
-/// How the texts of a body are read.
-struct Text {
+/// Reads the texts of a body.
+struct TextReader {
     charset: Option<String>,
     invalid: Invalid,
 }
 
-impl Text {
+impl TextReader {
     /// The sender's charset counts before that of the document, and the author's is for bodies without either.
-    fn of(webhook: &Webhook, declared: Option<&ContentType>, bytes: &Bytes) -> Result<Self, HookRefusal> {
+    fn of(webhook: &Webhook, declared: Option<&ContentType>, form: BodyForm, bytes: &Bytes) -> Result<Self, HookRefusal> {
         let sent = declared.and_then(ContentType::charset).map(str::to_owned);
         if let Some(label) = sent.as_deref().filter(|label| !ensue_content::is_charset(label)) {
-            let given = format!("in the charset `{}`", brief(label));
+            let given = format!("in the charset `{}`", shorten(label));
             return Err(HookRefusal::WrongType { given, accepted: "the charsets of WHATWG's Encoding Standard, such as `utf-8`".into() });
         }
-        let in_document = || charset_in_document(bytes).filter(|label| ensue_content::is_charset(label));
-        let charset =
-            sent.or_else(|| in_document().filter(|_| declared.is_some_and(ContentType::is_text))).or_else(|| webhook.charset.clone());
+        // A text that only mentions a document does not choose its charset.
+        let is_document = form == BodyForm::Text && declared.is_none_or(ContentType::declares_charset_itself);
+        let in_document = || is_document.then(|| charset_in_document(bytes)).flatten();
+        let charset = sent.or_else(in_document).or_else(|| webhook.charset.clone());
         Ok(Self { charset, invalid: webhook.invalid })
     }
 
@@ -84,8 +88,22 @@ impl Text {
         self.charset.as_deref()
     }
 
+    /// Reads a whole body.
     fn read(&self, bytes: &[u8]) -> Result<String, DecodeError> {
         decode_text(bytes, self.charset(), self.invalid)
+    }
+
+    /// Reads a part of a body, which has no byte order mark of its own.
+    fn read_part(&self, bytes: &[u8]) -> Result<String, DecodeError> {
+        decode_part(bytes, self.charset(), self.invalid)
+    }
+
+    /// Removes the byte order mark of a body that is read in parts, with the charset that it tells.
+    fn without_mark(self, bytes: Bytes) -> Result<(Bytes, Self), DecodeError> {
+        if !has_byte_order_mark(&bytes) {
+            return Ok((bytes, self));
+        }
+        Ok((decode(&bytes, self.charset(), self.invalid)?, Self { charset: None, ..self }))
     }
 }
 

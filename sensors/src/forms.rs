@@ -4,7 +4,7 @@ use ensue_content::DecodeError;
 use percent_encoding::percent_decode;
 
 use crate::limits::FIELDS_MAX;
-use crate::refusal::brief;
+use crate::refusal::shorten;
 
 /// Returns the names and values of a form, in order, or why it is not a form. `read` decodes the bytes of a name or value.
 pub(crate) fn pairs(body: &[u8], read: impl Fn(&[u8]) -> Result<String, DecodeError>) -> Result<Vec<(String, String)>, String> {
@@ -19,7 +19,7 @@ pub(crate) fn pairs(body: &[u8], read: impl Fn(&[u8]) -> Result<String, DecodeEr
             None => (pair, &[][..]),
         };
         let name = read(&unescape(name)).map_err(|why| format!("in the name of field {}, {why}", found.len() + 1))?;
-        let value = read(&unescape(value)).map_err(|why| format!("in the field `{}`, {why}", brief(&name)))?;
+        let value = read(&unescape(value)).map_err(|why| format!("in the field `{}`, {why}", shorten(&name)))?;
         found.push((name, value));
     }
     Ok(found)

@@ -198,6 +198,6 @@ fn key_hint(key: Option<&KeyRef>) -> String {
 }
 
 /// Cuts a text of a sender to what an error repeats.
-pub(crate) fn brief(text: &str) -> String {
+pub(crate) fn shorten(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(80).collect()
 }

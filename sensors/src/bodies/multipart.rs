@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Gathered, unreadable};
 use crate::limits::{FIELDS_MAX, FILE_BYTES_MAX};
-use crate::refusal::{HookRefusal, brief};
+use crate::refusal::{HookRefusal, shorten};
 
 /// The field of a body that lists its files.
 const FILES: &str = "files";
@@ -23,7 +23,8 @@ fn malformed(why: impl Into<String>) -> HookRefusal {
 /// Returns the fields of a form as texts, and its files in `files`: each with its field's `name`, its `filename`, its
 /// `type`, and its content as `text`, or as `base64` if it is not UTF-8.
 ///
-/// `read` decodes the bytes of a field without a file.
+/// `read` decodes the bytes of a field without a file, and the headers of a part. An empty body has no fields, as an empty
+/// form has none.
 pub(super) fn fields(
     body: &[u8],
     boundary: Option<&str>,
@@ -31,16 +32,19 @@ pub(super) fn fields(
 ) -> Result<Value, HookRefusal> {
     let boundary = boundary.filter(|boundary| (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()));
     let boundary = boundary.ok_or_else(|| malformed("its content type has no valid `boundary`"))?;
+    if body.is_empty() {
+        return Ok(json!({}));
+    }
     let mut fields = Gathered::default();
     let mut files = Vec::new();
     for part in parts(body, boundary, &read)? {
         let Part { name, filename, media_type, content } = part;
         match filename {
             None => {
-                let text = read(content).map_err(|why| malformed(format!("in the field `{}`, {why}", brief(&name))))?;
+                let text = read(content).map_err(|why| malformed(format!("in the field `{}`, {why}", shorten(&name))))?;
                 fields.add(name, text);
             }
-            Some(_) if content.len() > FILE_BYTES_MAX => return Err(HookRefusal::FileTooLarge { field: brief(&name) }),
+            Some(_) if content.len() > FILE_BYTES_MAX => return Err(HookRefusal::FileTooLarge { field: shorten(&name) }),
             Some(filename) => {
                 let mut file = json!({ "name": name, "filename": filename, "type": media_type });
                 match std::str::from_utf8(content) {

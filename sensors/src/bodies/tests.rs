@@ -104,7 +104,6 @@ fn forms_have_at_most_so_many_fields_and_parts() {
 #[test]
 fn incomplete_or_malformed_multipart_body_is_rejected() {
     for bad in [
-        "",
         "nothing",
         "--XX",
         "--XX\nContent-Disposition: form-data; name=\"a\"\n\nvalue",
@@ -290,6 +289,65 @@ fn body_is_read_in_the_charset_that_its_sender_names() {
 }
 
 #[test]
+fn declaration_of_utf_16_in_a_document_that_is_not_is_ignored() {
+    for label in ["utf-16", "UTF-16LE", "unicode", "ucs-2", "csunicode", "unicodefffe", "unheard-of"] {
+        let xml = format!("<?xml version=\"1.0\" encoding=\"{label}\"?><a>\u{e9}</a>");
+        assert_eq!(read(&[BodyForm::Text], "text/xml", xml.clone()).unwrap(), json!(xml));
+    }
+}
+
+#[test]
+fn only_a_document_declares_its_charset() {
+    let all = [BodyForm::Json, BodyForm::Form, BodyForm::Text];
+    let hook = Webhook { types: [("application/x-report".to_owned(), BodyForm::Json)].into(), ..hook(&all) };
+    let read = |headers: &[(&str, &str)], body: &str| {
+        document(&hook, &request(headers, body.to_owned())).map(|document| document.root().to_value()).unwrap()
+    };
+    let (mentions, report) = ("<meta charset=latin1>\u{e9}", r#"{"a":"<meta charset=latin1>\u{e9}"}"#);
+    for content_type in ["text/plain", "text/csv", "application/yaml"] {
+        assert_eq!(read(&[("content-type", content_type)], mentions), json!(mentions), "{content_type}");
+    }
+    let report = report.replace("\\u{e9}", "\u{e9}");
+    for content_type in ["application/json", "application/x-report"] {
+        assert_eq!(read(&[("content-type", content_type)], &report), json!({ "a": mentions }), "{content_type}");
+    }
+    assert_eq!(read(&[], &report), json!({ "a": mentions }));
+    assert_eq!(
+        read(&[("content-type", "application/x-www-form-urlencoded")], "a=<meta charset%3Dlatin1>%C3%A9&b=<meta charset=latin1>"),
+        json!({ "a": mentions, "b": "<meta charset=latin1>" })
+    );
+    for headers in [&[("content-type", "text/html")][..], &[("content-type", "application/xhtml+xml")], &[]] {
+        assert_eq!(read(headers, mentions), json!("<meta charset=latin1>\u{c3}\u{a9}"), "{headers:?}");
+    }
+}
+
+#[test]
+fn byte_order_mark_belongs_to_a_whole_body_and_not_to_its_fields() {
+    let form = "application/x-www-form-urlencoded";
+    let text = |bytes: &[u16]| bytes.iter().flat_map(|unit| unit.to_le_bytes()).collect::<Vec<u8>>();
+    let in_utf_16 = text(&"\u{feff}a=%C3%A9".encode_utf16().collect::<Vec<_>>());
+    for (content_type, body, expected) in [
+        (form, b"a=%EF%BB%BFx&%EF%BB%BFb=1".to_vec(), json!({ "a": "\u{feff}x", "\u{feff}b": "1" })),
+        ("application/x-www-form-urlencoded; charset=iso-8859-1", b"a=%FF%FEab".to_vec(), json!({ "a": "\u{ff}\u{fe}ab" })),
+        (form, b"\xef\xbb\xbfa=1&b=%EF%BB%BF".to_vec(), json!({ "a": "1", "b": "\u{feff}" })),
+        (form, in_utf_16, json!({ "a": "\u{e9}" })),
+    ] {
+        assert_eq!(read(&[BodyForm::Form], content_type, body).unwrap(), expected);
+    }
+    let part = "--XX\nContent-Disposition: form-data; name=\"\u{feff}a\"\n\n\u{feff}x\n--XX--";
+    assert_eq!(multipart(part).unwrap(), json!({ "\u{feff}a": "\u{feff}x" }));
+    let head = b"--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n\xff\xfeab\r\n--XX--";
+    let latin = "multipart/form-data; boundary=XX; charset=iso-8859-1";
+    assert_eq!(read(&[BodyForm::Multipart], latin, &head[..]).unwrap(), json!({ "a": "\u{ff}\u{fe}ab" }));
+}
+
+#[test]
+fn empty_multipart_body_is_an_empty_form() {
+    assert_eq!(read(&[BodyForm::Multipart], "multipart/form-data; boundary=XX", "").unwrap(), json!({}));
+    assert_eq!(read(&[BodyForm::Multipart], "multipart/form-data", "").unwrap_err().slug(), "body-unreadable");
+}
+
+#[test]
 fn charset_of_the_hook_is_for_bodies_that_name_none() {
     let hook = Webhook { charset: Some("windows-1252".into()), ..hook(&[BodyForm::Json, BodyForm::Form]) };
     let read = |content_type: &str, body: &'static [u8]| {
@@ -357,6 +415,15 @@ proptest! {
         let content_type = format!("application/json; charset={label}");
         let request = request(&[("content-type", &content_type), ("content-encoding", coding)], bytes);
         prop_assert_eq!(document(&hook(&[BodyForm::Json]), &request).unwrap().root().to_value(), value);
+    }
+
+    #[test]
+    fn fields_of_a_form_are_any_texts(fields in proptest::collection::btree_map("[a\u{feff}\u{fffe}é]{1,4}", any::<String>(), 0..4), marked in any::<bool>()) {
+        let fields: std::collections::BTreeMap<String, String> =
+            fields.into_iter().map(|(name, value)| (name, if marked { format!("\u{feff}{value}") } else { value })).collect();
+        let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let body = fields.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect::<Vec<_>>().join("&");
+        prop_assert_eq!(read(&[BodyForm::Form], "application/x-www-form-urlencoded", body).unwrap(), json!(fields));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ensue_content::decode_text;
+use ensue_content::decode_part;
 use ensue_engine::catalog::Invalid;
 use ring::{digest, hmac};
 
@@ -58,7 +58,7 @@ fn signed_fields(delivered: Delivered<'_>) -> Option<String> {
     if !is_form {
         return None;
     }
-    let fields = forms::pairs(delivered.body, |bytes| decode_text(bytes, None, Invalid::Reject)).ok()?;
+    let fields = forms::pairs(delivered.body, |bytes| decode_part(bytes, None, Invalid::Reject)).ok()?;
     let fields: BTreeSet<(String, String)> = fields.into_iter().collect();
     Some(fields.into_iter().map(|(name, value)| name + &value).collect())
 }
@@ -115,6 +115,13 @@ mod tests {
         assert_eq!(checked(URL, "application/json", FORM, SIGNATURE), wrong);
         assert_eq!(checked(URL, IS_FORM, b"", SIGNATURE), wrong);
         assert!(matches!(checked(URL, IS_FORM, FORM, "RSOYDt4T"), Err(SignatureRefusal::Malformed { .. })));
+    }
+
+    #[test]
+    fn message_that_begins_with_a_byte_order_mark_is_signed_with_it() {
+        let form = b"Body=%EF%BB%BFhello&From=%2B14158675309";
+        assert_eq!(checked(URL, IS_FORM, form, "0TGILv55T6/M5oYbooiqDpll//k="), Ok(()));
+        assert!(checked(URL, IS_FORM, b"Body=hello&From=%2B14158675309", "0TGILv55T6/M5oYbooiqDpll//k=").is_err());
     }
 
     #[test]
