@@ -9,7 +9,7 @@ use ensue_content::{
     CODINGS, ContentType, DecodeError, DecompressError, Limit, charset_in_document, decode, decode_part, decode_text, decompress,
     has_byte_order_mark, parse_json,
 };
-use ensue_engine::catalog::{BodyForm, Invalid, Webhook};
+use ensue_engine::catalog::{BodyForm, HookMethod, Invalid, Webhook};
 use ensue_engine::ports::HookRequest;
 use ensue_expression::Document;
 use serde_json::Value;
@@ -30,6 +30,9 @@ pub(crate) fn document(webhook: &Webhook, request: &HookRequest) -> Result<Docum
         Some(declared) => wrong_type(webhook, &format!("of type `{}`", shorten(declared.essence()))),
         None => wrong_type(webhook, "sent without a content type"),
     };
+    if declared_form.is_none() && may_come_from_a_page(request) {
+        return Err(wrong());
+    }
     if request.body.is_empty() && declared_form.is_none_or(|form| form == BodyForm::Json) {
         return Ok(Document::from_value(&Value::Null));
     }
@@ -56,6 +59,21 @@ pub(crate) fn document(webhook: &Webhook, request: &HookRequest) -> Result<Docum
             Ok(Document::from_value(&Value::from(text)))
         }
     }
+}
+
+/// Returns true if a page in a browser may have sent a delivery.
+///
+/// A page may send a body of some types, or without a type, to any server. It needs the server's consent for a type such as
+/// that of JSON, which no hook gives. So a body counts only as what it is declared to be. `GET` and `DELETE` without a body
+/// say nothing by their type.
+fn may_come_from_a_page(request: &HookRequest) -> bool {
+    let is_of_a_page = request.headers.iter().any(|(name, value)| match name.as_str() {
+        "origin" => true,
+        "sec-fetch-site" => !matches!(value.trim(), "same-origin" | "none"),
+        _ => false,
+    });
+    let is_without_content = request.body.is_empty() && matches!(request.method, HookMethod::Get | HookMethod::Delete);
+    is_of_a_page && !is_without_content
 }
 
 /// Returns the refusal of a body that is not what its type says.

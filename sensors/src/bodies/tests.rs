@@ -348,6 +348,36 @@ fn empty_multipart_body_is_an_empty_form() {
 }
 
 #[test]
+fn page_of_another_site_must_declare_a_type_that_the_hook_accepts() {
+    let hook = Webhook { types: [("text/plain".to_owned(), BodyForm::Json)].into(), ..hook(&[BodyForm::Json, BodyForm::Form]) };
+    let of_a_page = |method, mark: (&str, &str), content_type: Option<&str>, body: &str| {
+        let mut headers = vec![mark];
+        headers.extend(content_type.map(|kind| ("content-type", kind)));
+        let request = HookRequest { method, ..request(&headers, body.to_owned()) };
+        document(&hook, &request).map(|document| document.root().to_value())
+    };
+    let (cross, null) = (("sec-fetch-site", "cross-site"), ("origin", "null"));
+    for mark in [cross, ("sec-fetch-site", "same-site"), ("sec-fetch-site", ""), ("origin", "https://evil.example.test"), null] {
+        for (content_type, body) in [(None, ""), (None, "{}"), (Some("image/png"), ""), (Some("text/html"), ""), (Some(""), "{}")] {
+            let refusal = of_a_page(HookMethod::Post, mark, content_type, body).unwrap_err();
+            assert_eq!(refusal.slug(), "unsupported-media-type", "{mark:?}, {content_type:?}, {body:?}");
+        }
+        for content_type in ["application/json", "text/plain"] {
+            assert_eq!(of_a_page(HookMethod::Post, mark, Some(content_type), "{}").unwrap(), json!({}));
+            assert_eq!(of_a_page(HookMethod::Post, mark, Some(content_type), "").unwrap(), Value::Null);
+        }
+        assert_eq!(of_a_page(HookMethod::Get, mark, None, "").unwrap(), Value::Null, "a GET has never needed a type");
+        assert!(of_a_page(HookMethod::Get, mark, None, "{}").is_err());
+    }
+    for mark in [("sec-fetch-site", "none"), ("sec-fetch-site", "same-origin"), ("user-agent", "curl")] {
+        assert_eq!(of_a_page(HookMethod::Post, mark, None, "{}").unwrap(), json!({}), "{mark:?}");
+        assert_eq!(of_a_page(HookMethod::Post, mark, Some("image/png"), "").unwrap(), Value::Null, "{mark:?}");
+    }
+    let both = [cross, ("sec-fetch-site", "none")];
+    assert!(document(&hook, &request(&both, "{}")).is_err(), "one of two headers is enough");
+}
+
+#[test]
 fn charset_of_the_hook_is_for_bodies_that_name_none() {
     let hook = Webhook { charset: Some("windows-1252".into()), ..hook(&[BodyForm::Json, BodyForm::Form]) };
     let read = |content_type: &str, body: &'static [u8]| {
