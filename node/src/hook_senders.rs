@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -35,11 +34,13 @@ const FETCH_INTERVAL: Duration = Duration::from_secs(30);
 const CERTIFICATES_MAX: usize = 64;
 /// The maximum number of certificates that are fetched at once.
 const FETCHES_MAX: usize = 8;
+/// The maximum number of these for one hook.
+const FETCHES_OF_A_HOOK_MAX: usize = 2;
 /// The maximum number of certificates that nobody has asked for before and that are fetched in a minute, for the deliveries of
 /// one network at one hook. Their URLs are in messages that are not verified yet.
 const NEW_IN_A_MINUTE_MAX: u32 = 20;
-/// The maximum number of networks and hooks whose unknown certificates are counted in a minute.
-const COUNTED_MAX: usize = 4096;
+/// The maximum number of networks whose unknown certificates are counted in a minute at one hook.
+const NETWORKS_MAX: usize = 512;
 /// How long Amazon SNS accepts the confirmation of a subscription.
 const CONFIRMATION_AGE_MAX: Duration = Duration::from_secs(3 * 24 * 3600);
 /// The maximum number of subscriptions that wait to be confirmed.
@@ -72,7 +73,7 @@ pub struct HookSenders {
     issuers: Senders,
     certificates: Mutex<Certificates>,
     kept: OnceLock<KeptCertificates>,
-    fetches: AtomicUsize,
+    fetches: Fetches,
     asked: Mutex<BTreeMap<(SensorRef, String), Asked>>,
 }
 
@@ -92,7 +93,18 @@ struct Certificates {
 #[derive(Default)]
 struct NewUrls {
     minute: u64,
-    by_sender: BTreeMap<(SensorRef, String), u32>,
+    /// By hook, then by network.
+    by_hook: BTreeMap<SensorRef, BTreeMap<String, u32>>,
+}
+
+/// How many certificates are being fetched for each hook.
+#[derive(Default)]
+struct Fetches(Mutex<BTreeMap<SensorRef, usize>>);
+
+/// The right to fetch a certificate, as long as it is held.
+struct FetchSlot<'a> {
+    fetches: &'a Fetches,
+    hook: &'a SensorRef,
 }
 
 /// A certificate, and when it was asked for.
@@ -100,7 +112,7 @@ struct Held {
     certificate: Result<Arc<sns::Certificate>, String>,
     at: Timestamp,
     /// Whether it has verified a message.
-    is_good: bool,
+    is_verified: bool,
     /// Its text, to keep it.
     pem: Vec<u8>,
 }
@@ -157,7 +169,7 @@ impl HookSenders {
         let message = Message::read(accepted, &request.body)?;
         let certificate = self.certificate(message.certificate(), (request, now))?;
         message.check(&certificate, now)?;
-        self.has_verified(message.certificate());
+        self.keep_verified(message.certificate());
         if let (Kind::SubscriptionConfirmation, Some(url)) = (message.kind(), message.subscribe()) {
             let mut asked = open(&self.asked);
             asked.retain(|_, asked| is_within(asked.at, now, CONFIRMATION_AGE_MAX));
@@ -170,36 +182,41 @@ impl HookSenders {
         Ok(())
     }
 
-    /// Notes that the certificate at a URL is one of Amazon's, and keeps it at the first time.
-    fn has_verified(&self, url: &Url) {
-        let is_new = open(&self.certificates).by_url.get_mut(url).is_some_and(|held| !std::mem::replace(&mut held.is_good, true));
+    /// Marks the certificate at a URL as one of Amazon's, and writes it to the file the first time.
+    fn keep_verified(&self, url: &Url) {
+        let is_new = open(&self.certificates).by_url.get_mut(url).is_some_and(|held| !std::mem::replace(&mut held.is_verified, true));
         if let Some(kept) = self.kept.get().filter(|_| is_new) {
-            kept.write(|| open(&self.certificates).good());
+            kept.write(|| open(&self.certificates).verified());
         }
     }
 
-    /// Returns the certificate at a URL: the one that is held, or the fetched one.
+    /// Returns the certificate at a URL: the one that is held, or the fetched one. One that has verified messages stays in use
+    /// after its day if it cannot be fetched again now.
     fn certificate(&self, url: &Url, (request, now): (&HookRequest, Timestamp)) -> Result<Arc<sns::Certificate>, SignatureRefusal> {
         let cannot = |why: &str| SignatureRefusal::CannotAsk { why: why.to_owned() };
-        {
+        let verified = {
             let mut certificates = open(&self.certificates);
-            if let Some(held) = certificates.by_url.get(url) {
+            let held = certificates.by_url.get(url);
+            if let Some(held) = held {
                 let age_max = if held.certificate.is_ok() { CERTIFICATE_AGE_MAX } else { FETCH_INTERVAL };
                 if is_within(held.at, now, age_max) {
                     return held.certificate.clone().map_err(|why| cannot(&why));
                 }
             }
-            if !certificates.by_url.get(url).is_some_and(|held| held.is_good) {
+            let verified = held.filter(|held| held.is_verified).and_then(|held| held.certificate.clone().ok());
+            if verified.is_none() {
                 certificates.new.count((&request.sensor, &request.connection.network), now).map_err(cannot)?;
             }
-        }
-        let web = self.web()?;
-        if self.fetches.fetch_add(1, Ordering::AcqRel) >= FETCHES_MAX {
-            self.fetches.fetch_sub(1, Ordering::AcqRel);
-            return Err(cannot("too many certificates are being fetched"));
-        }
+            verified
+        };
+        let Some(_slot) = self.fetches.begin(&request.sensor) else {
+            return verified.ok_or_else(|| cannot("too many certificates are being fetched"));
+        };
+        let web = match self.web() {
+            Ok(web) => web,
+            Err(refusal) => return verified.ok_or(refusal),
+        };
         let fetched = fetch(web, url);
-        self.fetches.fetch_sub(1, Ordering::AcqRel);
         open(&self.certificates).hold(url, fetched, now).map_err(|why| cannot(&why))
     }
 
@@ -231,13 +248,13 @@ impl NewUrls {
         const TOO_MANY: &str = "too many unknown certificates were named in the last minute";
         let minute = now.unix_millis() / 60_000;
         if self.minute != minute {
-            *self = Self { minute, by_sender: BTreeMap::new() };
+            *self = Self { minute, by_hook: BTreeMap::new() };
         }
-        let sender = (hook.clone(), network.to_owned());
-        if self.by_sender.len() >= COUNTED_MAX && !self.by_sender.contains_key(&sender) {
+        let by_network = self.by_hook.entry(hook.clone()).or_default();
+        if by_network.len() >= NETWORKS_MAX && !by_network.contains_key(network) {
             return Err(TOO_MANY);
         }
-        let count = self.by_sender.entry(sender).or_default();
+        let count = by_network.entry(network.to_owned()).or_default();
         if *count >= NEW_IN_A_MINUTE_MAX {
             return Err(TOO_MANY);
         }
@@ -246,32 +263,56 @@ impl NewUrls {
     }
 }
 
+impl Fetches {
+    /// Begins a fetch for a hook, unless too many are under way for it or for all.
+    fn begin<'a>(&'a self, hook: &'a SensorRef) -> Option<FetchSlot<'a>> {
+        let mut by_hook = open(&self.0);
+        if by_hook.values().sum::<usize>() >= FETCHES_MAX || by_hook.get(hook).is_some_and(|count| *count >= FETCHES_OF_A_HOOK_MAX) {
+            return None;
+        }
+        *by_hook.entry(hook.clone()).or_default() += 1;
+        Some(FetchSlot { fetches: self, hook })
+    }
+}
+
+impl Drop for FetchSlot<'_> {
+    fn drop(&mut self) {
+        let mut by_hook = open(&self.fetches.0);
+        if let Some(count) = by_hook.get_mut(self.hook) {
+            *count -= 1;
+            if *count == 0 {
+                by_hook.remove(self.hook);
+            }
+        }
+    }
+}
+
 impl Certificates {
-    /// Holds what was fetched. The URL of a certificate never has another one, so if a good one cannot be fetched again, the one
-    /// that is held stays in use.
+    /// Holds what was fetched. The URL of a certificate never has another one, so if one that has verified messages cannot be
+    /// fetched again, the one that is held stays in use.
     fn hold(&mut self, url: &Url, fetched: Result<Fetched, String>, now: Timestamp) -> Result<Arc<sns::Certificate>, String> {
         let before = self.by_url.remove(url);
         if before.is_none() && self.by_url.len() >= CERTIFICATES_MAX {
             // What has verified nothing goes first, and of these the oldest.
-            let oldest = self.by_url.iter().min_by_key(|(_, held)| (held.is_good, held.at)).map(|(url, _)| url.clone());
+            let oldest = self.by_url.iter().min_by_key(|(_, held)| (held.is_verified, held.at)).map(|(url, _)| url.clone());
             oldest.and_then(|url| self.by_url.remove(&url));
         }
         let held = match (fetched, before) {
-            (Err(_), Some(before)) if before.is_good => Held { at: now, ..before },
+            (Err(_), Some(before)) if before.is_verified => Held { at: now, ..before },
             (Ok(Fetched { certificate, pem }), before) => {
-                Held { certificate: Ok(Arc::new(certificate)), at: now, is_good: before.is_some_and(|held| held.is_good), pem }
+                Held { certificate: Ok(Arc::new(certificate)), at: now, is_verified: before.is_some_and(|held| held.is_verified), pem }
             }
-            (Err(why), _) => Held { certificate: Err(why), at: now, is_good: false, pem: Vec::new() },
+            (Err(why), _) => Held { certificate: Err(why), at: now, is_verified: false, pem: Vec::new() },
         };
         let certificate = held.certificate.clone();
         self.by_url.insert(url.clone(), held);
         certificate
     }
 
-    /// Returns the good ones, as they are kept.
-    fn good(&self) -> Vec<KeptCertificate> {
-        let good = self.by_url.iter().filter(|(_, held)| held.is_good);
-        let kept = good.map(|(url, held)| KeptCertificate {
+    /// Returns those that have verified messages, as they are kept.
+    fn verified(&self) -> Vec<KeptCertificate> {
+        let verified = self.by_url.iter().filter(|(_, held)| held.is_verified);
+        let kept = verified.map(|(url, held)| KeptCertificate {
             url: url.to_string(),
             at_micros: held.at.micros(),
             pem: String::from_utf8_lossy(&held.pem).into_owned(),
@@ -321,7 +362,7 @@ impl KeptCertificates {
             let url = Url::parse(&url).ok().filter(sns::is_of_a_certificate)?;
             let certificate = Ok(Arc::new(sns::Certificate::read(pem.as_bytes()).ok()?));
             let at = Timestamp::from_micros(at_micros);
-            Some((url, Held { certificate, at, is_good: true, pem: pem.into_bytes() }))
+            Some((url, Held { certificate, at, is_verified: true, pem: pem.into_bytes() }))
         });
         held.collect()
     }
@@ -383,6 +424,9 @@ fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::catalog::HookMethod;
+    use ensue_engine::ports::HookConnection;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
@@ -414,17 +458,67 @@ mod tests {
     }
 
     #[test]
-    fn number_of_counted_senders_is_limited() {
+    fn hook_with_too_many_networks_refuses_only_its_own_unknown_certificates() {
         let mut new = NewUrls::default();
-        for sender in 0..COUNTED_MAX {
-            assert_eq!(new.count((&hook("watch.alarms"), &sender.to_string()), NOW), Ok(()));
+        let (one, other) = (hook("watch.alarms"), hook("watch.builds"));
+        for network in 0..NETWORKS_MAX {
+            assert_eq!(new.count((&one, &network.to_string()), NOW), Ok(()));
         }
-        assert!(new.count((&hook("watch.alarms"), "one more"), NOW).is_err());
-        assert_eq!(new.count((&hook("watch.alarms"), "0"), NOW), Ok(()));
+        assert!(new.count((&one, "one more"), NOW).is_err());
+        assert_eq!(new.count((&one, "0"), NOW), Ok(()));
+        for network in 0..NETWORKS_MAX {
+            assert_eq!(new.count((&other, &network.to_string()), NOW), Ok(()));
+        }
     }
 
     #[test]
-    fn good_certificates_and_no_others_are_there_after_a_restart() {
+    fn one_hook_leaves_fetches_to_the_others() {
+        let fetches = Fetches::default();
+        let hooks: Vec<SensorRef> = ["a", "b", "c", "d", "e"].iter().map(|name| hook(&format!("watch.{name}"))).collect();
+        let mut slots = Vec::new();
+        for one in &hooks[..FETCHES_MAX / FETCHES_OF_A_HOOK_MAX] {
+            for _ in 0..FETCHES_OF_A_HOOK_MAX {
+                slots.push(fetches.begin(one).unwrap());
+            }
+            assert!(fetches.begin(one).is_none(), "{one}");
+        }
+        assert!(fetches.begin(&hooks[4]).is_none(), "all are taken");
+        slots.pop();
+        assert!(fetches.begin(&hooks[4]).is_some());
+        slots.clear();
+        assert!(open(&fetches.0).is_empty());
+    }
+
+    #[test]
+    fn certificate_that_has_verified_messages_stays_in_use_while_no_fetch_is_free() {
+        let senders = HookSenders::default();
+        for hex in ["a", "b"] {
+            open(&senders.certificates).hold(&url(hex), fetched(), NOW).unwrap();
+        }
+        senders.keep_verified(&url("a"));
+        let request = HookRequest {
+            sensor: hook("watch.alarms"),
+            headers: Vec::new(),
+            query: Vec::new(),
+            body: bytes::Bytes::new(),
+            method: HookMethod::Post,
+            path: Vec::new(),
+            url: String::new(),
+            connection: HookConnection::default(),
+        };
+        let later = NOW.plus_millis(25 * 3_600_000);
+        let sensor = request.sensor.clone();
+        let slots = [senders.fetches.begin(&sensor).unwrap(), senders.fetches.begin(&sensor).unwrap()];
+        assert!(senders.certificate(&url("a"), (&request, later)).is_ok());
+        let refusal = senders.certificate(&url("b"), (&request, later)).unwrap_err();
+        assert!(refusal.to_string().contains("too many certificates are being fetched"), "{refusal}");
+        drop(slots);
+        let refusal = senders.certificate(&url("b"), (&request, later)).unwrap_err();
+        assert!(refusal.to_string().contains("the node is starting"), "a fetch is free, and nothing to fetch with: {refusal}");
+    }
+
+    #[test]
+    fn verified_certificates_and_no_others_are_there_after_a_restart() {
         let folder = tempfile::TempDir::new().unwrap();
         let file = folder.path().join("sns_certificates.json");
         let senders = HookSenders::default();
@@ -432,13 +526,13 @@ mod tests {
         for hex in ["a", "b"] {
             open(&senders.certificates).hold(&url(hex), fetched(), NOW).unwrap();
         }
-        senders.has_verified(&url("a"));
+        senders.keep_verified(&url("a"));
         let urls = |senders: &HookSenders| open(&senders.certificates).by_url.keys().cloned().collect::<Vec<_>>();
         let again = HookSenders::default();
         again.keep_in(file.clone());
         assert_eq!(urls(&again), [url("a")]);
         let held = open(&again.certificates);
-        assert!(held.by_url[&url("a")].is_good && held.by_url[&url("a")].at == NOW);
+        assert!(held.by_url[&url("a")].is_verified && held.by_url[&url("a")].at == NOW);
         for damaged in [&b"{"[..], b"[]", br#"[{"url": "https://example.test/x", "at_micros": 0, "pem": ""}]"#] {
             std::fs::write(&file, damaged).unwrap();
             let after = HookSenders::default();
@@ -448,12 +542,12 @@ mod tests {
     }
 
     #[test]
-    fn good_certificate_that_cannot_be_fetched_again_stays_in_use() {
+    fn verified_certificate_that_cannot_be_fetched_again_stays_in_use() {
         let mut certificates = Certificates::default();
         certificates.hold(&url("a"), fetched(), NOW).unwrap();
         assert!(certificates.hold(&url("a"), Err("the status is 500".to_owned()), NOW).is_err(), "it has verified nothing");
         certificates.hold(&url("a"), fetched(), NOW).unwrap();
-        certificates.by_url.get_mut(&url("a")).unwrap().is_good = true;
+        certificates.by_url.get_mut(&url("a")).unwrap().is_verified = true;
         assert!(certificates.hold(&url("a"), Err("the status is 500".to_owned()), NOW).is_ok());
     }
 }
