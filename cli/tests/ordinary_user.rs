@@ -3,6 +3,10 @@
 
 #![cfg(target_os = "linux")]
 
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
 use serde_json::{Value, json};
 
 use crate::support::skipped::skipped;
@@ -51,6 +55,62 @@ run:
     env: { PLACE: '${{ params.place }}' }
 parameters: { place: string }
 ";
+
+const LOOSEN: &str = "\
+description: Tries to change the modes and times of the node's files.
+run:
+  shell:
+    script: |
+      exec 2>/dev/null
+      changed=nothing
+      for file in \"$PLACE\" \"$PLACE\"/* \"$PLACE\"/*/* \"$PLACE\"/data/log.sqlite \"$STATE\"/*; do
+        (chmod a+rwx \"$file\" || touch -d 1999-01-01 \"$file\") && changed=\"$file\"
+      done
+      printf '{\"changed\":\"%s\",\"user\":\"%s\"}' \"$changed\" \"$(stat -c %u .)\"
+    env: { PLACE: '${{ params.place }}', STATE: '${{ params.state }}' }
+parameters: { place: string, state: string }
+";
+
+/// Returns the mode of each file and folder beneath a folder.
+fn modes(folder: &Path) -> BTreeMap<PathBuf, u32> {
+    let mut modes = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let about = entry.metadata().unwrap();
+        modes.insert(entry.path(), about.permissions().mode());
+        if about.is_dir() {
+            modes.extend(self::modes(&entry.path()));
+        }
+    }
+    modes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_of_an_ordinary_user_changes_no_modes_or_times_of_the_node_s_files() {
+    let test = "program_of_an_ordinary_user_changes_no_modes_or_times_of_the_node_s_files";
+    let place = place();
+    place.write_pack_file("look/actions/loosen.yaml", LOOSEN);
+    let folder = place.path().to_owned();
+    std::fs::write(folder.join("ensue.yaml"), "actions: { readable: [.] }\n").unwrap();
+    let place = match ordinary::as_ordinary_user(place) {
+        Ok(place) => place,
+        Err(why) => return skipped(test, &why),
+    };
+    let node = place.start();
+    let client = node.client();
+    let walls = finding(&client, "actions").await;
+    if walls["verdict"] != "good" {
+        return skipped(test, &format!("the walls: {}", walls["message"]));
+    }
+    let before = modes(&folder);
+    assert!(before.keys().any(|path| path.ends_with("master.key")), "{before:#?}");
+    let state = before.keys().find(|path| path.ends_with("master.key")).unwrap().parent().unwrap();
+    let shown = client.run("look.loosen", &json!({ "place": folder, "state": state })).await;
+    assert_eq!(shown["result"]["changed"], "nothing", "{shown:#}");
+    let after = modes(&folder);
+    let changed: Vec<_> = before.iter().filter(|(path, mode)| after.get(*path).is_some_and(|now| now != *mode)).collect();
+    assert!(changed.is_empty(), "{changed:?}");
+    assert_eq!(node.stop(), Some(0));
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn program_reads_neither_the_settings_file_nor_the_password_beside_it() {

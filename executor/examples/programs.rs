@@ -81,7 +81,8 @@ fn piped() {
 }
 
 fn settings(folder: &tempfile::TempDir, mode: IsolationMode) -> SupervisedSettings {
-    let command = SupervisorCommand { program: std::env::current_exe().unwrap(), arguments: vec!["supervisor".into()] };
+    let command =
+        SupervisorCommand { program: std::env::current_exe().unwrap(), arguments: vec!["supervisor".into()], environment: Vec::new() };
     SupervisedSettings {
         supervisors: folder.path().join("supervisors"),
         private: folder.path().join("private"),

@@ -3,18 +3,20 @@
 
 #[cfg(not(target_os = "linux"))]
 use crate::programs::Wall;
-use crate::programs::{ProcessBound, ProgramUsers, Walls};
+use crate::programs::{ProcessBound, ProgramUsers, SupervisorCommand, Walls};
 #[cfg(target_os = "linux")]
 use crate::supervisor::{bound, isolation, user};
 
-/// Returns the walls that this machine has, by trying them on a thread that is then discarded. Blocks.
-pub fn walls_of_this_machine() -> Walls {
+/// Returns the walls that this machine has for programs of these users, by trying them on a thread that is then discarded, and by
+/// starting a supervisor with this command. Blocks.
+pub fn walls_of_this_machine(users: ProgramUsers, supervisor: Option<&SupervisorCommand>) -> Walls {
     #[cfg(target_os = "linux")]
-    return isolation::probe();
+    return isolation::probe(users, supervisor);
     #[cfg(not(target_os = "linux"))]
     {
+        let _ = (users, supervisor);
         let wall = Wall::Missing { why: "programs can be isolated only on Linux".to_owned() };
-        Walls { files: wall.clone(), signals: wall.clone(), system_calls: wall }
+        Walls { files: wall.clone(), signals: wall.clone(), system_calls: wall.clone(), metadata: wall }
     }
 }
 

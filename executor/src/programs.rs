@@ -180,6 +180,19 @@ pub struct SupervisorCommand {
     pub program: PathBuf,
     /// The arguments before the folder.
     pub arguments: Vec<OsString>,
+    /// The whole environment. No program that a supervisor starts is given any of it.
+    pub environment: Vec<(String, OsString)>,
+}
+
+impl SupervisorCommand {
+    /// Returns the command for a supervisor in this folder. Its streams are for the caller to choose.
+    pub(crate) fn in_folder(&self, folder: &Path) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.program);
+        std::os::unix::process::CommandExt::arg0(&mut command, "ensue");
+        let environment = self.environment.iter().map(|(name, value)| (name, value));
+        command.args(&self.arguments).arg(folder).env_clear().envs(environment).current_dir("/");
+        command
+    }
 }
 
 /// An argument of a program.

@@ -10,6 +10,7 @@ pub(crate) mod folder;
 pub(crate) mod isolation;
 pub(crate) mod keeper;
 mod memory;
+pub(crate) mod namespace;
 mod program;
 pub(crate) mod protocol;
 pub(crate) mod spool;
@@ -34,6 +35,7 @@ use tokio::sync::mpsc;
 use bound::Bound;
 use folder::Folder;
 use isolation::System;
+use namespace::UserNamespace;
 use program::{Descriptor3, Held, NoStart, Told};
 use protocol::{FRAME_BYTES_MAX, GREETING_BYTES_MAX, NodeSays, NotStarted, PROTOCOL_NEWEST, PROTOCOL_OLDEST, Stream, SupervisorSays};
 use user::User;
@@ -50,8 +52,12 @@ const WORDS_WAITING_MAX: usize = 64;
 /// What a supervisor prints once it accepts connections.
 pub(crate) const READY: &[u8] = b"ready\n";
 
-/// Runs a supervisor in its folder until it ends, or a keeper if the folder is one of a keeper. It must be the first thing that its process does.
+/// Runs a supervisor in its folder until it ends, or a keeper if the folder is one of a keeper. It must be the first thing that its
+/// process does. With [`namespace::PROBE`] as the folder, it only tells whether programs get namespaces here.
 pub fn run(folder: &Path, release: &str) -> io::Result<()> {
+    if folder == Path::new(namespace::PROBE) {
+        return io::stdout().write_all(namespace::try_out().as_bytes());
+    }
     if keeper::is_meant(folder) {
         return keeper::run(folder);
     }
@@ -76,6 +82,7 @@ pub fn run(folder: &Path, release: &str) -> io::Result<()> {
             slot,
             bound: Bound::default(),
             system: System::open(),
+            user_namespace: UserNamespace::default(),
             held: None,
             is_discarded: false,
         };
@@ -93,6 +100,7 @@ struct Supervisor {
     slot: Descriptor3,
     bound: Bound,
     system: System,
+    user_namespace: UserNamespace,
     held: Option<Arc<Held>>,
     /// Nobody wants to know how it ends.
     is_discarded: bool,
@@ -221,10 +229,12 @@ impl Supervisor {
             }
             NodeSays::Start(order) => {
                 let user = User::of(order.isolation.users, std::process::id());
-                let raised = self.bound.raise(order.limits.processes, user.as_ref().ok().copied().flatten());
+                // Before any thread is started.
+                let namespaces = self.user_namespace.prepare(&order.isolation);
+                let raised = self.bound.raise(order.limits.processes, user.as_ref().ok().copied().flatten(), &self.user_namespace);
                 let started = user
                     .map_err(|why| NoStart { kind: NotStarted::Isolation, why })
-                    .and_then(|user| Held::start(&self.folder, &mut self.slot, &self.system, &order, tail, user));
+                    .and_then(|user| Held::start(&self.folder, &mut self.slot, &self.system, &order, tail, (user, &namespaces)));
                 if let Some(raised) = raised {
                     raised.fasten();
                 }

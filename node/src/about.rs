@@ -19,7 +19,7 @@ use ensue_engine::ports::{ReadLimit, SubmitError};
 use ensue_engine::record::{Epoch, Head, Position};
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::state::Hold;
-use ensue_executor::programs::AtEnd;
+use ensue_executor::programs::{AtEnd, SupervisorCommand};
 use ensue_packs::Severity;
 use ensue_postgres::LeadWatch;
 use ensue_views::store::PassedOver;
@@ -142,6 +142,8 @@ pub(crate) struct AboutNode {
     pub users: Users,
     /// What happens to programs when the node ends.
     pub programs_at_end: AtEnd,
+    /// The command that starts a supervisor.
+    pub supervisor: Option<SupervisorCommand>,
     /// Set once the node is stopping.
     pub is_stopping: Arc<AtomicBool>,
     /// Set once the log has failed.
@@ -304,7 +306,7 @@ impl Node for AboutNode {
         findings.push(self.token_finding());
         findings.extend(self.issuers.findings(&self.keys));
         findings.extend(self.vouching.findings());
-        findings.extend(crate::machine::findings(&self.actions, &self.users, self.programs_at_end));
+        findings.extend(crate::machine::findings(&self.actions, &self.users, self.programs_at_end, self.supervisor.as_ref()));
         Ok(findings)
     }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use ensue_api::ports::{Finding, FindingVerdict};
 use ensue_executor::AtStop;
 use ensue_executor::probes::{process_bound_of_this_machine, walls_of_this_machine};
-use ensue_executor::programs::{AtEnd, IsolationMode, ProcessBound, ProgramUsers};
+use ensue_executor::programs::{AtEnd, IsolationMode, ProcessBound, ProgramUsers, SupervisorCommand, Wall};
 
 use crate::config::ActionSettings;
 use crate::programs::Users;
@@ -21,10 +21,10 @@ const UNIT_FOLDERS: &[&str] =
 const UNIT_BYTES_MAX: u64 = 1 << 20;
 
 /// Reports what applies here to programs of actions. Blocks briefly.
-pub(crate) fn findings(settings: &ActionSettings, users: &Users, at_end: AtEnd) -> Vec<Finding> {
+pub(crate) fn findings(settings: &ActionSettings, users: &Users, at_end: AtEnd, supervisor: Option<&SupervisorCommand>) -> Vec<Finding> {
     let own = Own { user: rustix::process::geteuid().as_raw(), is_in_group_0: is_in_group_0() };
     vec![
-        walls(settings, at_end),
+        walls(settings, users.users, at_end, supervisor),
         reach(settings, users, own, at_end),
         network(users),
         restart(settings, at_end),
@@ -109,7 +109,7 @@ fn network(users: &Users) -> Finding {
     note("network", message, &hint)
 }
 
-fn walls(settings: &ActionSettings, at_end: AtEnd) -> Finding {
+fn walls(settings: &ActionSettings, users: ProgramUsers, at_end: AtEnd, supervisor: Option<&SupervisorCommand>) -> Finding {
     let check = "actions";
     if at_end == AtEnd::Ended {
         let message = "programs are not isolated: they run as children of the node and can access whatever its user can";
@@ -119,14 +119,18 @@ fn walls(settings: &ActionSettings, at_end: AtEnd) -> Finding {
         let message = "programs of actions are not isolated: they can access whatever the node's own user can";
         return note(check, message, "leave `actions.isolation` out of ensue.yaml, or run only packs that you trust");
     }
-    let missing = walls_of_this_machine().missing();
+    let walls = walls_of_this_machine(users, supervisor);
+    let missing = walls.missing();
     if missing.is_empty() {
         return good(check, "programs write only in their private directory, cannot see the node, and cannot make dangerous system calls");
     }
     let message = format!("this machine cannot isolate programs completely: {}", missing.join("; "));
+    let is_of_namespaces = walls.metadata != Wall::Stands && missing.len() == 1;
+    let remedy =
+        if is_of_namespaces { "let the node's user create user namespaces, or run the node as root" } else { "use a newer kernel" };
     match settings.isolation {
-        IsolationMode::Required => bad(check, message + "; no program is started", "set `actions.isolation: auto`, or use a newer kernel"),
-        IsolationMode::Auto | IsolationMode::None => note(check, &message, "run only packs that you trust, or use a newer kernel"),
+        IsolationMode::Required => bad(check, message + "; no program is started", &format!("{remedy}, or set `actions.isolation: auto`")),
+        IsolationMode::Auto | IsolationMode::None => note(check, &message, &format!("{remedy}, or run only packs that you trust")),
     }
 }
 
@@ -311,7 +315,7 @@ mod tests {
         let mut settings = ActionSettings::default();
         settings.limits.memory_bytes = Some(1 << 30);
         settings.limits.file_bytes = Some(1 << 30);
-        let said = findings(&settings, &Users::default(), AtEnd::Ended);
+        let said = findings(&settings, &Users::default(), AtEnd::Ended, None);
         for check in ["actions", "restart", "limits"] {
             let one = said.iter().find(|finding| finding.check == check).unwrap();
             assert_eq!(one.verdict, FindingVerdict::Warning, "{check}: {}", one.message);

@@ -35,5 +35,7 @@ impl Supervisor {
 pub(crate) fn command(open_files: OpenFiles) -> SupervisorCommand {
     let mut arguments = vec!["supervisor".into()];
     arguments.extend(open_files.0.map(|count| format!("--open-files={count}").into()));
-    SupervisorCommand { program: PathBuf::from("/proc/self/exe"), arguments }
+    // The allocator starts a thread of its own, and only a process without other threads can create a user namespace.
+    let environment = vec![("_RJEM_MALLOC_CONF".to_owned(), "background_thread:false".into())];
+    SupervisorCommand { program: PathBuf::from("/proc/self/exe"), arguments, environment }
 }

@@ -81,6 +81,8 @@ pub struct Walls {
     pub signals: Wall,
     /// System calls, by seccomp.
     pub system_calls: Wall,
+    /// Modes, owners, times and attributes of files, by namespaces, or because programs have other users than the node.
+    pub metadata: Wall,
 }
 
 /// Whether a wall is available.
@@ -98,7 +100,12 @@ pub enum Wall {
 impl Walls {
     /// Lists the missing walls, for people.
     pub fn missing(&self) -> Vec<String> {
-        let walls = [("files", &self.files), ("signals", &self.signals), ("system calls", &self.system_calls)];
+        let walls = [
+            ("files", &self.files),
+            ("signals", &self.signals),
+            ("system calls", &self.system_calls),
+            ("modes and times of files", &self.metadata),
+        ];
         walls
             .into_iter()
             .filter_map(|(what, wall)| match wall {

@@ -8,7 +8,6 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -130,8 +129,10 @@ impl SensorPrograms {
         if order.purpose == Purpose::Test {
             env.insert("ENSUE_TEST".to_owned(), "1".into());
         }
+        let own = self.settings.command.environment.iter().map(|(name, _)| name);
         let kept = KeptOrder {
             program,
+            not_passed_on: own.filter(|name| !env.contains_key(*name)).cloned().collect(),
             arguments: arguments.collect(),
             private,
             pack,
@@ -146,12 +147,12 @@ impl SensorPrograms {
             let prepared = tokio::task::spawn_blocking(move || keeper::prepare(&folder, &kept));
             prepared.await.map_err(|why| spawn_error(io::Error::other(why)))?.map_err(spawn_error)?;
         }
-        let mut command = std::process::Command::new(&self.settings.command.program);
-        command.arg0("ensue").args(&self.settings.command.arguments).arg(&folder).env_clear().envs(&env).current_dir("/");
+        let mut command = Command::from(self.settings.command.in_folder(&folder));
+        command.envs(&env);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Descriptors that this process itself was started with may not be marked close-on-exec.
         close_fds::set_fds_cloexec_threadsafe(3, &[]);
-        let mut child = Command::from(command).spawn().map_err(spawn_error)?;
+        let mut child = command.spawn().map_err(spawn_error)?;
         let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
         let ((stdin, stdout), stderr) = pipes.ok_or_else(|| spawn_error(io::Error::other("it has no pipes")))?;
         let stdin = stdin.into_owned_fd().and_then(pipe::Sender::from_owned_fd).map_err(spawn_error)?;

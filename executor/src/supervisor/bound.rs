@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit, setrlimit};
 
+use super::namespace::UserNamespace;
 use super::tree;
 use super::user::{User, acting_as};
 use crate::programs::ProcessBound;
 
-/// How many processes and threads a supervisor's group allows in addition to the program: the supervisor's
+/// How many processes and threads a supervisor's group or user namespace allows in addition to the program: the supervisor's
 /// own.
 const SUPERVISOR_TASKS: u64 = 4;
 /// The prefix of the groups' names.
@@ -46,7 +47,7 @@ enum Way {
 impl Bound {
     /// Limits what this process starts from now on; none sets no limit. Keep the result until the program was
     /// started. The program runs as the given user.
-    pub(crate) fn raise(&mut self, most: Option<u64>, user: Option<User>) -> Option<Raised> {
+    pub(super) fn raise(&mut self, most: Option<u64>, user: Option<User>, namespace: &UserNamespace) -> Option<Raised> {
         if most.is_none() && self.way.is_none() {
             return None;
         }
@@ -58,6 +59,7 @@ impl Bound {
                 }
                 None
             }
+            Way::User if namespace.counts_processes() => most.and_then(|most| Raised::to(most.saturating_add(SUPERVISOR_TASKS), None)),
             // Counted each time: other processes that the user started meanwhile must not reduce what this
             // program may have.
             Way::User => most.and_then(|most| Raised::to(tasks_of(this_user()).saturating_add(most), None)),
@@ -217,7 +219,7 @@ fn tasks_of(user: u32) -> u64 {
 }
 
 /// A limit of this process that is inherited by what it starts, until it is dropped.
-pub(crate) struct Raised {
+pub(super) struct Raised {
     before: Rlimit,
     most: u64,
     user: Option<User>,
@@ -276,7 +278,7 @@ mod tests {
         fs::write(folder.path().join("pids.max"), "max\n").unwrap();
         let mut bound = Bound { way: Some(Way::Group { group: group_at(&folder), most: None }) };
         for (most, expected) in [(Some(0), "4"), (Some(9), "13"), (None, "max"), (Some(9), "13")] {
-            assert!(bound.raise(most, None).is_none());
+            assert!(bound.raise(most, None, &UserNamespace::default()).is_none());
             assert_eq!(room(&folder), expected, "{most:?}");
         }
     }

@@ -1,5 +1,5 @@
-//! The isolation of a program: files by Landlock and system calls by seccomp, both for the thread that starts
-//! it and for everything that comes of that thread.
+//! The isolation of a program: files by Landlock, what is known about files by namespaces, and system calls by seccomp, all for
+//! the thread that starts it and for everything that comes of that thread.
 //!
 //! It is a wall against mistakes and against curious packs, not a virtual machine: the program shares the
 //! kernel and the network with the node, and also its user unless the node runs as root. [`probe`] reports
@@ -17,9 +17,11 @@ use rustix::thread::{
     set_no_new_privs,
 };
 
+use super::namespace::{self, NamespaceError, Preparation, View};
+use super::program::Placed;
 use super::system_calls;
 use super::user::User;
-use crate::programs::{Isolation, IsolationMode, ProgramUsers, Wall, Walls};
+use crate::programs::{Isolation, IsolationMode, ProgramUsers, SupervisorCommand, Wall, Walls};
 
 /// The newest Landlock version that is requested. An older kernel provides what it has.
 const LANDLOCK: ABI = ABI::V6;
@@ -51,8 +53,9 @@ const READ: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/
 /// Devices that may be written to.
 const WRITE: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"];
 
-/// Returns the walls that this machine has, by trying them on a thread that is then discarded. Blocks.
-pub(crate) fn probe() -> Walls {
+/// Returns the walls that this machine has for programs of these users, by trying them on a thread that is then discarded, and by
+/// starting a supervisor. Blocks.
+pub(crate) fn probe(users: ProgramUsers, supervisor: Option<&SupervisorCommand>) -> Walls {
     let missing = |why: &str| Wall::Missing { why: why.to_owned() };
     let tried = std::thread::Builder::new().name("probe".into()).spawn(|| {
         let files = Rules::begin().and_then(|rules| rules.allow_system(&System::open(), &[])).and_then(Rules::enforce);
@@ -61,14 +64,20 @@ pub(crate) fn probe() -> Walls {
     });
     let Ok(Ok((files, calls))) = tried.map(std::thread::JoinHandle::join) else {
         let wall = missing("no thread was available to test it");
-        return Walls { files: wall.clone(), signals: wall.clone(), system_calls: wall };
+        return Walls { files: wall.clone(), signals: wall.clone(), system_calls: wall.clone(), metadata: wall };
+    };
+    let metadata = match (users, supervisor) {
+        (ProgramUsers::Node, Some(command)) => namespace::probe(command),
+        (ProgramUsers::Node, None) => missing("there is no supervisor"),
+        // They do not own the files of the node.
+        (ProgramUsers::One { .. } | ProgramUsers::Range { .. }, _) => Wall::Stands,
     };
     let (files, signals) = match files {
         Ok(status) => of_landlock(&status),
         Err(error) => (Wall::Missing { why: error.to_string() }, Wall::Missing { why: error.to_string() }),
     };
     let system_calls = calls.map_or_else(|why| Wall::Missing { why }, |()| Wall::Stands);
-    Walls { files, signals, system_calls }
+    Walls { files, signals, system_calls, metadata }
 }
 
 fn of_landlock(status: &RestrictionStatus) -> (Wall, Wall) {
@@ -105,13 +114,8 @@ fn of_landlock(status: &RestrictionStatus) -> (Wall, Wall) {
 /// log.
 ///
 /// If a program must run as another user, it does so or is not started, whatever is required.
-pub(crate) fn raise(
-    isolation: &Isolation,
-    system: &System,
-    private: &Path,
-    pack: &Path,
-    user: Option<User>,
-) -> Result<Option<String>, String> {
+pub(super) fn raise(placed: Placed<'_>, system: &System, user: Option<User>) -> Result<Option<String>, String> {
+    let Placed { isolation, private, pack, .. } = placed;
     let enter = || user.map_or(Ok(()), User::enter).map_err(|error| format!("the program cannot switch to its user: {error}"));
     let is_required = match isolation.mode {
         IsolationMode::None => return enter().map(|()| None),
@@ -120,6 +124,9 @@ pub(crate) fn raise(
     };
     // Opened before switching to the user, who may not be allowed to open all of it.
     let rules = Rules::of(isolation, system, private, pack);
+    let entered = enter_namespaces(placed);
+    let has_failed_to_mount = entered.is_err();
+    let metadata = entered.unwrap_or_else(|error| Wall::Missing { why: error.to_string() });
     drop_bounding_capabilities();
     enter()?;
     let privileged = drop_capabilities();
@@ -132,13 +139,14 @@ pub(crate) fn raise(
     let privileged = privileged.err().map(|error| format!("the program keeps the privileges of root: {error}"));
     let system_calls = system_calls::deny().map_or_else(|why| Wall::Missing { why }, |()| Wall::Stands);
     if is_required {
-        let missing: Vec<_> = Walls { files, signals, system_calls }.missing().into_iter().chain(privileged).collect();
+        let missing: Vec<_> = Walls { files, signals, system_calls, metadata }.missing().into_iter().chain(privileged).collect();
         return if missing.is_empty() { Ok(None) } else { Err(missing.join("; ")) };
     }
     // The doctor reports once what the kernel lacks. What the kernel has but did not provide concerns this
     // program.
     let files = if has_failed { files } else { Wall::Stands };
-    let failed: Vec<_> = Walls { files, signals: Wall::Stands, system_calls }.missing().into_iter().chain(privileged).collect();
+    let metadata = if has_failed_to_mount { metadata } else { Wall::Stands };
+    let failed: Vec<_> = Walls { files, signals: Wall::Stands, system_calls, metadata }.missing().into_iter().chain(privileged).collect();
     Ok((!failed.is_empty()).then(|| format!("the isolation of programs is incomplete: {}", failed.join("; "))))
 }
 
@@ -169,6 +177,31 @@ fn drop_capabilities() -> rustix::io::Result<()> {
     }
     clear_ambient_capability_set()?;
     set_capabilities(None, none)
+}
+
+/// Moves this thread into the namespaces of a program, if it needs any. Returns whether the machine has them; an error means that
+/// it has them and that this program could not be given its own.
+fn enter_namespaces(placed: Placed<'_>) -> Result<Wall, NamespaceError> {
+    let Placed { isolation, namespaces, private, pack, .. } = placed;
+    match namespaces {
+        Preparation::NotNeeded => return Ok(Wall::Stands),
+        Preparation::Ready => {}
+        Preparation::Impossible(error) => return Ok(Wall::Missing { why: error.to_string() }),
+    }
+    let resolve = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let resolve_all = |paths: &[PathBuf]| paths.iter().filter_map(|path| path.canonicalize().ok()).collect::<Vec<_>>();
+    let entered = namespace::enter_mounts(&View {
+        private: &resolve(private),
+        pack: &resolve(pack),
+        writable: &resolve_all(&isolation.writable),
+        readable: &resolve_all(&isolation.readable),
+        hidden: &hidden_now(isolation),
+    });
+    match entered {
+        Ok(()) => Ok(Wall::Stands),
+        Err(error @ NamespaceError::Mounts(_)) => Ok(Wall::Missing { why: error.to_string() }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Resolves the hidden paths as they are now: rotating a secret may point a link to another file.
@@ -334,16 +367,20 @@ mod tests {
     /// More filters than the kernel accepts on one thread.
     const FILTERS: usize = 1_000;
 
+    fn placed(isolation: &Isolation) -> Placed<'_> {
+        let root = Path::new("/");
+        Placed { isolation, namespaces: &Preparation::NotNeeded, private: root, pack: root, program: root }
+    }
+
     #[test]
     fn available_isolation_that_cannot_be_applied_is_reported() {
-        if let Wall::Missing { why } = probe().system_calls {
+        if let Wall::Missing { why } = probe(ProgramUsers::Node, None).system_calls {
             let test = "available_isolation_that_cannot_be_applied_is_reported";
             return skipped(test, &format!("this machine has no wall around system calls: {why}"));
         }
         let error = std::thread::spawn(|| {
             let isolation = Isolation { mode: IsolationMode::Auto, ..Isolation::default() };
-            let root = Path::new("/");
-            (0..FILTERS).find_map(|_| raise(&isolation, &System::open(), root, root, None).unwrap())
+            (0..FILTERS).find_map(|_| raise(placed(&isolation), &System::open(), None).unwrap())
         });
         let error = error.join().unwrap().unwrap();
         assert!(error.starts_with("the isolation of programs is incomplete: "), "{error}");
@@ -351,14 +388,14 @@ mod tests {
 
     #[test]
     fn required_isolation_that_cannot_be_applied_is_an_error() {
-        if let Wall::Missing { why } = probe().system_calls {
+        if let Wall::Missing { why } = probe(ProgramUsers::Node, None).system_calls {
             let test = "required_isolation_that_cannot_be_applied_is_an_error";
             return skipped(test, &format!("this machine has no wall around system calls: {why}"));
         }
         let raised = std::thread::spawn(|| {
             while system_calls::deny().is_ok() {}
             let isolation = Isolation { mode: IsolationMode::Required, ..Isolation::default() };
-            raise(&isolation, &System::open(), Path::new("/"), Path::new("/"), None)
+            raise(placed(&isolation), &System::open(), None)
         });
         let error = raised.join().unwrap().unwrap_err();
         assert!(error.contains("system calls: "), "{error}");

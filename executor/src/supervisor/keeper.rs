@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use super::bound::Bound;
 use super::folder::Folder;
 use super::isolation::System;
+use super::namespace::{Preparation, UserNamespace};
 use super::program::{self, Placed};
 use super::tree::{self, Tree};
 use super::user::User;
@@ -42,6 +43,9 @@ pub(crate) struct KeptOrder {
     pub(crate) program: PathBuf,
     /// Its arguments.
     pub(crate) arguments: Vec<String>,
+    /// The variables in the keeper's environment that are not the program's.
+    #[serde(default)]
+    pub(crate) not_passed_on: Vec<String>,
     /// Its private directory, which does not exist yet.
     pub(crate) private: PathBuf,
     /// The folder of its pack.
@@ -111,11 +115,14 @@ pub(super) fn run(folder: &Path) -> io::Result<()> {
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     let order: KeptOrder = serde_json::from_slice(&read(&folder.join(ORDER))?)?;
     let mut bound = Bound::default();
+    // Before any thread is started.
+    let mut user_namespace = UserNamespace::default();
+    let namespaces = user_namespace.prepare(&order.isolation);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         // Before the program begins: from then on, a request to stop must not end the keeper alone.
         let signals = Signals::heard();
-        match start(folder, &order, &mut bound) {
+        match start(folder, &order, (&namespaces, &user_namespace), &mut bound) {
             Ok(process) => kept(process, Duration::from_millis(order.grace_millis), signals).await,
             Err(why) => Outcome::NotStarted(why),
         }
@@ -127,7 +134,12 @@ pub(super) fn run(folder: &Path) -> io::Result<()> {
 }
 
 /// Starts the program with the keeper's own standard streams.
-fn start(folder: &Path, order: &KeptOrder, bound: &mut Bound) -> Result<Pid, String> {
+fn start(
+    folder: &Path,
+    order: &KeptOrder,
+    (namespaces, user_namespace): (&Preparation, &UserNamespace),
+    bound: &mut Bound,
+) -> Result<Pid, String> {
     let why = |error: io::Error| error.to_string();
     let user = User::of(order.isolation.users, std::process::id())?;
     Folder::at(folder).note_kept(order.private.clone(), user.and_then(User::own)).map_err(why)?;
@@ -140,10 +152,13 @@ fn start(folder: &Path, order: &KeptOrder, bound: &mut Bound) -> Result<Pid, Str
     }
     let mut command = Command::new(&order.program);
     command.args(&order.arguments).current_dir(&order.private);
+    for name in &order.not_passed_on {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let placed = Placed { isolation: &order.isolation, private: &order.private, pack: &order.pack, program: &order.program };
-    let raised = bound.raise(order.limits.processes, user);
+    let placed = Placed { isolation: &order.isolation, namespaces, private: &order.private, pack: &order.pack, program: &order.program };
+    let raised = bound.raise(order.limits.processes, user, user_namespace);
     let spawned = program::spawn_behind_walls(command, &System::open(), placed, user);
     if let Some(raised) = raised {
         raised.fasten();

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use ensue_executor::probes::{walls_of_this_machine, why_not_as};
-use ensue_executor::programs::{ProgramUsers, Wall};
+use ensue_executor::programs::{ProgramUsers, SupervisorCommand, Wall};
 use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError, Scope};
 use seccompiler::sock_filter;
 
@@ -17,10 +17,11 @@ pub(crate) enum WallKind {
     Files,
     Signals,
     SystemCalls,
+    Metadata,
 }
 
 impl WallKind {
-    pub(crate) const ALL: [Self; 3] = [Self::Files, Self::Signals, Self::SystemCalls];
+    pub(crate) const ALL: [Self; 4] = [Self::Files, Self::Signals, Self::SystemCalls, Self::Metadata];
 
     /// Returns true if the kernel has this wall, by raising one like it around a thread that ends.
     pub(crate) fn stands(self) -> bool {
@@ -29,6 +30,7 @@ impl WallKind {
             Self::Files => restricted(|ruleset| ruleset.handle_access(AccessFs::from_all(ABI::V3))),
             Self::Signals => restricted(|ruleset| ruleset.scope(Scope::Signal)),
             Self::SystemCalls => seccompiler::apply_filter(&[ALLOWS_ALL]).is_ok(),
+            Self::Metadata => has_mount_namespaces(),
         })
         .join()
         .unwrap()
@@ -66,10 +68,22 @@ fn starts_as(user: u32, group: u32) -> bool {
     has_capabilities && started.is_ok_and(|status| status.success())
 }
 
+/// Returns true if this process's user can mount something in namespaces, as `unshare` and `mount` of the system find out.
+fn has_mount_namespaces() -> bool {
+    let mut tried = Command::new("unshare");
+    tried.args(["--user", "--map-current-user", "--keep-caps", "--mount", "--ipc", "mount", "-t", "tmpfs", "none", "/dev"]);
+    tried.stdin(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// The command that starts a supervisor of these tests.
+pub(crate) fn supervisor() -> SupervisorCommand {
+    SupervisorCommand { program: crate::world::SUPERVISOR.into(), arguments: Vec::new(), environment: Vec::new() }
+}
+
 #[test]
 fn probe_finds_the_walls_that_the_kernel_has() {
-    let walls = walls_of_this_machine();
-    for (kind, found) in WallKind::ALL.into_iter().zip([&walls.files, &walls.signals, &walls.system_calls]) {
+    let walls = walls_of_this_machine(ProgramUsers::Node, Some(&supervisor()));
+    for (kind, found) in WallKind::ALL.into_iter().zip([&walls.files, &walls.signals, &walls.system_calls, &walls.metadata]) {
         assert_eq!(*found == Wall::Stands, kind.stands(), "{kind:?}: {found:?}");
     }
 }

@@ -59,7 +59,11 @@ impl Groups {
         let path = self.path.display();
         let script =
             format!(r#"mkdir -p {path}/{group} && cd {path}/{group} && {limits} && echo $$ > cgroup.procs && cd / && exec "$0" "$@""#);
-        SupervisorCommand { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into(), SUPERVISOR.into()] }
+        SupervisorCommand {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into(), SUPERVISOR.into()],
+            environment: Vec::new(),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::world::{SUPERVISOR, attempt};
 const OUTPUT_BYTES_MAX: u64 = 20 << 20;
 
 fn programs(folder: &TempDir) -> Arc<dyn Programs> {
-    let command = SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new() };
+    let command = SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new(), environment: Vec::new() };
     let settings = SupervisedSettings {
         supervisors: folder.path().join("supervisors"),
         private: folder.path().join("private"),

@@ -86,7 +86,7 @@ impl Outside {
         let settings = SensorProgramsSettings {
             keepers: folder.path().join("keepers"),
             private: folder.path().join("private"),
-            command: SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new() },
+            command: SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new(), environment: Vec::new() },
             isolation: Isolation { mode: IsolationMode::Auto, readable: around_path(&path), ..Isolation::default() },
             limits: ProgramLimits::default(),
             path,

@@ -2,10 +2,10 @@
 
 use ensue_engine::executions::facts::FailureKind;
 use ensue_executor::probes::walls_of_this_machine;
-use ensue_executor::programs::{Isolation, IsolationMode};
+use ensue_executor::programs::{Isolation, IsolationMode, ProgramUsers};
 use serde_json::json;
 
-use crate::kernel::WallKind;
+use crate::kernel::{WallKind, supervisor};
 use crate::skipped::has_program;
 use crate::world::{Plan, failure, result, sh};
 
@@ -217,6 +217,130 @@ async fn required_isolation_is_applied_or_the_program_does_not_start() {
     if kernel_has_all {
         assert_eq!(result(&report), json!("ran"));
     } else {
-        assert!(failure(&report, FailureKind::Sandbox).message.contains(&walls_of_this_machine().missing()[0]));
+        assert!(
+            failure(&report, FailureKind::Sandbox)
+                .message
+                .contains(&walls_of_this_machine(ProgramUsers::Node, Some(&supervisor())).missing()[0])
+        );
     }
+}
+
+/// Tries every system call that changes something by its name, and prints those that did not fail: the path, and the number of the
+/// call.
+const CHANGER: &str = r#"
+import ctypes, json, sys
+libc = ctypes.CDLL(None, use_errno=True)
+calls, paths = json.loads(sys.argv[1]), sys.argv[2:]
+buffer = ctypes.create_string_buffer(256)
+new = b"new"
+kept = []
+def argument(value, path):
+    if value == "PATH":
+        text = ctypes.create_string_buffer(path.encode())
+    elif isinstance(value, str):
+        text = ctypes.create_string_buffer(value.encode())
+    else:
+        return ctypes.c_long(value)
+    kept.append(text)
+    return ctypes.c_long(ctypes.addressof(text))
+for path in paths:
+    for name, number, values in calls:
+        if libc.syscall(ctypes.c_long(number), *[argument(value, path) for value in values]) != -1:
+            print(name, path)
+print("done")
+"#;
+
+/// Lists the system calls that change a file, or what is known about it, by its path, with their arguments. The times, the user and
+/// the attribute are what the owner of a file may set.
+fn calls_by_path() -> serde_json::Value {
+    const AT_FDCWD: i64 = -100;
+    const WRITE_ONLY: i64 = libc::O_WRONLY as i64;
+    // Of fchmodat2 and the calls of attributes by folder; the crate of numbers does not have all of them.
+    const FCHMODAT2: i64 = 452;
+    const SETXATTRAT: i64 = 463;
+    const REMOVEXATTRAT: i64 = 466;
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let mut calls = vec![
+        json!(["fchmodat", libc::SYS_fchmodat, [AT_FDCWD, "PATH", 0o777]]),
+        json!(["fchmodat2", FCHMODAT2, [AT_FDCWD, "PATH", 0o777, 0]]),
+        json!(["fchownat", libc::SYS_fchownat, [AT_FDCWD, "PATH", user, group, 0]]),
+        json!(["utimensat", libc::SYS_utimensat, [AT_FDCWD, "PATH", 0, 0]]),
+        json!(["setxattr", libc::SYS_setxattr, ["PATH", "user.x", "y", 1, 0]]),
+        json!(["lsetxattr", libc::SYS_lsetxattr, ["PATH", "user.x", "y", 1, 0]]),
+        json!(["setxattrat", SETXATTRAT, [AT_FDCWD, "PATH", 0, "user.x", 0, 0]]),
+        json!(["removexattr", libc::SYS_removexattr, ["PATH", "user.kept"]]),
+        json!(["lremovexattr", libc::SYS_lremovexattr, ["PATH", "user.kept"]]),
+        json!(["removexattrat", REMOVEXATTRAT, [AT_FDCWD, "PATH", 0, "user.kept"]]),
+        json!(["truncate", libc::SYS_truncate, ["PATH", 0]]),
+        json!(["openat", libc::SYS_openat, [AT_FDCWD, "PATH", WRITE_ONLY]]),
+        json!(["linkat", libc::SYS_linkat, [AT_FDCWD, "PATH", AT_FDCWD, "linked", 0]]),
+        json!(["renameat2", libc::SYS_renameat2, [AT_FDCWD, "PATH", AT_FDCWD, "moved", 0]]),
+        json!(["unlinkat", libc::SYS_unlinkat, [AT_FDCWD, "PATH", 0]]),
+        json!(["unlinkat of a folder", libc::SYS_unlinkat, [AT_FDCWD, "PATH", libc::AT_REMOVEDIR]]),
+    ];
+    #[cfg(target_arch = "x86_64")]
+    calls.extend([
+        json!(["chmod", libc::SYS_chmod, ["PATH", 0o777]]),
+        json!(["chown", libc::SYS_chown, ["PATH", user, group]]),
+        json!(["lchown", libc::SYS_lchown, ["PATH", user, group]]),
+        json!(["utime", libc::SYS_utime, ["PATH", 0]]),
+        json!(["utimes", libc::SYS_utimes, ["PATH", 0]]),
+        json!(["futimesat", libc::SYS_futimesat, [AT_FDCWD, "PATH", 0]]),
+        json!(["rename", libc::SYS_rename, ["PATH", "moved"]]),
+        json!(["link", libc::SYS_link, ["PATH", "linked"]]),
+        json!(["unlink", libc::SYS_unlink, ["PATH"]]),
+        json!(["rmdir", libc::SYS_rmdir, ["PATH"]]),
+    ]);
+    json!(calls)
+}
+
+/// What a system call by path could change.
+fn facts_of(path: &std::path::Path) -> (u32, u32, i64, i64, u64, Vec<u8>) {
+    use std::os::unix::fs::MetadataExt;
+    let about = std::fs::symlink_metadata(path).unwrap();
+    let content = if about.is_file() { std::fs::read(path).unwrap() } else { Vec::new() };
+    (about.mode(), about.uid(), about.mtime(), about.mtime_nsec(), about.nlink(), content)
+}
+
+#[tokio::test]
+async fn program_of_the_node_s_user_changes_nothing_about_any_file_outside() {
+    let test = "program_of_the_node_s_user_changes_nothing_about_any_file_outside";
+    if !WallKind::ALL.into_iter().all(|wall| wall.stands_for(test)) || !has_program(test, "python3") {
+        return;
+    }
+    let place = tempfile::TempDir::new().unwrap();
+    let at = |name: &str| place.path().join(name);
+    for folder in ["data", "data/empty", "readable", "writable", "elsewhere"] {
+        std::fs::create_dir(at(folder)).unwrap();
+    }
+    let files = ["data/log.sqlite", "data/master.key", "readable/file", "writable/ensue.yaml", "elsewhere/file"];
+    for file in files {
+        std::fs::write(at(file), file).unwrap();
+    }
+    std::os::unix::fs::symlink(at("elsewhere/file"), at("elsewhere/link")).unwrap();
+    std::fs::write(at("writable/own"), "").unwrap();
+    std::fs::write(at("readable/changer.py"), CHANGER).unwrap();
+    let folders = ["data", "data/empty", "readable", "elsewhere", "elsewhere/link"];
+    let watched: Vec<_> = files.into_iter().chain(folders).map(at).collect();
+    let before: Vec<_> = watched.iter().map(|path| facts_of(path)).collect();
+    let isolation = Isolation {
+        readable: vec![at("readable")],
+        writable: vec![at("writable")],
+        hidden: vec![at("data"), at("writable/ensue.yaml"), at("missing")],
+        ..Isolation::default()
+    };
+    let listed: Vec<_> = watched.iter().map(|path| format!("'{}'", path.display())).collect();
+    let script = format!(
+        "python3 {}/changer.py '{}' {}; cat {}/ensue.yaml 2>/dev/null; test -e {}/log.sqlite && echo seen; \
+         chmod 640 {}/own && touch -d 2001-01-01 own && chmod 600 own && mv own moved && echo changed",
+        at("readable").display(),
+        calls_by_path(),
+        listed.join(" "),
+        at("writable").display(),
+        at("data").display(),
+        at("writable").display(),
+    );
+    assert_eq!(printed(Plan::new(sh(&script)).isolated(isolation)).await, "done\nchanged");
+    let after: Vec<_> = watched.iter().map(|path| facts_of(path)).collect();
+    assert_eq!(after, before);
 }

@@ -94,7 +94,7 @@ impl Plan {
             drain_patience: DRAIN_PATIENCE,
             home: None,
             isolation: None,
-            supervisor: SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new() },
+            supervisor: SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new(), environment: Vec::new() },
             programs: None,
             hand: Hand::AtHand,
             egress: EgressPolicy::default(),

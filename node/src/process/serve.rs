@@ -190,6 +190,7 @@ fn about(
         actions: config.actions.clone(),
         users: working.users.clone(),
         programs_at_end: working.programs_at_end,
+        supervisor: config.supervisor.clone(),
         is_stopping: is_stopping.clone(),
         is_failed: leading.is_failed.clone(),
         lead_watch: leading.watch.clone(),

@@ -115,8 +115,7 @@ impl Inner {
     }
 
     async fn up(&self, folder: &Folder) -> io::Result<Connection> {
-        let mut command = Command::new(&self.command.program);
-        command.arg0("ensue").args(&self.command.arguments).arg(folder.path()).env_clear().current_dir("/");
+        let mut command = Command::from(self.command.in_folder(folder.path()));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Descriptors that this process itself was started with may not be marked close-on-exec.
         close_fds::set_fds_cloexec_threadsafe(3, &[]);

@@ -108,7 +108,7 @@ fn install(outside: &mut Outside, action: Action) {
     let clock = Arc::new(SystemClock::new());
     let egress = EgressPolicy::allowing(vec!["127.0.0.1".parse().unwrap()]);
     let folder = outside.folder.path();
-    let command = SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new() };
+    let command = SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new(), environment: Vec::new() };
     let ports = SensorActionsPorts {
         catalogs: Arc::new(installed()),
         bodies: Arc::new(installed()),

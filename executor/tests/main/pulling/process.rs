@@ -248,7 +248,7 @@ impl Outside {
         let settings = SensorProgramsSettings {
             keepers: self.folder.path().join("keepers"),
             private: self.folder.path().join("private"),
-            command: SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new() },
+            command: SupervisorCommand { program: SUPERVISOR.into(), arguments: Vec::new(), environment: Vec::new() },
             isolation: Isolation::default(),
             limits: ProgramLimits::default(),
             path: std::env::var_os("PATH").unwrap_or_default(),

@@ -39,7 +39,7 @@ pub(super) fn programs(data: &Path, folders: &[PathBuf], catalogs: &Arc<NodeCata
     let settings = SensorProgramsSettings {
         keepers: data.join("keepers"),
         private: data.join("private"),
-        command: SupervisorCommand { program: built.join(PROGRAM), arguments: Vec::new() },
+        command: SupervisorCommand { program: built.join(PROGRAM), arguments: Vec::new(), environment: Vec::new() },
         isolation: Isolation {
             mode: IsolationMode::Auto,
             readable: around_path(&path),
