@@ -68,6 +68,7 @@ mod program_users;
 mod proxies;
 mod queues;
 mod rates;
+mod readiness;
 mod replays;
 mod restart;
 mod restore;

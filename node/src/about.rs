@@ -104,6 +104,8 @@ pub(crate) struct AboutNode {
     pub memory: Memory,
     /// The position that the views have reached.
     pub views_at: watch::Receiver<Position>,
+    /// The log's newest position when this node took it over.
+    pub taken_over_at: Position,
     /// The number of records that the views skipped.
     pub views_passed_over: Arc<AtomicU64>,
     /// How long ended executions and other old rows stay in the views.
@@ -197,18 +199,20 @@ impl Node for AboutNode {
             None
         };
         let log = state(log_trouble.is_some(), log_trouble.unwrap_or_default());
-        let views_trouble = self.views_health.trouble();
+        let is_folding = *self.views_at.borrow() < self.taken_over_at;
+        let folding = || is_folding.then(|| "the views do not show yet what was acknowledged before the node started".to_owned());
+        let views_trouble = self.views_health.trouble().or_else(folding);
         let dependencies = vec![
             Dependency { name: "log", state: log },
             Dependency { name: "disk", state: state(self.is_full(), "too little disk space is free: the node accepts no input") },
-            // Writes are still accepted. A reader that names a position gets an error that the views are
+            // If they fail later, writes are still accepted, and a reader that names a position gets an error that the views are
             // behind.
             Dependency { name: "views", state: state(views_trouble.is_some(), views_trouble.as_deref().unwrap_or_default()) },
             Dependency { name: "node", state: state(is_stopping, "the node is stopping") },
         ];
         // Reads continue if the disk is full. But a load balancer asks whether to send requests here, and most
         // requests bring input.
-        Readiness { is_ready: log_trouble.is_none() && !is_stopping && !self.is_full(), dependencies }
+        Readiness { is_ready: log_trouble.is_none() && !is_folding && !is_stopping && !self.is_full(), dependencies }
     }
 
     fn status(&self) -> Result<NodeStatus, Declined> {

@@ -590,7 +590,7 @@ impl Config {
         self.data = written.data.map_or_else(|| std::mem::take(&mut self.data), |data| paths.share(data));
         if let Some(WrittenDatabase { url, password }) = written.database {
             let address: DatabaseAddress = url.parse().map_err(|why| malformed(format!("`database` {why}")))?;
-            self.database = Some(address.written_in(PasswordFrom::SettingsFile));
+            self.database = Some(address.with_place(PasswordFrom::SettingsFile));
             if let Some(WrittenPassword { file }) = password {
                 self.database_password = Some(OwnPassword(read_secret(&paths.hide(file))?));
             }

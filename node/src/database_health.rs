@@ -22,7 +22,7 @@ pub(crate) fn findings(asked: Result<Health, DatabaseError>, now: Timestamp) -> 
 /// Returns the findings about what proves to a database who connects, and where it was written.
 pub(crate) fn credentials(address: &DatabaseAddress) -> Option<Finding> {
     const CHECK: &str = "database password";
-    const OUT: &str = "write it into a file, and name that in `database.password` or ENSUE_DATABASE_PASSWORD_FILE";
+    const REMEDY: &str = "write it into a file, and name that in `database.password` or ENSUE_DATABASE_PASSWORD_FILE";
     if address.is_without_credentials() {
         return Some(note(
             CHECK,
@@ -32,8 +32,12 @@ pub(crate) fn credentials(address: &DatabaseAddress) -> Option<Finding> {
         ));
     }
     match address.password_from()? {
-        PasswordFrom::SettingsFile => Some(note(CHECK, "the password of the database is in the settings file, with everything else", OUT)),
-        PasswordFrom::Flag => Some(note(CHECK, "the password of the database is in a flag, which every user of the machine can see", OUT)),
+        PasswordFrom::SettingsFile => {
+            Some(note(CHECK, "the password of the database is in the settings file, with everything else", REMEDY))
+        }
+        PasswordFrom::Flag => {
+            Some(note(CHECK, "the password of the database is in a flag, which every user of the machine can see", REMEDY))
+        }
         PasswordFrom::Address | PasswordFrom::OwnSetting => None,
     }
 }
@@ -129,7 +133,7 @@ mod tests {
     #[test]
     fn way_into_the_database_that_programs_may_share_is_reported() {
         let said = |address: &str, place| {
-            let found = credentials(&address.parse::<DatabaseAddress>().unwrap().written_in(place));
+            let found = credentials(&address.parse::<DatabaseAddress>().unwrap().with_place(place));
             found.map(|finding| finding.message)
         };
         let socket = said("postgres:///ensue?host=/run/postgresql", PasswordFrom::SettingsFile).unwrap();

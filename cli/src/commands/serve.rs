@@ -115,7 +115,7 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.data = self.data.unwrap_or(config.data);
         if let Some(address) = self.database {
-            let address = address.written_in(PasswordFrom::Flag);
+            let address = address.with_place(PasswordFrom::Flag);
             config.set_database(address).map_err(|why| Failure::with(Exit::Usage, format!("the address after --database {why}")))?;
         }
         config.objects = self.objects.or(config.objects);

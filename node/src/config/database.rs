@@ -72,7 +72,7 @@ impl DatabaseAddress {
 
     /// Says where the address was written.
     #[must_use]
-    pub fn written_in(self, place: PasswordFrom) -> Self {
+    pub fn with_place(self, place: PasswordFrom) -> Self {
         Self { password_from: place, ..self }
     }
 

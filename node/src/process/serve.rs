@@ -170,6 +170,7 @@ fn about(
         database: config.database.clone(),
         memory: Memory::new(config.memory_bytes, around.queues.of(QueueName::RequestBytes).clone()),
         views_at: views.at.clone(),
+        taken_over_at: leading.taken_over_at,
         views_passed_over: views.passed_over.clone(),
         retention: config.retention,
         removed_executions: views.removed_executions.clone(),

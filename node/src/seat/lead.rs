@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use ensue_engine::command::Settings;
 use ensue_engine::ports::{Log, LogError};
-use ensue_engine::record::Epoch;
+use ensue_engine::record::{Epoch, Position};
 use ensue_postgres::LeadWatch;
 use tokio::sync::watch;
 
@@ -33,6 +33,8 @@ pub type LogOver = Box<dyn FnOnce(Box<dyn Log>) -> Box<dyn Log> + Send>;
 pub(crate) struct Leading {
     /// The epoch under which the log is written.
     pub(crate) epoch: Epoch,
+    /// The log's newest position when this node took it over: everything up to it was acknowledged before.
+    pub(crate) taken_over_at: Position,
     /// Whether the log was never written to before.
     pub(crate) is_first_start: bool,
     /// The sequencer's thread, which returns the final state.
@@ -80,7 +82,8 @@ impl Leading {
             followers: vec![following.views.follower.0.clone(), following.telemetry.follower.clone()],
         };
         let watch = opened.backend.lead_watch();
-        let (epoch, is_first_start) = (opened.log.epoch(), opened.head.position.0 == 0);
+        let (epoch, taken_over_at) = (opened.log.epoch(), opened.head.position);
+        let is_first_start = taken_over_at.0 == 0;
         let parts = SequencerParts {
             log: over(opened.log),
             engine: opened.engine,
@@ -97,7 +100,19 @@ impl Leading {
         };
         let thread = unstarted.start(parts).map_err(|why| machine("starting the sequencer", &why))?;
         let (thread, failed, is_failed) = watched(thread)?;
-        Ok(Self { epoch, is_first_start, thread, failed, is_failed, watch, snapshots, snapshot_trouble, outside, data: opened.data })
+        Ok(Self {
+            epoch,
+            taken_over_at,
+            is_first_start,
+            thread,
+            failed,
+            is_failed,
+            watch,
+            snapshots,
+            snapshot_trouble,
+            outside,
+            data: opened.data,
+        })
     }
 
     /// Ends the sequencer of a start that failed. Returns the failure of the log, if the log has failed, because a
