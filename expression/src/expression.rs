@@ -8,7 +8,7 @@ use crate::ast::Expr;
 use crate::budget::Budget;
 use crate::error::{CompileError, EvaluationError};
 use crate::evaluate::Evaluation;
-use crate::parse;
+use crate::parse::{self, LiteralPatterns};
 use crate::scope::{Roots, Scope};
 use crate::slips;
 use crate::value::Value;
@@ -33,8 +33,21 @@ impl Expression {
     /// that is not valid, and a source over [`crate::SOURCE_BYTES_MAX`] or [`crate::SOURCE_DEPTH_MAX`] are
     /// errors, with their place in `source`.
     pub fn compile(source: &str, roots: &Roots) -> Result<Self, CompileError> {
+        Self::read(source, roots, LiteralPatterns::Compiled)
+    }
+
+    /// Parses `source` as [`Expression::compile`] does, but does not compile its literal patterns, which is most of the
+    /// work: for what it reads. An evaluation compiles them, and has the same value.
+    ///
+    /// # Errors
+    /// As for [`Expression::compile`], but not for a pattern.
+    pub fn parse(source: &str, roots: &Roots) -> Result<Self, CompileError> {
+        Self::read(source, roots, LiteralPatterns::Left)
+    }
+
+    fn read(source: &str, roots: &Roots, patterns: LiteralPatterns) -> Result<Self, CompileError> {
         let inner = unwrapped(source);
-        let (tree, pattern_work) = parse::parse(&source[inner.clone()], roots).map_err(|mut error| {
+        let (tree, pattern_work) = parse::parse(&source[inner.clone()], roots, patterns).map_err(|mut error| {
             slips::explain(&source[inner.clone()], &mut error);
             error.span = error.span.start + inner.start..error.span.end + inner.start;
             *error

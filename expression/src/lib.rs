@@ -63,6 +63,6 @@ pub use json::{Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonErr
 pub use nearest::nearest;
 pub use parse::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX};
 pub use scope::{Roots, Scope};
-pub use template::{Piece, Template, TemplateError, TemplateString};
+pub use template::{Observe, Piece, Template, TemplateError, TemplateString};
 pub use types::{FieldType, MapType, Occurrence, Others, TYPE_DEPTH_MAX, TYPE_SIZE_MAX, TYPE_TEXTS_MAX, ValueType};
 pub use value::{DurationError, List, Map, RESULT_BYTES_MAX, RESULT_VALUES_MAX, Text, Type, VALUE_DEPTH_MAX, Value, parse_duration};

@@ -1,6 +1,6 @@
 //! Turns tokens into the tree: the grammar, its limits, and the meaning of each name.
 //!
-//! It evaluates nothing, but it compiles regular expressions that are literals.
+//! It evaluates nothing, but it may compile regular expressions that are literals.
 
 mod call;
 mod names;
@@ -20,12 +20,21 @@ pub const SOURCE_DEPTH_MAX: usize = 64;
 /// The maximum depth of the tree. In practice a level of brackets makes one to three levels of the tree.
 const TREE_DEPTH_MAX: u32 = 160;
 
+/// What happens to patterns that are literals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LiteralPatterns {
+    /// They are compiled, and those that are not valid are errors.
+    Compiled,
+    /// They are left to the evaluation.
+    Left,
+}
+
 /// Parses the whole of `source`. Returns the tree, and the work of compiling its patterns in bytes that were written for them.
-pub(crate) fn parse(source: &str, roots: &Roots) -> Result<(Expr, usize)> {
+pub(crate) fn parse(source: &str, roots: &Roots, patterns: LiteralPatterns) -> Result<(Expr, usize)> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(CompileError::new(format!("the expression is longer than {SOURCE_BYTES_MAX} bytes"), 0..source.len()));
     }
-    let mut parser = Parser::new(source, roots)?;
+    let mut parser = Parser::new(source, roots, patterns)?;
     if parser.token == Token::End {
         return Err(CompileError::new("the expression is empty", 0..source.len()));
     }
@@ -48,6 +57,7 @@ pub(crate) struct Parser<'s> {
     /// The variables of the macros around this place, outermost first.
     locals: Vec<Box<str>>,
     depth: usize,
+    patterns: LiteralPatterns,
     /// The memory that all patterns so far need together.
     pattern_bytes: usize,
     /// The work of compiling them.
@@ -58,10 +68,22 @@ pub(crate) struct Parser<'s> {
 type Tree<T> = (T, u32);
 
 impl<'s> Parser<'s> {
-    fn new(source: &'s str, roots: &'s Roots) -> Result<Self> {
+    fn new(source: &'s str, roots: &'s Roots, patterns: LiteralPatterns) -> Result<Self> {
         let mut lexer = Lexer::new(source, 0);
         let (token, span) = lexer.next()?;
-        Ok(Self { source, roots, lexer, token, span, last: span, locals: Vec::new(), depth: 0, pattern_bytes: 0, pattern_work: 0 })
+        Ok(Self {
+            source,
+            roots,
+            lexer,
+            token,
+            span,
+            last: span,
+            locals: Vec::new(),
+            depth: 0,
+            patterns,
+            pattern_bytes: 0,
+            pattern_work: 0,
+        })
     }
 
     /// Parses `condition ? then : otherwise`, or less.

@@ -2,7 +2,7 @@
 //!
 //! The result of an expression is never parsed again, and keys of objects are never templates.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use serde_json::Value as Json;
 use thiserror::Error;
@@ -99,16 +99,23 @@ impl Template {
     /// # Errors
     /// All errors of all strings.
     pub fn compile(value: &Json, roots: &Roots) -> Result<Self, Vec<TemplateError>> {
-        Self::compile_counted(value, roots).0
+        Self::compile_observed(value, roots, &mut |_| ControlFlow::Continue(()))
     }
 
-    /// Compiles as [`Template::compile`] does. Returns also the [`Expression::pattern_work`] of all expressions together that
-    /// compiled, even if others did not.
-    pub fn compile_counted(value: &Json, roots: &Roots) -> (Result<Self, Vec<TemplateError>>, usize) {
-        let mut compiler = Compiler { roots, pointer: String::new(), errors: Vec::new(), pattern_work: 0 };
-        let root = compiler.node(value, 0);
-        let template = if compiler.errors.is_empty() { Ok(Self { root }) } else { Err(compiler.errors) };
-        (template, compiler.pattern_work)
+    /// Compiles as [`Template::compile`] does, and calls `observe` after each expression and each error, until it breaks.
+    ///
+    /// # Errors
+    /// All errors of all strings. If `observe` breaks, the errors until then, perhaps none.
+    pub fn compile_observed(value: &Json, roots: &Roots, observe: &mut Observe<'_>) -> Result<Self, Vec<TemplateError>> {
+        Compiler::new(roots, Expression::compile, observe).template(value)
+    }
+
+    /// Parses every `${{ … }}` in the strings of `value`, as [`Expression::parse`] does.
+    ///
+    /// # Errors
+    /// All errors of all strings.
+    pub fn parse(value: &Json, roots: &Roots) -> Result<Self, Vec<TemplateError>> {
+        Compiler::new(roots, Expression::parse, &mut |_| ControlFlow::Continue(())).template(value)
     }
 
     /// Returns the tree with every expression replaced by its value.
@@ -241,15 +248,33 @@ fn below<T>(pointer: &mut String, part: &str, act: impl FnOnce(&mut String) -> T
     result
 }
 
-struct Compiler<'r> {
+/// Gets each expression of a template that compiled, and each error. It breaks to end the compilation.
+pub type Observe<'o> = dyn FnMut(Result<&Expression, &CompileError>) -> ControlFlow<()> + 'o;
+
+struct Compiler<'r, 'o> {
     roots: &'r Roots,
+    compile: fn(&str, &Roots) -> Result<Expression, CompileError>,
+    observe: &'r mut Observe<'o>,
+    /// Whether `observe` broke.
+    progress: ControlFlow<()>,
     pointer: String,
     errors: Vec<TemplateError>,
-    pattern_work: usize,
 }
 
-impl Compiler<'_> {
+impl<'r, 'o> Compiler<'r, 'o> {
+    fn new(roots: &'r Roots, compile: fn(&str, &Roots) -> Result<Expression, CompileError>, observe: &'r mut Observe<'o>) -> Self {
+        Self { roots, compile, observe, progress: ControlFlow::Continue(()), pointer: String::new(), errors: Vec::new() }
+    }
+
+    fn template(mut self, value: &Json) -> Result<Template, Vec<TemplateError>> {
+        let root = self.node(value, 0);
+        if self.errors.is_empty() && self.progress.is_continue() { Ok(Template { root }) } else { Err(self.errors) }
+    }
+
     fn node(&mut self, value: &Json, depth: usize) -> Node {
+        if self.progress.is_break() {
+            return Node::Literal(Json::Null);
+        }
         if depth > JSON_DEPTH_MAX {
             self.error(CompileError::new(format!("nested deeper than {JSON_DEPTH_MAX} levels"), 0..0));
             return Node::Literal(Json::Null);
@@ -312,9 +337,9 @@ impl Compiler<'_> {
                     return Node::Literal(Json::Null);
                 }
             };
-            match Expression::compile(&text[start..end], self.roots) {
+            match (self.compile)(&text[start..end], self.roots) {
                 Ok(expression) => {
-                    self.pattern_work = self.pattern_work.saturating_add(expression.pattern_work());
+                    self.observe(Ok(&expression));
                     if !plain.is_empty() {
                         pieces.push(Piece::Text(std::mem::take(&mut plain)));
                     }
@@ -324,6 +349,9 @@ impl Compiler<'_> {
                     error.span = error.span.start + start..error.span.end + start;
                     self.error(Box::new(error));
                 }
+            }
+            if self.progress.is_break() {
+                return Node::Literal(Json::Null);
             }
             at = end + 2;
         }
@@ -337,6 +365,12 @@ impl Compiler<'_> {
         Node::String(pieces)
     }
 
+    fn observe(&mut self, outcome: Result<&Expression, &CompileError>) {
+        if self.progress.is_continue() {
+            self.progress = (self.observe)(outcome);
+        }
+    }
+
     fn enter(&mut self, part: &str) -> usize {
         let outer = self.pointer.len();
         self.pointer.push('/');
@@ -346,6 +380,7 @@ impl Compiler<'_> {
 
     #[allow(clippy::boxed_local, reason = "compile errors travel boxed")]
     fn error(&mut self, error: Box<CompileError>) {
+        self.observe(Err(&error));
         self.errors.push(TemplateError { pointer: self.pointer.clone(), span: error.span, message: error.message, hint: error.hint });
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ensue_packs::{Checked, check, check_until, library};
 
@@ -52,6 +53,57 @@ fn regular_expressions_are_limited_by_the_work_of_compiling_them_all() {
     let many = checked(&[TRIGGER, ("rules/x.yaml", &rule(2_000))]);
     assert_eq!(slugs(&many).iter().filter(|slug| **slug == "too_many_patterns").count(), 1, "{:?}", slugs(&many));
     assert!(many.good.iter().all(|pack| pack.name.as_str() != "demo"));
+}
+
+/// Returns a rule that passes one list of values.
+fn passing_rule(values: impl IntoIterator<Item = String>) -> String {
+    let values: String = values.into_iter().fold(String::new(), |mut all, value| {
+        let _ = writeln!(all, "    - '${{{{ {value} }}}}'");
+        all
+    });
+    format!("trigger: demo.ping\naction: demo.look\nwith:\n  saw:\n{values}")
+}
+
+const LOOK: (&str, &str) = ("actions/look.yaml", "parameters: { saw: [any] }\nrun: { shell: { script: make } }\n");
+
+fn pattern(number: usize) -> String {
+    format!("event.payload.q.matches(\"^{number}\\\\w$\")")
+}
+
+#[test]
+fn one_value_with_too_many_patterns_is_compiled_until_the_limit() {
+    let few = checked(&[TRIGGER, LOOK, ("rules/x.yaml", &passing_rule((0..20).map(pattern)))]);
+    assert!(!few.has_errors(), "{:?}", few.diagnostics);
+    // What comes after the limit is not reached, so it is not reported.
+    let values = (0..2_000).map(pattern).chain(["unknown".to_owned()]);
+    let many = checked(&[TRIGGER, LOOK, ("rules/x.yaml", &passing_rule(values))]);
+    assert_eq!(slugs(&many), ["too_many_patterns"]);
+}
+
+#[test]
+fn one_value_whose_expressions_do_not_compile_is_compiled_until_the_limit() {
+    let values = (0..2_000).map(|number| format!("event.payload.q.matches(\"^{number}\\\\w$\") ||"));
+    let many = checked(&[TRIGGER, LOOK, ("rules/x.yaml", &passing_rule(values))]);
+    let slugs = slugs(&many);
+    assert_eq!(slugs.iter().filter(|slug| **slug == "too_many_patterns").count(), 1, "{slugs:?}");
+    assert!(slugs.len() < 1_500, "{} errors", slugs.len());
+}
+
+#[test]
+fn check_that_is_given_up_within_one_value_ends_there() {
+    let rule = passing_rule((0..2_000).map(|number| format!("event.payload.q == {number}")));
+    let packs = [library(), vec![demo(&[TRIGGER, LOOK, ("rules/x.yaml", &rule)])]].concat();
+    let count_asked = |until: usize| {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counter = asked.clone();
+        let outcome = check_until(&packs, &BTreeMap::new(), &(Arc::new(move || counter.fetch_add(1, Ordering::Relaxed) >= until) as _));
+        (outcome.is_some(), asked.load(Ordering::Relaxed))
+    };
+    let (is_whole, asked) = count_asked(usize::MAX);
+    assert!(is_whole && asked > 4_000, "asked {asked} times");
+    // The rule's value is the last thing that is checked, so few questions come after it.
+    let (is_whole, asked_until_given_up) = count_asked(asked - 3_000);
+    assert!(!is_whole && asked_until_given_up < asked - 2_900, "asked {asked_until_given_up} of {asked} times");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::error::CompileError;
 use crate::functions::{self, Form, Function, PATTERNS_BYTES_MAX, Pattern, Syntax};
 use crate::lex::Token;
 use crate::nearest::nearest;
+use crate::parse::LiteralPatterns;
 
 /// The macros that are written as functions, with their usage.
 const MACRO_FUNCTIONS: [(&str, &str); 1] = [("has", "has(event.payload.field)")];
@@ -180,7 +181,11 @@ impl Parser<'_> {
             .hint(format!("write `{}`", function.usage)));
         }
         let pattern = match (function.pattern, arguments.last()) {
-            (Some(syntax), Some(Expr { kind: Kind::Literal(Literal::String(text)), span })) => Some(self.pattern(text, syntax, *span)?),
+            (Some(syntax), Some(Expr { kind: Kind::Literal(Literal::String(text)), span }))
+                if self.patterns == LiteralPatterns::Compiled =>
+            {
+                Some(self.pattern(text, syntax, *span)?)
+            }
             _ => None,
         };
         Ok((Call { function, arguments, pattern }, height + 1))

@@ -3,7 +3,7 @@
 //!
 //! Which names are available where is defined in `sensors.rs`, `rules.rs` and `actions.rs`.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use ensue_engine::access::scope::Scope as Permitted;
 use ensue_engine::catalog::{ALWAYS, CREDENTIAL_HEADERS, FAILED, SUCCEEDED, Scheme, allow_key};
@@ -181,20 +181,20 @@ impl<'a> Scope<'a> {
     }
 
     /// Returns the paths that a field reads, each with its place in the file. Returns none if it does not
-    /// parse, or if nothing more is compiled; compiling it for its check reports that, and counts its patterns.
+    /// parse, or if nothing more is compiled; compiling it for its check reports that.
     pub(super) fn reads(&self, node: &Node, holds: Holds, report: &Report) -> Vec<(Path, Range<usize>)> {
         if report.is_over() {
             return Vec::new();
         }
         match (holds, &node.content) {
             (Holds::Expression, Content::Text { value, .. }) => {
-                let Ok(expression) = Expression::compile(value, &self.roots) else { return Vec::new() };
+                let Ok(expression) = Expression::parse(value, &self.roots) else { return Vec::new() };
                 let offset = inner_offset(value);
                 self.placed(&expression, node, offset).collect()
             }
             (Holds::Expression, _) => Vec::new(),
             (Holds::Value, _) => {
-                let Ok(template) = Template::compile(&node.to_value(), &self.roots) else { return Vec::new() };
+                let Ok(template) = Template::parse(&node.to_value(), &self.roots) else { return Vec::new() };
                 let mut found = Vec::new();
                 for part in template.parts() {
                     let at = node.at(&part.pointer).unwrap_or(node);
@@ -272,9 +272,14 @@ impl<'a> Scope<'a> {
         if node.is_poisoned() || report.is_over() {
             return None;
         }
-        let (template, pattern_work) = Template::compile_counted(&node.to_value(), &self.roots);
-        report.count_patterns(pattern_work, self.file, node.span.clone());
-        match template {
+        let mut count = |outcome: Result<&Expression, &CompileError>| {
+            match outcome {
+                Ok(expression) => report.count_patterns(expression.pattern_work(), self.file, node.span.clone()),
+                Err(_) => report.count_uncompiled(self.file, node.span.clone()),
+            }
+            if report.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        match Template::compile_observed(&node.to_value(), &self.roots, &mut count) {
             Ok(template) => {
                 self.tell_bare_braces(node, report);
                 let mut is_fine = true;
@@ -283,6 +288,9 @@ impl<'a> Scope<'a> {
                     let is_sole = part.sole_expression().is_some();
                     for piece in part.pieces {
                         let Piece::Expression { expression, offset } = piece else { continue };
+                        if report.is_over() {
+                            return None;
+                        }
                         let locate = |span: Range<usize>| self.locate(at, span.start + offset..span.end + offset);
                         let value = self.inferred(expression, Purpose::Value, locate, report);
                         is_fine &= value.is_some();
@@ -301,7 +309,6 @@ impl<'a> Scope<'a> {
                         Content::Text { value, .. } => value.clone(),
                         _ => String::new(),
                     };
-                    report.count_uncompiled(self.file, at.span.clone());
                     let span = error.span.clone();
                     self.tell_error(&error.message, error.hint, span, at, &source, report);
                 }
