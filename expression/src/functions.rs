@@ -70,13 +70,14 @@ impl Function {
     }
 }
 
-const ALL: [&[Function]; 10] = [
+const ALL: [&[Function]; 11] = [
     convert::FUNCTIONS,
     strings::FUNCTIONS,
     pattern::FUNCTIONS,
     lists::FUNCTIONS,
     math::FUNCTIONS,
     time::FUNCTIONS,
+    time::parse::FUNCTIONS,
     optional::FUNCTIONS,
     encode::FUNCTIONS,
     network::FUNCTIONS,

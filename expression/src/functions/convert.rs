@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::signature::{ALL, BOOL, BYTES, DOUBLE, DURATION, Gives, INT, NUMBER, SCALAR, STRING, TIMESTAMP, TYPE, UINT, takes};
+use super::time::timestamp_in_range;
 use super::{Arguments, Form, Function};
 use crate::error::Fault;
-use crate::value::{DurationError, Value, in_range, parse_duration, scalar_text};
+use crate::value::{DurationError, Value, parse_duration, scalar_text};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(Form::Function, "int", "int(x)", &[takes(&[NUMBER.or(TIMESTAMP).or(STRING)], Gives::A(INT))], int),
@@ -127,7 +128,7 @@ fn timestamp<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> 
         },
         _ => return Err(arguments.unfit()),
     };
-    moment.and_then(in_range).map(Value::Timestamp).ok_or_else(|| arguments.out_of_range("timestamps must be in the years 1 to 9999"))
+    timestamp_in_range(arguments, moment)
 }
 
 fn duration<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {

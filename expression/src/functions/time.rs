@@ -1,8 +1,10 @@
-//! The parts of timestamps, in UTC or in a named time zone, and of durations; and timestamps in the forms of others.
+//! The parts of timestamps, in UTC or in a named time zone, and of durations.
 //!
 //! There is no `now()`: the time is passed in as a value.
 
-use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, TimeZone, Timelike, Utc};
+pub(super) mod parse;
+
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDateTime, Timelike, Utc};
 use chrono_tz::Tz;
 
 use super::signature::{DURATION, Gives, INT, STRING, Signature, TIMESTAMP, takes};
@@ -44,34 +46,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
     Function::new(Form::Method, "getSeconds", "timestamp.getSeconds(\"Europe/Berlin\")", CLOCK, |arguments| {
         clock(arguments, 1_000 * NANOSECONDS_PER_MILLISECOND, |local| i64::from(local.second()))
     }),
-    Function::new(
-        Form::Function,
-        "times.parseHttp",
-        "times.parseHttp(\"Sat, 31 Jan 2026 09:00:00 GMT\")",
-        &[takes(&[STRING], Gives::A(TIMESTAMP))],
-        |arguments| {
-            let text = arguments.read_text(0)?;
-            moment(arguments, parse_http(&text), "the date of an HTTP header", "Sat, 31 Jan 2026 09:00:00 GMT")
-        },
-    ),
-    Function::new(
-        Form::Function,
-        "times.parseMail",
-        "times.parseMail(\"Sat, 31 Jan 2026 10:00:00 +0100\")",
-        &[takes(&[STRING], Gives::A(TIMESTAMP))],
-        |arguments| {
-            let text = arguments.read_text(0)?;
-            let parsed = DateTime::parse_from_rfc2822(&text).ok().map(|moment| moment.with_timezone(&Utc));
-            moment(arguments, parsed, "the date of a mail", "Sat, 31 Jan 2026 10:00:00 +0100")
-        },
-    ),
-    Function::new(
-        Form::Function,
-        "times.parseLocal",
-        "times.parseLocal(\"2026-01-31 10:00:00\", \"Europe/Berlin\")",
-        &[takes(&[STRING, STRING], Gives::A(TIMESTAMP))],
-        local_time,
-    ),
     Function::new(Form::Method, "getMilliseconds", "timestamp.getMilliseconds(\"Europe/Berlin\")", CLOCK, milliseconds),
 ];
 
@@ -130,63 +104,9 @@ fn zone(arguments: &Arguments<'_, '_>, index: usize) -> Result<Zone, Fault> {
     })
 }
 
-/// Returns a timestamp that was read from a text, or the error for an invalid text.
-fn moment<'a>(arguments: &Arguments<'_, 'a>, parsed: Option<DateTime<Utc>>, what: &str, example: &str) -> Result<Value<'a>, Fault> {
-    let Some(moment) = parsed else {
-        let error = arguments.invalid(format_args!("{} is not {what}", arguments.values[0].brief()));
-        return Err(error.hint(format!("it has the form `{example}`")));
-    };
-    in_range(moment).map(Value::Timestamp).ok_or_else(|| arguments.out_of_range("timestamps must be in the years 1 to 9999"))
-}
-
-/// Parses the date of an HTTP header, in the three forms that RFC 9110 (5.6.7) asks for. In the oldest but one, a year has
-/// two digits: from 1969 to 2068, whatever the time is.
-fn parse_http(text: &str) -> Option<DateTime<Utc>> {
-    let forms = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
-    forms.into_iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok()).map(|moment| moment.and_utc())
-}
-
-/// Returns the timestamp of a date and a time of day in a time zone.
-fn local_time<'a>(arguments: &mut Arguments<'_, 'a>) -> Result<Value<'a>, Fault> {
-    let text = arguments.read_text(0)?;
-    let zone = zone(arguments, 1)?;
-    let Some(local) = parse_local(&text) else {
-        return moment(arguments, None, "a date and a time of day without a time zone", "2026-01-31 10:00:00");
-    };
-    // A time of day that is there twice, when a clock is set back, is the first of the two.
-    let earliest = match zone {
-        Zone::Offset(offset) => offset.from_local_datetime(&local).earliest().map(|moment| moment.with_timezone(&Utc)),
-        Zone::Named(zone) => zone.from_local_datetime(&local).earliest().map(|moment| moment.with_timezone(&Utc)),
-    };
-    match earliest {
-        Some(_) => moment(arguments, earliest, "", ""),
-        None => Err(arguments
-            .invalid(format_args!("{} does not exist in the time zone {}", arguments.values[0].brief(), arguments.values[1].brief()))
-            .hint("clocks are set forward over this time; use a time before or after, or an offset such as `+01:00`")),
-    }
-}
-
-/// Parses `2026-01-31 10:00:00`, also with a `T`, without seconds, or with a fraction of a second.
-fn parse_local(text: &str) -> Option<NaiveDateTime> {
-    // The library would also take signs, spaces and numbers of other lengths.
-    let is_of_form = text.bytes().enumerate().all(|(at, byte)| match at {
-        4 | 7 => byte == b'-',
-        10 => matches!(byte, b' ' | b'T'),
-        13 | 16 => byte == b':',
-        19 => byte == b'.',
-        _ => byte.is_ascii_digit(),
-    });
-    if !is_of_form {
-        return None;
-    }
-    let time = text.get(11..)?;
-    let time = match time.len() {
-        5 => NaiveTime::parse_from_str(time, "%H:%M"),
-        8 | 10.. => NaiveTime::parse_from_str(time, "%H:%M:%S%.f"),
-        _ => return None,
-    };
-    let date = NaiveDate::parse_from_str(&text[..10], "%Y-%m-%d").ok()?;
-    Some(date.and_time(time.ok()?))
+/// Returns the value of a timestamp; `None` is one beyond what can be computed with.
+pub(super) fn timestamp_in_range<'a>(arguments: &Arguments<'_, 'a>, moment: Option<DateTime<Utc>>) -> Result<Value<'a>, Fault> {
+    moment.and_then(in_range).map(Value::Timestamp).ok_or_else(|| arguments.out_of_range("timestamps must be in the years 1 to 9999"))
 }
 
 /// `+02:00`, `-08:30`, `02:00`
@@ -202,49 +122,4 @@ fn fixed_offset(text: &str) -> Option<FixedOffset> {
     };
     let (hours, minutes) = (number(hours)?, number(minutes).filter(|minutes| *minutes < 60)?);
     FixedOffset::east_opt(sign * (hours * 3_600 + minutes * 60))
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn local_time_has_exactly_one_form() {
-        for text in ["2026-01-31 10:00:00", "2026-01-31T10:00", "2026-01-31 10:00:00.25"] {
-            assert!(parse_local(text).is_some(), "{text}");
-        }
-        for text in [
-            "",
-            "2026-01-31",
-            "2026-01-31 10",
-            "2026-1-31 10:00:00",
-            "2026-02-30 10:00:00",
-            "2026-01-31 24:00:00",
-            "2026-01-31 10:00:00Z",
-            "2026-01-31 10:00:00.",
-            "2026-01-31  10:00",
-            "+2026-01-31 10:00",
-            "2026-01-31 10:00:",
-            "2026-01-31é10:00:00",
-        ] {
-            assert_eq!(parse_local(text), None, "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn date_of_http_is_read_in_each_of_its_forms(seconds in 0_i64..3_000_000_000) {
-            let moment = DateTime::from_timestamp(seconds, 0).unwrap();
-            for form in ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"] {
-                prop_assert_eq!(parse_http(&moment.format(form).to_string()), Some(moment), "{}", form);
-            }
-        }
-
-        #[test]
-        fn any_text_is_a_time_or_none(text in "[0-9A-Za-z:., +-]{0,40}|\\PC{0,40}") {
-            let _ = (parse_http(&text), parse_local(&text), DateTime::parse_from_rfc2822(&text).ok());
-        }
-    }
 }
