@@ -1,5 +1,6 @@
 //! Panics in one rule, one command or one reaction. Everything else continues.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ensue_engine::catalog::{JsonSchema, Misfit, Schema};
@@ -19,6 +20,10 @@ struct Buggy(Value);
 
 impl JsonSchema for Buggy {
     fn misfits(&self, _: Node<'_>) -> Vec<Misfit> {
+        panic!("a schema that cannot be checked")
+    }
+
+    fn misfit_pointers(&self, _: Node<'_>) -> BTreeSet<String> {
         panic!("a schema that cannot be checked")
     }
 

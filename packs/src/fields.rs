@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::diagnostics::{Code, Report};
 use crate::shape::{Field, Form, Kind, Need, Shape};
 use crate::source::SourceText;
-use crate::yaml::{Content, Entry, Node, Spanned, quoted};
+use crate::yaml::{Content, Entry, Node, Spanned, is_plain_number, quoted};
 use ensue_engine::catalog::FailAt;
 use ensue_engine::time::parse_duration;
 use ensue_expression::{Value, nearest};
@@ -421,7 +421,8 @@ pub(crate) fn are_numbers_exact(node: &Node, file: &SourceText, report: &mut Rep
 /// Reports a number whose text is not what was written, in a value that may be used as text or as a number.
 pub(crate) fn report_inexact(number: &InexactNumber<'_>, file: &SourceText, report: &mut Report) {
     let InexactNumber { node, written, text, .. } = number;
-    let as_number = if text.contains('.') { text.clone() } else { quoted(&format!("${{{{ {written} }}}}")) };
+    // Its text is a number that YAML takes, except for a very large or small one.
+    let as_number = if is_plain_number(text) { format!(", {text} if it is a number") } else { String::new() };
     report
         .error(
             Code::AmbiguousValue,
@@ -429,7 +430,7 @@ pub(crate) fn report_inexact(number: &InexactNumber<'_>, file: &SourceText, repo
             node.span.clone(),
             format!("`{written}` is a number, and becomes `{text}` where it is used as text"),
         )
-        .hint(format!("write {} if it is a string, {as_number} if it is a number", quoted(written)))
+        .hint(format!("write {} if it is a string{as_number}", quoted(written)))
         .suggestion = Some(quoted(written));
 }
 
@@ -577,6 +578,22 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn number_that_is_proposed_is_taken_and_is_the_same(written in r"-?(0|[1-9][0-9]{0,24})\.[0-9]{1,12}") {
+            let file = SourceText::new("a.yaml".to_owned(), format!("a: {written}\n"));
+            let mut report = Report::default();
+            let node = yaml::parse(&file, &mut report).unwrap();
+            for number in inexact_numbers(&node, &file, &report) {
+                let mut report = Report::default();
+                report_inexact(&number, &file, &mut report);
+                let hint = report.into_sorted(None).remove(0).hint.unwrap();
+                let Some((_, proposed)) = hint.trim_end_matches(" if it is a number").split_once(", ") else { continue };
+                let (taken, _) = text_of(proposed);
+                prop_assert_eq!(taken.as_deref(), Some(proposed));
+                prop_assert_eq!(proposed.parse::<f64>().unwrap(), written.parse::<f64>().unwrap());
+            }
+        }
+
         #[test]
         fn value_becomes_the_text_that_was_written_or_is_refused(
             written in prop_oneof![

@@ -115,6 +115,16 @@ pub(crate) fn misfit(field: &Field, value: &Value) -> Option<String> {
     })
 }
 
+/// Returns true if values of a type are objects, or lists of them: their fields are of any type, and may be used as text,
+/// as the variables of a program.
+pub(crate) fn holds_object(kind: &Type) -> bool {
+    match kind {
+        Type::Object => true,
+        Type::List(item) => holds_object(item),
+        Type::Any | Type::String { .. } | Type::Integer | Type::Number | Type::Boolean | Type::OneOf(_) | Type::Connection(_) => false,
+    }
+}
+
 /// Returns true if a parameter is declared as code; `None` if there is no such parameter.
 pub(crate) fn is_code(parameters: &Schema, name: &str) -> Option<bool> {
     match parameters {
@@ -180,7 +190,17 @@ fn read_field(entry: Entry, naming: Naming, file: &SourceText, report: &mut Repo
     let field = match entry.value.content {
         Content::Poisoned => return None,
         Content::Text { value, .. } => match short::declaration(&value) {
-            Ok((kind, presence)) => Field { name, title: None, description: None, kind, presence, is_code: false },
+            Ok((kind, presence)) => {
+                // Earlier releases took such defaults.
+                if !report.is_of_installed()
+                    && holds_object(&kind)
+                    && let Err(inexact) = short::check_default(&value)
+                {
+                    report.error(Code::AmbiguousValue, file, span, inexact.message).hint(inexact.hint);
+                    return None;
+                }
+                Field { name, title: None, description: None, kind, presence, is_code: false }
+            }
             Err(fault) => {
                 fault.tell(file, span, report);
                 return None;
@@ -321,8 +341,7 @@ fn read_long(name: String, node: Node, file: &SourceText, report: &mut Report) -
         }
         (Some(default), false) if default.value.is_poisoned() => return None,
         (Some(default), false) => {
-            // What a mapping holds may be used as text: the variables of a program.
-            let inexact = if kind == Type::Object { inexact_numbers(&default.value, file, report) } else { Vec::new() };
+            let inexact = if holds_object(&kind) { inexact_numbers(&default.value, file, report) } else { Vec::new() };
             for number in &inexact {
                 report_inexact(number, file, report);
             }

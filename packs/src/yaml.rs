@@ -22,6 +22,11 @@ use crate::diagnostics::{Code, Report};
 use crate::source::SourceText;
 use scalar::Plain;
 
+/// Returns true if an unquoted text is a number to everybody.
+pub(crate) fn is_plain_number(text: &str) -> bool {
+    matches!(Plain::of(text, false), Plain::Number(_))
+}
+
 /// The most bytes a YAML file may have.
 pub(crate) const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// The most nodes a file may have, with its aliases expanded.

@@ -146,6 +146,50 @@ fn number_that_a_parameter_may_use_as_text_is_refused() {
     ]));
 }
 
+const WHOLE: (&str, &str) = (
+    "actions/whole.yaml",
+    "parameters:\n  schema: { type: object, properties: { env: { type: object, additionalProperties: { type: [string, number] } } } }\n\
+     run: { shell: { script: make } }\n",
+);
+
+fn whole_with(env: &str) -> String {
+    let rule = format!("trigger: demo.ping\naction: demo.whole\nwith: {{ env: {{ {env} }} }}\n");
+    shown_with(&[WHOLE, ("rules/whole.yaml", &rule)])
+}
+
+#[test]
+fn expression_beside_a_number_does_not_hide_it_in_a_whole_schema() {
+    let reported = whole_with("HOST: '${{ event.payload.host }}', PY: 3.10");
+    assert!(reported.contains("`3.10` is a number, and becomes `3.1`"), "{reported}");
+}
+
+#[test]
+fn all_numbers_of_a_whole_schema_are_checked() {
+    let env: Vec<String> = (1..=50).map(|number| format!("V{number}: {number}.0")).collect();
+    let reported = whole_with(&env.join(", "));
+    assert_eq!(reported.matches("error[ambiguous_value]").count(), 50, "{reported}");
+    assert_eq!(whole_with("PY: 3.1, V: 50"), "");
+}
+
+#[test]
+fn number_in_an_object_of_a_default_is_refused() {
+    let of =
+        |env: &str| shown_with(&[("actions/go.yaml", &format!("parameters: {{ env: {env} }}\nrun: {{ shell: {{ script: make }} }}\n"))]);
+    insta::assert_snapshot!(
+        [
+            "{ type: [object], default: [{ PY: 3.10 }] }",
+            "'object = {\"PY\": 3.10}'",
+            "'object = {\"a\": [true, {\"PY\": 1e3}]}'",
+            "'[object] = [{\"PY\": 18.0}]'",
+        ]
+        .map(of)
+        .join("\n")
+    );
+    for exact in ["'object = {\"PY\": 3.1, \"A\": \"3.10\"}'", "'number = 3.10'", "'any = {\"PY\": 3.10}'"] {
+        assert_eq!(of(exact), "", "{exact}");
+    }
+}
+
 #[test]
 fn number_with_a_leading_zero_is_reported() {
     insta::assert_snapshot!(rule_with("priority: 012"));

@@ -4,6 +4,7 @@
 //! compiled by `ensue-packs` and used through [`JsonSchema`], because its library has dependencies that the
 //! core must not have.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,6 +41,9 @@ pub trait JsonSchema: fmt::Debug + Send + Sync {
     /// Returns the ways in which `value` does not fit, at most [`MISFITS_MAX`]; an empty list means that it
     /// fits.
     fn misfits(&self, value: Node<'_>) -> Vec<Misfit>;
+    /// Returns the pointers of all parts of `value` that do not fit. Where [`JsonSchema::misfits`] tells only that the
+    /// whole does not fit, it is that of the whole.
+    fn misfit_pointers(&self, value: Node<'_>) -> BTreeSet<String>;
     /// Returns the schema's source.
     fn source(&self) -> &Value;
     /// Returns the reason why the schema is too complex to check anything against, so that no value fits it.

@@ -3,7 +3,6 @@
 //!
 //! The value of `${{ … }}` is known only once it is computed: the engine checks that.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 
 use ensue_engine::catalog::{Extra, Presence, Schema, Type};
@@ -76,11 +75,10 @@ pub(super) fn check_numbers(file: &SourceText, node: Option<&Node>, parameters: 
         Schema::Any => return,
         Schema::Fields(fields) => inexact.retain(|number| {
             let name = number.pointer.split('/').nth(1).unwrap_or_default();
-            fields.named(name).is_some_and(|field| holds_object(&field.kind))
+            fields.named(name).is_some_and(|field| schema::holds_object(&field.kind))
         }),
-        // What an expression makes of such a value is known only once it is computed.
-        Schema::Whole(_) if has_expression(node) => return,
-        Schema::Whole(_) => {
+        // What an expression returns is known only once it is computed. Here it is the text that is written.
+        Schema::Whole(schema) => {
             let without = |stand_in: fn(&str) -> Value| {
                 let mut value = node.to_value();
                 for number in &inexact {
@@ -88,9 +86,7 @@ pub(super) fn check_numbers(file: &SourceText, node: Option<&Node>, parameters: 
                         *place = stand_in(number.written);
                     }
                 }
-                let document = Document::from_value(&value);
-                let misfits = parameters.misfits(document.root(), Extra::Refused);
-                misfits.into_iter().map(|misfit| misfit.pointer).collect::<BTreeSet<String>>()
+                schema.misfit_pointers(Document::from_value(&value).root())
             };
             // Where anything fits, the value is JSON, and no text is made of it.
             let (no_text, no_object) = (without(|written| json!(written)), without(|_| json!({})));
@@ -99,15 +95,6 @@ pub(super) fn check_numbers(file: &SourceText, node: Option<&Node>, parameters: 
     }
     for number in &inexact {
         report_inexact(number, file, report);
-    }
-}
-
-/// Returns true if values of a type are objects, or lists of them: their fields are of any type.
-fn holds_object(kind: &Type) -> bool {
-    match kind {
-        Type::Object => true,
-        Type::List(item) => holds_object(item),
-        Type::Any | Type::String { .. } | Type::Integer | Type::Number | Type::Boolean | Type::OneOf(_) | Type::Connection(_) => false,
     }
 }
 

@@ -3,8 +3,8 @@
 //! This module parses the text. The caller checks that the default fits the type.
 
 use ensue_engine::catalog::{ConnectionKind, Presence, Type};
-use ensue_expression::nearest;
-use serde_json::Value;
+use ensue_expression::{Document, Node, NodeKind, Value, nearest};
+use serde_json::Value as Json;
 
 use super::{TypeFault, default_hint};
 use crate::fields::listed;
@@ -34,10 +34,7 @@ const EXAMPLES: &str = "for example `string`, `integer?` (optional), `integer = 
 
 /// Parses a whole declaration.
 pub(super) fn declaration(text: &str) -> Result<(Type, Presence), TypeFault> {
-    let (left, default) = match text.split_once('=') {
-        Some((left, default)) => (left.trim(), Some(default.trim())),
-        None => (text.trim(), None),
-    };
+    let (left, default) = split_default(text);
     let (left, is_optional) = match left.strip_suffix('?') {
         Some(left) => (left.trim_end(), true),
         None => (left, false),
@@ -47,7 +44,7 @@ pub(super) fn declaration(text: &str) -> Result<(Type, Presence), TypeFault> {
         (Some(_), true) => {
             return Err(fault(format!("`{text}` is optional and has a default"), format!("remove the `?`: {}", text.replacen('?', "", 1))));
         }
-        (Some(default), false) => match serde_json::from_str::<Value>(default) {
+        (Some(default), false) => match serde_json::from_str::<Json>(default) {
             Ok(value) => Presence::Default(value),
             Err(_) => {
                 return Err(fault(
@@ -60,6 +57,44 @@ pub(super) fn declaration(text: &str) -> Result<(Type, Presence), TypeFault> {
         (None, false) => Presence::Required,
     };
     Ok((kind, presence))
+}
+
+/// Splits a declaration into what is before the `=`, and the default.
+fn split_default(text: &str) -> (&str, Option<&str>) {
+    match text.split_once('=') {
+        Some((left, default)) => (left.trim(), Some(default.trim())),
+        None => (text.trim(), None),
+    }
+}
+
+/// Checks the numbers of a declaration's default, if it has one: the text of each must be what is written.
+pub(super) fn check_default(text: &str) -> Result<(), TypeFault> {
+    let Some(default) = split_default(text).1 else { return Ok(()) };
+    let document = Document::parse(default.to_owned().into())
+        .map_err(|error| fault(format!("the default `{default}` is not valid JSON"), format!("mend it: {}", error.message)))?;
+    check_numbers(document.root())
+}
+
+fn check_numbers(value: Node<'_>) -> Result<(), TypeFault> {
+    match value.kind() {
+        NodeKind::Number => {
+            let written = value.raw();
+            let text = Value::from_json(&value.to_value()).scalar_text().unwrap_or_default();
+            if text == written {
+                return Ok(());
+            }
+            // JSON takes numbers with an exponent, but its texts differ.
+            let is_json = text.parse::<serde_json::Number>().is_ok();
+            let as_number = if is_json { format!(", {text} if it is a number") } else { String::new() };
+            Err(fault(
+                format!("`{written}` is a number, and becomes `{text}` where it is used as text"),
+                format!("write \"{written}\" if it is a string{as_number}"),
+            ))
+        }
+        NodeKind::Array => value.items().try_for_each(check_numbers),
+        NodeKind::Object => value.entries().try_for_each(|(_, value)| check_numbers(value)),
+        NodeKind::Null | NodeKind::Bool | NodeKind::String => Ok(()),
+    }
 }
 
 /// Parses a type alone.

@@ -4,11 +4,12 @@
 //! The core uses it only through the engine's trait, because its library has dependencies that the core must
 //! not have.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use ensue_engine::catalog::{JsonSchema, MISFITS_MAX, Misfit};
 use ensue_expression::Node;
-use jsonschema::{Draft, PatternOptions, Validator};
+use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
 
 use super::reads::Reads;
@@ -94,33 +95,40 @@ impl fmt::Debug for WholeSchema {
     }
 }
 
-impl JsonSchema for WholeSchema {
-    fn misfits(&self, value: Node<'_>) -> Vec<Misfit> {
-        let whole = |message: String| vec![Misfit { pointer: String::new(), message }];
-        let Checks { reads, plan, validator } = match &self.checks {
-            Ok(checks) => checks,
-            Err(why) => return whole(format!("cannot be checked: its schema is too complex: {why}")),
-        };
+impl WholeSchema {
+    /// Returns what `read` makes of the first faults of a value, at most `most`; or why they cannot be listed.
+    fn faults<T>(&self, value: Node<'_>, most: usize, read: impl Fn(&ValidationError<'_>) -> T) -> Result<Vec<T>, String> {
+        let Checks { reads, plan, validator } =
+            self.checks.as_ref().map_err(|why| format!("cannot be checked: its schema is too complex: {why}"))?;
         let value = reads.value(value);
         let Some(work) = plan.work(&value, STEPS_MAX) else {
-            return whole(format!("cannot be checked: that could take more than {STEPS_MAX} steps"));
+            return Err(format!("cannot be checked: that could take more than {STEPS_MAX} steps"));
         };
         if work.nesting > NESTING_MAX {
-            return whole(format!("cannot be checked: {} checks would nest, at most {NESTING_MAX} may", work.nesting));
+            return Err(format!("cannot be checked: {} checks would nest, at most {NESTING_MAX} may", work.nesting));
         }
         if validator.is_valid(&value) {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         // To list the faults, nested parts are checked again on each level.
         if work.steps.saturating_mul(work.nesting as u64) > FAULTS_MAX {
-            return whole("does not fit; it is too large to report where".to_owned());
+            return Err("does not fit; it is too large to report where".to_owned());
         }
+        Ok(validator.iter_errors(&value).take(most).map(|error| read(&error)).collect())
+    }
+}
+
+impl JsonSchema for WholeSchema {
+    fn misfits(&self, value: Node<'_>) -> Vec<Misfit> {
         // Masked: a value from outside may be a misplaced secret, so the message names it without showing it.
-        validator
-            .iter_errors(&value)
-            .take(MISFITS_MAX)
-            .map(|error| Misfit { pointer: error.instance_path().to_string(), message: error.masked().to_string() })
-            .collect()
+        let misfit =
+            |error: &ValidationError<'_>| Misfit { pointer: error.instance_path().to_string(), message: error.masked().to_string() };
+        self.faults(value, MISFITS_MAX, misfit).unwrap_or_else(|message| vec![Misfit { pointer: String::new(), message }])
+    }
+
+    fn misfit_pointers(&self, value: Node<'_>) -> BTreeSet<String> {
+        let faults = self.faults(value, usize::MAX, |error| error.instance_path().to_string());
+        faults.map_or_else(|_| BTreeSet::from([String::new()]), BTreeSet::from_iter)
     }
 
     fn source(&self) -> &Value {
