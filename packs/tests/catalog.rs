@@ -79,10 +79,29 @@ fn installed_pack_with_a_too_complex_schema_still_opens() {
 #[test]
 fn installed_pack_with_a_number_whose_text_differs_still_opens() {
     let mut packs = installed(&[library(), vec![demo(&[])]].concat());
-    let inexact = demo(&[("rules/greet.yaml", "trigger: demo.ping\naction: core.shell\nwith: { script: 'true', env: { PY: 3.10 } }\n")]);
+    let inexact = demo(&[
+        ("rules/greet.yaml", "trigger: demo.ping\naction: core.shell\nwith: { script: 'true', env: { PY: 3.10 } }\n"),
+        (
+            "actions/ship.yaml",
+            "parameters: { long: { type: [object], default: [{ PY: 3.10 }] }, short: 'object = {\"PY\": 3.10}' }\n\
+             run: { shell: { script: make } }\n",
+        ),
+    ]);
     assert!(check(&[library(), vec![inexact.clone()]].concat(), &BTreeMap::new()).has_errors());
     let (source, _) = packs.iter_mut().find(|(source, _)| source.origin == inexact.origin).unwrap();
     *source = inexact;
+    build(CatalogRevision(1), &packs).unwrap();
+}
+
+#[test]
+fn installed_webhook_that_names_a_content_type_twice_still_opens() {
+    let mut packs = installed(&[library(), vec![demo(&[])]].concat());
+    let sensor = "webhook:\n  verify: { scheme: github, key: demo.token }\n  types: { text/plain: json, Text/Plain: form }\n\
+                  emits:\n  - trigger: demo.ping\n";
+    let twice = demo(&[("sensors/hook.yaml", sensor)]);
+    assert!(check(&[library(), vec![twice.clone()]].concat(), &BTreeMap::new()).has_errors());
+    let (source, _) = packs.iter_mut().find(|(source, _)| source.origin == twice.origin).unwrap();
+    *source = twice;
     build(CatalogRevision(1), &packs).unwrap();
 }
 

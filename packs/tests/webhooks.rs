@@ -38,6 +38,15 @@ fn wrong_limits_of_a_webhook_are_reported() {
 }
 
 #[test]
+fn content_types_whose_names_differ_in_case_only_are_an_error() {
+    let reported = hook("types:\n  application/csp-report: json\n  Application/CSP-Report: text");
+    assert!(reported.contains("error[duplicate_key]: `Application/CSP-Report` is there twice"), "{reported}");
+    assert!(reported.contains("sensors/hook.yaml:5:5"), "{reported}");
+    let reported = hook("types: { CSP-Report: json }");
+    assert!(reported.contains("`CSP-Report` is not a content type"), "{reported}");
+}
+
+#[test]
 fn wrong_replies_are_reported() {
     insta::assert_snapshot!(told_each(&[
         "reply: []",

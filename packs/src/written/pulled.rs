@@ -28,8 +28,9 @@ pub(super) const PULLED: [&str; 3] = ["process", "poll", "file"];
 pub(super) const READING: [&str; 4] = ["decode", "schema", "poison", "on_poison"];
 
 const DECODES: [(&str, Decode); 2] = [("json", Decode::Json), ("text", Decode::Text)];
-const INVALIDS: [(&str, Invalid); 2] = [("reject", Invalid::Reject), ("replace", Invalid::Replace)];
-const INVALID_WORDS: [&str; 2] = words(&INVALIDS);
+/// What happens to bytes that are not valid, here and in a webhook.
+pub(super) const INVALIDS: [(&str, Invalid); 2] = [("reject", Invalid::Reject), ("replace", Invalid::Replace)];
+pub(super) const INVALID_WORDS: [&str; 2] = words(&INVALIDS);
 pub(super) const DECODE_WORDS: [&str; 2] = words(&DECODES);
 const ON_POISONS: [(&str, OnPoison); 2] = [("letter", OnPoison::Letter), ("stop", OnPoison::Stop)];
 pub(super) const ON_POISON_WORDS: [&str; 2] = words(&ON_POISONS);

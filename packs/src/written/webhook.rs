@@ -11,6 +11,7 @@ use ensue_engine::catalog::{
 use ensue_engine::time::parse_duration;
 use ensue_expression::nearest;
 
+use super::pulled::{INVALID_WORDS, INVALIDS};
 use super::verify::{self, VERIFY, Verify};
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, is_scalar, listed, wrong_type};
@@ -24,8 +25,6 @@ const FORM_WORDS: [&str; 4] = words(&FORMS);
 const METHOD_WORDS: [&str; 4] = words(&METHODS);
 const FORMS: [(&str, BodyForm); 4] =
     [("json", BodyForm::Json), ("form", BodyForm::Form), ("multipart", BodyForm::Multipart), ("text", BodyForm::Text)];
-const INVALID: [(&str, Invalid); 2] = [("reject", Invalid::Reject), ("replace", Invalid::Replace)];
-const INVALID_WORDS: [&str; 2] = words(&INVALID);
 const METHODS: [(&str, HookMethod); 4] =
     [("POST", HookMethod::Post), ("GET", HookMethod::Get), ("PUT", HookMethod::Put), ("DELETE", HookMethod::Delete)];
 /// The largest body that a hook may set as its limit, in bytes: the longest that a node accepts.
@@ -251,7 +250,7 @@ pub(super) fn read(node: Node, file: &SourceText, report: &mut Report) -> Option
     let accepts = read_words(&mut fields, "accept", &FORMS, BodyForm::Json, report);
     let types = read_types(&mut fields, report);
     let charset = read_charset(&mut fields, report);
-    let invalid = fields.choice("invalid", &INVALID, report).unwrap_or_default();
+    let invalid = fields.choice("invalid", &INVALIDS, report).unwrap_or_default();
     let methods = read_words(&mut fields, "methods", &METHODS, HookMethod::Post, report);
     let decode = fields.take("decode").map(|entry| entry.value);
     let path = match fields.text("path", report) {
@@ -336,12 +335,13 @@ fn read_types(fields: &mut Fields<'_>, report: &mut Report) -> Option<BTreeMap<S
     let mut types = BTreeMap::new();
     let place = fields.span_of("types");
     for entry in fields.mapping("types", report).unwrap_or_default() {
-        let name = entry.key.value.to_ascii_lowercase();
+        let written = &entry.key.value;
+        let name = written.to_ascii_lowercase();
         let is_part =
             |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte));
         if !name.split_once('/').is_some_and(|(kind, subtype)| is_part(kind) && is_part(subtype)) {
             report
-                .error(Code::InvalidValue, fields.file, entry.key.span, format!("`{name}` is not a content type"))
+                .error(Code::InvalidValue, fields.file, entry.key.span, format!("`{written}` is not a content type"))
                 .hint("write its two parts without parameters, for example `application/csp-report`");
             return None;
         }
@@ -351,11 +351,15 @@ fn read_types(fields: &mut Fields<'_>, report: &mut Report) -> Option<BTreeMap<S
         };
         let Some((_, form)) = word else {
             report
-                .error(Code::InvalidValue, fields.file, entry.value.span, format!("a body of `{name}` cannot be read in this form"))
+                .error(Code::InvalidValue, fields.file, entry.value.span, format!("a body of `{written}` cannot be read in this form"))
                 .hint(format!("write one of {}", listed(&FORM_WORDS)));
             return None;
         };
-        types.insert(name, *form);
+        if types.insert(name, *form).is_some() && !report.is_of_installed() {
+            let message = format!("`{written}` is there twice, because the case of a content type does not matter");
+            report.error(Code::DuplicateKey, fields.file, entry.key.span, message).hint("remove one of the two");
+            return None;
+        }
     }
     if types.len() > CONTENT_TYPES_MAX {
         let message = format!("`types` has {} content types; the limit is {CONTENT_TYPES_MAX}", types.len());
