@@ -26,7 +26,7 @@ const DELAY_MAX: u8 = 5;
 
 /// A step of a random workflow, which needs only steps before it.
 #[derive(Clone, Debug)]
-struct Shape {
+struct RandomStep {
     needs: BTreeSet<usize>,
     /// How many of them are enough; all of them without it.
     enough: Option<usize>,
@@ -34,10 +34,10 @@ struct Shape {
     condition: &'static str,
     delay: u8,
     fails: bool,
-    is_passed_over: bool,
+    continues_on_failure: bool,
 }
 
-fn shape(place: usize) -> impl Strategy<Value = Shape> {
+fn random_step(place: usize) -> impl Strategy<Value = RandomStep> {
     let needs = prop::collection::btree_set(0..place.max(1), 0..=place.min(4));
     let condition =
         prop_oneof![3 => Just(""), 1 => Just("true"), 1 => Just("always()"), 1 => Just("failed()"), 1 => Just("failed() || true")];
@@ -45,13 +45,13 @@ fn shape(place: usize) -> impl Strategy<Value = Shape> {
     (needs, prop::option::of(1_usize..=4), condition, ways).prop_map(move |(needs, enough, condition, ways)| {
         let needs = if place == 0 { BTreeSet::new() } else { needs };
         let enough = enough.map(|count| count.min(needs.len())).filter(|count| *count > 0);
-        let (cancels_rest, delay, fails, is_passed_over) = ways;
-        Shape { needs, enough, cancels_rest, condition, delay, fails, is_passed_over }
+        let (cancels_rest, delay, fails, continues_on_failure) = ways;
+        RandomStep { needs, enough, cancels_rest, condition, delay, fails, continues_on_failure }
     })
 }
 
-fn shapes() -> impl Strategy<Value = Vec<Shape>> {
-    (2_usize..8).prop_flat_map(|count| (0..count).map(shape).collect::<Vec<_>>())
+fn random_steps() -> impl Strategy<Value = Vec<RandomStep>> {
+    (2_usize..8).prop_flat_map(|count| (0..count).map(random_step).collect::<Vec<_>>())
 }
 
 /// Where a step reads others.
@@ -65,33 +65,33 @@ enum ReadSite {
 type Read = (usize, ReadSite, usize);
 
 /// Returns the workflow as YAML, and the read on each line, from 1.
-fn render_workflow(shapes: &[Shape], reads: &BTreeSet<Read>) -> (String, BTreeMap<usize, Read>) {
+fn render_workflow(steps: &[RandomStep], reads: &BTreeSet<Read>) -> (String, BTreeMap<usize, Read>) {
     let mut text = "parameters: { ends: object }\nrun:\n  workflow:\n    steps:\n".to_owned();
     let mut lines = BTreeMap::new();
-    for (place, shape) in shapes.iter().enumerate() {
-        let needs = shape.needs.iter().map(|needed| format!("s{needed}")).collect::<Vec<_>>().join(", ");
-        let _ = match shape.enough {
+    for (place, step) in steps.iter().enumerate() {
+        let needs = step.needs.iter().map(|needed| format!("s{needed}")).collect::<Vec<_>>().join(", ");
+        let _ = match step.enough {
             Some(count) => {
-                let cancel_rest = shape.cancels_rest;
+                let cancel_rest = step.cancels_rest;
                 writeln!(text, "      s{place}:\n        needs: {{ any: {count}, of: [{needs}], cancel_rest: {cancel_rest} }}")
             }
             None if needs.is_empty() => writeln!(text, "      s{place}:"),
             None => writeln!(text, "      s{place}:\n        needs: [{needs}]"),
         };
-        let of = |at: ReadSite| reads.iter().filter(move |(reader, where_, _)| *reader == place && *where_ == at);
-        if !shape.condition.is_empty() {
-            let _ = writeln!(text, "        if: |\n          ({})", shape.condition);
+        let of = |at: ReadSite| reads.iter().filter(move |(reader, site, _)| *reader == place && *site == at);
+        if !step.condition.is_empty() {
+            let _ = writeln!(text, "        if: |\n          ({})", step.condition);
             for read in of(ReadSite::If) {
                 // A step that has not ended has no status, or another one: then the reader fails.
                 let _ = writeln!(text, "          && params.ends[steps.s{}.status]", read.2);
                 lines.insert(text.lines().count(), *read);
             }
         }
-        let continues = if shape.is_passed_over { "        on_failure: continue\n" } else { "" };
+        let continues = if step.continues_on_failure { "        on_failure: continue\n" } else { "" };
         let _ = writeln!(
             text,
             "        action: demo.look\n        retry: {{ attempts: 2, delay: {}s }}\n{continues}        with:\n          saw:",
-            shape.delay.max(1)
+            step.delay.max(1)
         );
         let _ = writeln!(text, "            - ''");
         for read in of(ReadSite::With) {
@@ -112,17 +112,24 @@ fn packs(flow: &str) -> Vec<PackSource> {
     library().into_iter().filter(|pack| pack.origin == "library/core").chain([pack]).collect()
 }
 
+/// Returns the steps that have ended in every way to a step, because each step on the way needs all of the steps that it
+/// names.
+fn ancestors(steps: &[RandomStep], reader: usize) -> BTreeSet<usize> {
+    let RandomStep { needs, enough: None, .. } = &steps[reader] else { return BTreeSet::new() };
+    needs.iter().flat_map(|needed| ancestors(steps, *needed).into_iter().chain([*needed])).collect()
+}
+
 /// Returns the workflow with the reads that `check` accepts, and these reads.
-fn accepted(shapes: &[Shape]) -> (Arc<Catalog>, BTreeSet<Read>) {
-    let all = |place| (0..shapes.len()).flat_map(move |reader| (0..shapes.len()).map(move |read| (reader, place, read)));
+fn accepted(steps: &[RandomStep]) -> (Arc<Catalog>, BTreeSet<Read>) {
+    let all = |place| (0..steps.len()).flat_map(move |reader| (0..steps.len()).map(move |read| (reader, place, read)));
     let mut reads: BTreeSet<Read> = all(ReadSite::If)
         .chain(all(ReadSite::With))
         .filter(|(reader, place, read)| {
-            *place == ReadSite::With || !(shapes[*reader].condition.is_empty() || is_one_of(&shapes[*reader], *read))
+            *place == ReadSite::With || !(steps[*reader].condition.is_empty() || is_one_of(&steps[*reader], *read))
         })
         .collect();
     loop {
-        let (flow, lines) = render_workflow(shapes, &reads);
+        let (flow, lines) = render_workflow(steps, &reads);
         let packs = packs(&flow);
         let checked = check(&packs, &BTreeMap::new());
         let errors: Vec<_> = checked.diagnostics.iter().filter(|one| one.severity == Severity::Error).collect();
@@ -139,9 +146,9 @@ fn accepted(shapes: &[Shape]) -> (Arc<Catalog>, BTreeSet<Read>) {
     }
 }
 
-/// Ends each attempt as the shape of its step says, and notes the steps that were read before they ended.
+/// Ends each attempt as its step says, and notes the steps that were read before they ended.
 struct World<'a> {
-    shapes: &'a [Shape],
+    steps: &'a [RandomStep],
     reads: &'a BTreeSet<Read>,
     too_early: Vec<Read>,
 }
@@ -149,13 +156,13 @@ struct World<'a> {
 impl Cast for World<'_> {
     fn attempt(&mut self, way: &Way, dispatch: &Dispatch, params: &Value) -> Result<Option<Came>, Stuck> {
         let reader: usize = way.path.to_string()[1..].parse().unwrap();
-        let shape = &self.shapes[reader];
+        let step = &self.steps[reader];
         let saw = params["saw"].as_array().unwrap().iter().skip(1);
         let reads = self.reads.iter().filter(|(by, place, _)| *by == reader && *place == ReadSite::With);
-        self.too_early.extend(saw.zip(reads).filter(|(saw, read)| **saw == "running" && !is_one_of(shape, read.2)).map(|(_, read)| *read));
+        self.too_early.extend(saw.zip(reads).filter(|(saw, read)| **saw == "running" && !is_one_of(step, read.2)).map(|(_, read)| *read));
         let failure = || Came::Failed(Failure::new(FailureKind::Network, "down".to_owned()));
-        let is_delayed = shape.delay > 0 && dispatch.number == 1;
-        Ok(Some(if is_delayed || shape.fails { failure() } else { Came::Result(json!({})) }))
+        let is_delayed = step.delay > 0 && dispatch.number == 1;
+        Ok(Some(if is_delayed || step.fails { failure() } else { Came::Result(json!({})) }))
     }
 
     fn asked(&mut self, _: &Way, _: &Value, _: usize) -> Result<Said, Stuck> {
@@ -168,7 +175,7 @@ impl Cast for World<'_> {
 }
 
 /// Returns true if a step is one of those of which some are enough: it need not have ended.
-fn is_one_of(reader: &Shape, read: usize) -> bool {
+fn is_one_of(reader: &RandomStep, read: usize) -> bool {
     reader.enough.is_some() && reader.needs.contains(&read)
 }
 
@@ -176,18 +183,27 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn step_that_check_lets_another_read_has_ended_when_it_is_read(shapes in shapes()) {
-        let (catalog, reads) = accepted(&shapes);
+    fn step_reads_all_that_it_needs_and_only_steps_that_have_ended(steps in random_steps()) {
+        let (catalog, reads) = accepted(&steps);
+        for reader in 0..steps.len() {
+            for ancestor in ancestors(&steps, reader) {
+                let sites = [Some(ReadSite::With), (!steps[reader].condition.is_empty()).then_some(ReadSite::If)];
+                for site in sites.into_iter().flatten() {
+                    let is_allowed = reads.contains(&(reader, site, ancestor));
+                    prop_assert!(is_allowed, "s{reader} cannot read s{ancestor} ({site:?})\n{}", render_workflow(&steps, &reads).0);
+                }
+            }
+        }
         let mut stage = Stage::set(catalog).unwrap();
         let ends: BTreeMap<&str, bool> = ["succeeded", "failed", "timed_out", "cancelled", "skipped"].into_iter().map(|end| (end, true)).collect();
         let flow = stage.request(&"demo.flow".parse().unwrap(), &json!({ "ends": ends })).unwrap();
-        let mut world = World { shapes: &shapes, reads: &reads, too_early: Vec::new() };
+        let mut world = World { steps: &steps, reads: &reads, too_early: Vec::new() };
         stage.play(&mut world).unwrap();
-        prop_assert_eq!(&world.too_early, &Vec::<Read>::new(), "{}", render_workflow(&shapes, &reads).0);
+        prop_assert_eq!(&world.too_early, &Vec::<Read>::new(), "{}", render_workflow(&steps, &reads).0);
         for (name, step) in stage.history().steps_of(flow) {
             let error = step.end.as_ref().and_then(|end| end.error.as_ref());
             let is_unread = error.is_some_and(|error| error.kind == FailureKind::Expression);
-            prop_assert!(!is_unread, "{name}: {error:?}\n{}", render_workflow(&shapes, &reads).0);
+            prop_assert!(!is_unread, "{name}: {error:?}\n{}", render_workflow(&steps, &reads).0);
         }
     }
 }
