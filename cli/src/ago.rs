@@ -1,8 +1,6 @@
 //! Parses times as people write them: a timestamp, a date, how long ago it was, or how long it is from now.
 
-use std::time::Duration;
-
-use ensue_engine::time::{Timestamp, parse_duration, parse_period};
+use ensue_engine::time::{Timestamp, parse_age, parse_period};
 
 use crate::this_machine;
 
@@ -11,7 +9,7 @@ pub(crate) fn moment_of(text: &str) -> Result<Timestamp, String> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }
-    let ago = while_of(text).ok_or("write a time like 2026-03-28T12:00:00Z, or how long ago: 30d, 12h, 10m")?;
+    let ago = parse_age(text).ok_or("write a time like 2026-03-28T12:00:00Z, or how long ago: 30d, 12h, 10m")?;
     let now = this_machine::now();
     Ok(Timestamp::from_micros(now.micros().saturating_sub(i64::try_from(ago.as_micros()).unwrap_or(i64::MAX))))
 }
@@ -23,12 +21,6 @@ pub(crate) fn earlier_of(text: &str) -> Result<String, String> {
     }
     let why = "write a position of the log like 4711, a time like 2026-03-28T12:00:00Z, or how long ago: 30d, 12h, 10m";
     moment_of(text).map(|time| time.to_string()).map_err(|_| why.to_owned())
-}
-
-/// Parses a duration, also in days. Returns `None` if the text has another form.
-pub(crate) fn while_of(text: &str) -> Option<Duration> {
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok()).filter(|days| *days <= 36_500);
-    days.map(|days| Duration::from_secs(days * 86_400)).or_else(|| parse_duration(text))
 }
 
 /// Parses a time in the future: a timestamp, a date, which means its first moment in UTC, or how long it is from now.
@@ -49,8 +41,10 @@ mod tests {
     fn earlier_moment_is_a_position_a_time_or_a_period_until_now() {
         assert_eq!(earlier_of("4711"), Ok("4711".to_owned()));
         assert_eq!(earlier_of("2026-03-28T12:00:00Z"), Ok("2026-03-28T12:00:00.000000Z".to_owned()));
-        assert!(earlier_of("2h").unwrap().parse::<Timestamp>().unwrap() < this_machine::now());
-        for bad in ["", "-1", "+1", "yesterday", "18446744073709551616"] {
+        for ago in ["2h", "1.5d", "12h1d", "P1DT12H", "3000d"] {
+            assert!(earlier_of(ago).unwrap().parse::<Timestamp>().unwrap() < this_machine::now(), "{ago}");
+        }
+        for bad in ["", "-1", "+1", "+1d", "-1d", "36501d", "yesterday", "18446744073709551616"] {
             assert!(earlier_of(bad).is_err(), "{bad}");
         }
     }

@@ -36,6 +36,15 @@ pub fn parse_period(text: &str) -> Option<Duration> {
     parse_unsigned(text).filter(|period| !period.is_zero() && *period <= PERIOD_MAX)
 }
 
+/// The maximum age: a hundred years of 365 days.
+const AGE_MAX: Duration = Duration::from_secs(36_500 * 24 * 3600);
+
+/// Parses how long ago something was, such as `90d`: what [`parse_duration`] reads, but longer. Returns `None` if the text
+/// has another form, or the age is over a hundred years.
+pub fn parse_age(text: &str) -> Option<Duration> {
+    parse_unsigned(text).filter(|age| *age <= AGE_MAX)
+}
+
 /// The shortest duration that an expression may compute.
 pub const COMPUTED_MIN: Duration = Duration::from_secs(1);
 
@@ -172,6 +181,18 @@ mod tests {
         {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
             assert_eq!(parse_computed(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+    }
+
+    #[test]
+    fn age_has_the_grammar_of_durations_and_may_be_a_hundred_years() {
+        for (text, hours) in
+            [("0s", 0), ("12h", 12), ("1.5d", 36), ("12h1d", 36), ("P1DT12H", 36), ("36500d", 876_000), ("876000h", 876_000)]
+        {
+            assert_eq!(parse_age(text), Some(Duration::from_secs(hours * 3_600)), "{text}");
+        }
+        for bad in ["", "d", "90", "+1d", "-1d", "90 d", "90D", "1w", "36501d", "876001h", "99999999999999999999d"] {
+            assert_eq!(parse_age(bad), None, "{bad}");
         }
     }
 

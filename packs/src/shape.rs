@@ -242,7 +242,7 @@ pub enum Form {
     Version,
     /// A range of versions.
     VersionRange,
-    /// A number and a unit; `0s` is allowed.
+    /// Numbers with units, or the form of ISO 8601; `0s` is allowed.
     Duration,
     /// A duration greater than zero.
     SomeTime,

@@ -83,7 +83,7 @@ enum ValueInvalid {
 enum LifetimeInvalid {
     /// The overlap is not a duration.
     #[error("`overlap` must be a duration")]
-    #[explain(hint = "write a number and a unit: 24h, 90m, or 0s if the value before is not accepted")]
+    #[explain(hint = "write numbers with units: 24h, 1h30m, or 0s if the value before is not accepted")]
     Overlap,
     /// The expiry is not a time.
     #[error("`expires_at` must be a time")]

@@ -11,12 +11,12 @@ use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Subcommand};
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{MASKED_BYTES_MIN, masked_part};
-use ensue_engine::time::{Timestamp, duration_text};
+use ensue_engine::time::{Timestamp, duration_text, parse_age};
 use serde_json::{Value, json};
 
 use super::at_rest::AtRest;
 use super::{Asking, read_input, wait_for};
-use crate::ago::{deadline_of, while_of};
+use crate::ago::deadline_of;
 use crate::client::segment;
 use crate::report::{Exit, Failure, Outcome, is_interactive, tell};
 use crate::table::{Column, cell, time};
@@ -290,7 +290,7 @@ fn note_masking(is_masked: bool) {
 }
 
 fn overlap_of(text: &str) -> Result<Duration, String> {
-    while_of(text).ok_or_else(|| format!("`{text}` is not a duration; write a number and a unit: 24h, 7d or 0s"))
+    parse_age(text).ok_or_else(|| format!("`{text}` is not a duration; write numbers with units: 24h, 1d12h, 7d or 0s"))
 }
 
 fn overlap_text(overlap: Duration) -> String {

@@ -6,7 +6,7 @@ const MINUTE: i128 = 60 * SECOND;
 const HOUR: i128 = 60 * MINUTE;
 const DAY: i128 = 24 * HOUR;
 
-/// The maximum number of digits of a whole number. A longer one is out of range in every unit.
+/// The maximum number of digits of a whole number, without zeros before it. A longer one is out of range in every unit.
 const DIGITS_MAX: usize = 20;
 
 /// Why a text is not a duration.
@@ -33,20 +33,20 @@ pub fn parse_duration(text: &str) -> Result<i64, DurationError> {
     let total = match rest.strip_prefix('P') {
         Some(rest) => parse_iso_8601(rest)?,
         None if rest == "0" => 0,
-        None => in_units(rest)?,
+        None => parse_units(rest)?,
     };
     i64::try_from(if is_negative { -total } else { total }).map_err(|_| DurationError::OutOfRange)
 }
 
 /// Parses `1h30m`, in any order of the units.
-fn in_units(text: &str) -> Result<i128, DurationError> {
+fn parse_units(text: &str) -> Result<i128, DurationError> {
     let (mut total, mut rest) = (0_i128, text);
     if rest.is_empty() {
         return Err(DurationError::Invalid);
     }
     while !rest.is_empty() {
         let (number, after) = split_number(rest);
-        let (unit, after) = after.split_at(split_number_at(after));
+        let (unit, after) = after.split_at(number_start(after));
         let unit = match unit {
             "ns" => 1,
             "us" | "µs" | "μs" => 1_000,
@@ -101,7 +101,7 @@ fn split_number(text: &str) -> (&str, &str) {
 }
 
 /// Returns where the next number of a text begins.
-fn split_number_at(text: &str) -> usize {
+fn number_start(text: &str) -> usize {
     text.find(|character: char| character.is_ascii_digit() || character == '.').unwrap_or(text.len())
 }
 
@@ -111,6 +111,7 @@ fn amount(number: &str, unit: i128) -> Result<i128, DurationError> {
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
         return Err(DurationError::Invalid);
     }
+    let whole = whole.trim_start_matches('0');
     if whole.len() > DIGITS_MAX {
         return Err(DurationError::OutOfRange);
     }
@@ -147,6 +148,9 @@ mod tests {
             ("P2W", 1_209_600.0),
             ("PT0.5S", 0.5),
             ("-PT1M", -60.0),
+            ("000000000000000000001s", 1.0),
+            ("PT0000000000000000000000M", 0.0),
+            ("00000000000000000000000.5s", 0.5),
         ] {
             #[allow(clippy::cast_precision_loss, reason = "they are small")]
             let parsed = parse_duration(text).map(|nanoseconds| nanoseconds as f64 / 1e9);
@@ -166,6 +170,12 @@ mod tests {
         #[test]
         fn every_duration_is_read_back_as_it_is_written(nanoseconds in any::<i64>()) {
             prop_assert_eq!(parse_duration(&duration_text(nanoseconds)), Ok(nanoseconds));
+        }
+
+        #[test]
+        fn zeros_before_a_number_change_nothing(number in 0_u64..1_000_000, zeros in 0_usize..40, unit in "ms|s|m|h|d") {
+            let text = format!("{}{number}{unit}", "0".repeat(zeros));
+            prop_assert_eq!(parse_duration(&text), parse_duration(&format!("{number}{unit}")));
         }
 
         #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ensue_engine::time::parse_age;
 use ensue_views::ViewRetention;
 use serde::Deserialize;
 
@@ -10,8 +11,6 @@ pub(super) const AGE_FORM: &str = "an age of at least one second, like 90d or 12
 
 /// The minimum age.
 const AGE_MIN: Duration = Duration::from_secs(1);
-/// The maximum age: a hundred years.
-const AGE_DAYS_MAX: u32 = 36_500;
 
 /// The setting as written in the file.
 #[derive(Debug, Default, Deserialize)]
@@ -31,16 +30,9 @@ impl WrittenRetention {
     }
 }
 
-/// Parses `90d`, or a duration in the form that packs use.
+/// Parses `90d`, or another duration in the form that packs use.
 pub(super) fn age(text: &str) -> Option<Duration> {
-    let read = match text.strip_suffix('d') {
-        Some(days) if days.bytes().all(|byte| byte.is_ascii_digit()) => {
-            days.parse().ok().filter(|days| *days <= AGE_DAYS_MAX).map(crate::kept::days)
-        }
-        Some(_) => None,
-        None => ensue_packs::parse_duration(text),
-    };
-    read.filter(|age| *age >= AGE_MIN)
+    parse_age(text).filter(|age| *age >= AGE_MIN)
 }
 
 #[cfg(test)]
@@ -67,6 +59,13 @@ mod tests {
         assert_eq!(read("retention: { executions: 90d }", &[]), Ok(Some(Duration::from_secs(90 * 86_400))));
         let variable = [("ENSUE_RETENTION_EXECUTIONS", "12h")];
         assert_eq!(read("retention: { executions: 90d }", &variable), Ok(Some(Duration::from_secs(43_200))));
+    }
+
+    #[test]
+    fn retention_age_has_the_grammar_of_durations() {
+        for (age, hours) in [("1.5d", 36), ("12h1d", 36), ("P1DT12H", 36), ("36500d", 876_000)] {
+            assert_eq!(read(&format!("retention: {{ executions: {age} }}"), &[]), Ok(Some(Duration::from_secs(hours * 3_600))), "{age}");
+        }
     }
 
     #[test]

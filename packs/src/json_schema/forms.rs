@@ -46,8 +46,10 @@ const LISTS_MAX: usize = 4;
 /// Returns the pattern of durations, as `parse_duration` reads them, of any length.
 fn duration() -> String {
     const NUMBER: &str = r"(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)";
+    // Only the last number may have a fraction.
+    const PART: &str = r"(?:[0-9]+|(?:[0-9]+\.[0-9]*|\.[0-9]+)(?=[A-Z]$))";
     let in_units = format!("(?:{NUMBER}(?:[dhms]|[mun]s|[µμ]s))+");
-    let standard = format!("P(?=[0-9.T])(?:{NUMBER}W)?(?:{NUMBER}D)?(?:T(?=[0-9.])(?:{NUMBER}H)?(?:{NUMBER}M)?(?:{NUMBER}S)?)?");
+    let standard = format!("P(?=[0-9.T])(?:{PART}W)?(?:{PART}D)?(?:T(?=[0-9.])(?:{PART}H)?(?:{PART}M)?(?:{PART}S)?)?");
     format!("(?:{in_units}|{standard})")
 }
 
@@ -170,6 +172,8 @@ fn nested(kind: &str, depth: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use ensue_engine::time::parse_duration;
     use jsonschema::Validator;
     use proptest::prelude::*;
@@ -181,17 +185,35 @@ mod tests {
         jsonschema::validator_for(&json!({ "pattern": pattern(form).unwrap().regex })).unwrap()
     }
 
+    static ANY: LazyLock<Validator> = LazyLock::new(|| validator(Form::Duration));
+    static LONGER: LazyLock<Validator> = LazyLock::new(|| validator(Form::SomeTime));
+
+    #[test]
+    fn pattern_of_durations_refuses_other_forms() {
+        for bad in ["", "0", "10", "1 day", "1y", "-1s", "+1s", "P", "PT", "P1DT", "P1M", "P1H", "PT1D", "PT1S1M", "P1.5DT1H", "1..5s"] {
+            assert!(!ANY.is_valid(&json!(bad)), "{bad}");
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+        for zero in ["0s", "PT0S", "0h0m"] {
+            assert!(ANY.is_valid(&json!(zero)) && !LONGER.is_valid(&json!(zero)), "{zero}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn pattern_of_durations_takes_what_check_takes(text in "P?([0-9.]{1,3}(d|h|m|s|ms|us|µs|ns|W|D|H|M|S|T)?){0,4}") {
-            let (any, longer) = (validator(Form::Duration), validator(Form::SomeTime));
+        fn pattern_of_durations_takes_the_forms_that_check_takes(
+            text in prop_oneof![
+                "P?([0-9.]{1,3}(d|h|m|s|ms|us|µs|ns|W|D|H|M|S|T)?){0,4}",
+                "[-+]?[0-9.]{0,2}(d|h|m|s)",
+                "P([0-9]W)?([0-9.]{1,2}D)?T?([0-9.]{1,2}H)?([0-9]M)?([0-9.]{1,3}S)?",
+            ],
+        ) {
             // `check` also refuses parts of a millisecond and more than a year, which no pattern can tell.
+            let has_form = !text.starts_with(['+', '-']) && text != "0" && ensue_expression::parse_duration(&text).is_ok();
+            prop_assert_eq!(ANY.is_valid(&json!(text)), has_form, "{}", text);
             if let Some(duration) = parse_duration(&text) {
-                prop_assert!(any.is_valid(&json!(text)), "{}", text);
-                prop_assert!(duration.is_zero() || longer.is_valid(&json!(text)), "{}", text);
-            }
-            for (validator, bad) in [(&any, "1 day"), (&any, "P"), (&any, "PT"), (&any, "-1s"), (&any, "10"), (&longer, "0s"), (&longer, "PT0S")] {
-                prop_assert!(!validator.is_valid(&json!(bad)), "{}", bad);
+                prop_assert!(has_form, "{}", text);
+                prop_assert_eq!(LONGER.is_valid(&json!(text)), !duration.is_zero(), "{}", text);
             }
         }
     }
