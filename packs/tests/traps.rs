@@ -172,6 +172,18 @@ fn all_numbers_of_a_whole_schema_are_checked() {
 }
 
 #[test]
+fn number_below_alternatives_of_a_whole_schema_is_checked() {
+    let env = "anyOf: [{ type: object, additionalProperties: { type: [string, number] } }, { type: 'null' }]";
+    let schema =
+        format!("{{ type: object, properties: {{ env: {{ {env} }}, load: {{ oneOf: [{{ type: number }}, {{ type: 'null' }}] }} }} }}");
+    let action = format!("parameters:\n  schema: {schema}\nrun: {{ shell: {{ script: make }} }}\n");
+    let rule = "trigger: demo.ping\naction: demo.either\nwith: { env: { PY: 3.10, NODE: 18.0, V: 1.5 }, load: 2.0 }\n";
+    let reported = shown_with(&[("actions/either.yaml", &action), ("rules/either.yaml", rule)]);
+    assert!(reported.contains("`3.10` is a number") && reported.contains("`18.0` is a number"), "{reported}");
+    assert_eq!(reported.matches("error[").count(), 2, "{reported}");
+}
+
+#[test]
 fn number_in_an_object_of_a_default_is_refused() {
     let of =
         |env: &str| shown_with(&[("actions/go.yaml", &format!("parameters: {{ env: {env} }}\nrun: {{ shell: {{ script: make }} }}\n"))]);

@@ -41,9 +41,9 @@ pub trait JsonSchema: fmt::Debug + Send + Sync {
     /// Returns the ways in which `value` does not fit, at most [`MISFITS_MAX`]; an empty list means that it
     /// fits.
     fn misfits(&self, value: Node<'_>) -> Vec<Misfit>;
-    /// Returns the pointers of all parts of `value` that do not fit. Where [`JsonSchema::misfits`] tells only that the
-    /// whole does not fit, it is that of the whole.
-    fn misfit_pointers(&self, value: Node<'_>) -> BTreeSet<String>;
+    /// Returns the pointers of all parts of `value` that do not fit; `None` if they cannot be listed, because the value or
+    /// the schema is too large.
+    fn misfit_pointers(&self, value: Node<'_>) -> Option<BTreeSet<String>>;
     /// Returns the schema's source.
     fn source(&self) -> &Value;
     /// Returns the reason why the schema is too complex to check anything against, so that no value fits it.

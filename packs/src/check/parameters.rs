@@ -3,11 +3,13 @@
 //!
 //! The value of `${{ … }}` is known only once it is computed: the engine checks that.
 
+use std::cell::LazyCell;
 use std::ops::Range;
+use std::slice;
 
-use ensue_engine::catalog::{Extra, Presence, Schema, Type};
+use ensue_engine::catalog::{Extra, JsonSchema, Presence, Schema, Type};
 use ensue_expression::{Document, Template, nearest};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::code;
 use super::compiled::literal;
@@ -15,10 +17,13 @@ use super::inferred::Taker;
 use super::schemas::{Form, type_of};
 use super::scope::Scope;
 use crate::diagnostics::{Code, Report};
-use crate::fields::{first_line, inexact_numbers, listed, report_inexact, wrong_type};
+use crate::fields::{InexactNumber, first_line, inexact_numbers, listed, report_inexact, wrong_type};
 use crate::schema;
 use crate::source::SourceText;
 use crate::yaml::{Content, Node, Spanned, quoted};
+
+/// The most numbers of one value that are probed on their own against a whole schema. Each takes the time of two checks.
+const PROBES_MAX: usize = 20;
 
 /// Compiles the parameters passed to an action, and checks them against the declared ones, if those are
 /// known.
@@ -78,24 +83,58 @@ pub(super) fn check_numbers(file: &SourceText, node: Option<&Node>, parameters: 
             fields.named(name).is_some_and(|field| schema::holds_object(&field.kind))
         }),
         // What an expression returns is known only once it is computed. Here it is the text that is written.
-        Schema::Whole(schema) => {
-            let without = |stand_in: fn(&str) -> Value| {
-                let mut value = node.to_value();
-                for number in &inexact {
-                    if let Some(place) = value.pointer_mut(&number.pointer) {
-                        *place = stand_in(number.written);
-                    }
-                }
-                schema.misfit_pointers(Document::from_value(&value).root())
-            };
-            // Where anything fits, the value is JSON, and no text is made of it.
-            let (no_text, no_object) = (without(|written| json!(written)), without(|_| json!({})));
-            inexact.retain(|number| !no_text.contains(&number.pointer) && no_object.contains(&number.pointer));
-        }
+        Schema::Whole(schema) => retain_texts(&mut inexact, node, schema.as_ref(), report),
     }
     for number in &inexact {
         report_inexact(number, file, report);
     }
+}
+
+/// Retains the numbers of a value in whose place a whole schema takes a text, but not an object. Where anything fits, the
+/// value is JSON, and no text is made of it.
+fn retain_texts(inexact: &mut Vec<InexactNumber<'_>>, node: &Node, schema: &dyn JsonSchema, report: &Report) {
+    let written = node.to_value();
+    let misfits = |numbers: &[InexactNumber<'_>], stand_in: StandIn| {
+        let mut value = written.clone();
+        for number in numbers {
+            if let Some(place) = value.pointer_mut(&number.pointer) {
+                *place = match stand_in {
+                    StandIn::Text => json!(number.written),
+                    StandIn::Object => json!({}),
+                };
+            }
+        }
+        schema.misfit_pointers(Document::from_value(&value).root())
+    };
+    let (Some(no_texts), Some(no_objects)) = (misfits(inexact, StandIn::Text), misfits(inexact, StandIn::Object)) else {
+        inexact.clear();
+        return;
+    };
+    let as_written = LazyCell::new(|| misfits(&[], StandIn::Text).unwrap_or_default());
+    let mut probes = 0;
+    inexact.retain(|number| {
+        let pointer = &number.pointer;
+        if no_texts.contains(pointer) || no_objects.contains(pointer) {
+            return !no_texts.contains(pointer);
+        }
+        let is_within_misfit = pointer.match_indices('/').any(|(end, _)| no_objects.contains(&pointer[..end]));
+        if !is_within_misfit || probes == PROBES_MAX || report.is_over() {
+            return false;
+        }
+        // Of alternatives, as below `anyOf`, the misfit is that of what holds the number.
+        probes += 1;
+        let fits = |stand_in| misfits(slice::from_ref(number), stand_in).is_none_or(|found| found.is_subset(&as_written));
+        fits(StandIn::Text) && !fits(StandIn::Object)
+    });
+}
+
+/// What takes the place of a number, to learn what a schema takes there.
+#[derive(Clone, Copy, Debug)]
+enum StandIn {
+    /// The text of the number.
+    Text,
+    /// An object.
+    Object,
 }
 
 /// A mapping that is being checked, with its names for messages.

@@ -126,9 +126,8 @@ impl JsonSchema for WholeSchema {
         self.faults(value, MISFITS_MAX, misfit).unwrap_or_else(|message| vec![Misfit { pointer: String::new(), message }])
     }
 
-    fn misfit_pointers(&self, value: Node<'_>) -> BTreeSet<String> {
-        let faults = self.faults(value, usize::MAX, |error| error.instance_path().to_string());
-        faults.map_or_else(|_| BTreeSet::from([String::new()]), BTreeSet::from_iter)
+    fn misfit_pointers(&self, value: Node<'_>) -> Option<BTreeSet<String>> {
+        self.faults(value, usize::MAX, |error| error.instance_path().to_string()).ok().map(BTreeSet::from_iter)
     }
 
     fn source(&self) -> &Value {
