@@ -68,7 +68,7 @@ impl From<JsonBodyError> for UnreadableBody {
 
 impl AnswerBody {
     /// Removes the compression of a body, which may have up to `bytes_max` bytes without it.
-    pub(crate) fn decompressed(headers: &HeaderMap, body: Bytes, bytes_max: usize) -> Result<Self, UnreadableBody> {
+    pub(crate) fn decompress(headers: &HeaderMap, body: Bytes, bytes_max: usize) -> Result<Self, UnreadableBody> {
         let codings = joined(headers, &CONTENT_ENCODING);
         let bytes = decompress(body, &codings, Limit { bytes_max, growth_max: GROWTH_MAX }).map_err(|error| match error {
             DecompressError::TooLarge { bytes_max } => UnreadableBody::TooLarge(bytes_max),
@@ -143,12 +143,12 @@ impl AnswerBody {
 
 /// Returns the values of a header as one text.
 pub(crate) fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
-    let values: Vec<_> = headers.get_all(name).iter().map(text_of).collect();
+    let values: Vec<_> = headers.get_all(name).iter().map(header_text).collect();
     values.join(", ")
 }
 
 /// Returns the value of a header as text. It has no charset: what is not UTF-8 is ISO-8859-1, as HTTP once said.
-fn text_of(value: &HeaderValue) -> Cow<'_, str> {
+fn header_text(value: &HeaderValue) -> Cow<'_, str> {
     let bytes = value.as_bytes();
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
@@ -244,7 +244,7 @@ mod tests {
         writer.write_all(&[b'a'; 10_000]).unwrap();
         let gzip = Bytes::from(writer.finish().unwrap());
         let headers = headers(&[(CONTENT_ENCODING, "GZIP"), (CONTENT_TYPE, "text/plain")]);
-        let read = |bytes: Bytes, max| AnswerBody::decompressed(&headers, bytes, max);
+        let read = |bytes: Bytes, max| AnswerBody::decompress(&headers, bytes, max);
         assert_eq!(read(gzip.clone(), 10_000).unwrap().text(Invalid::Reject, None).unwrap(), "a".repeat(10_000));
         assert!(matches!(read(gzip.clone(), 9_999), Err(UnreadableBody::TooLarge(9_999))));
         let error = read(gzip.slice(..20), 10_000).err().unwrap().to_string();
@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn header_that_is_not_utf_8_loses_nothing() {
         let value = HeaderValue::from_bytes(b"caf\xe9").unwrap();
-        assert_eq!(text_of(&value), "café");
-        assert_eq!(text_of(&HeaderValue::from_bytes("café".as_bytes()).unwrap()), "café");
+        assert_eq!(header_text(&value), "café");
+        assert_eq!(header_text(&HeaderValue::from_bytes("café".as_bytes()).unwrap()), "café");
     }
 }

@@ -52,13 +52,13 @@ pub(crate) struct Attempt<'w> {
 #[derive(Default)]
 pub(crate) struct GivenKeys {
     opened: Mutex<Vec<GivenKey>>,
-    of_the_node: NodeSecrets,
+    node_secrets: NodeSecrets,
 }
 
 impl GivenKeys {
     /// Begins without an opened key.
-    pub(crate) fn beside(of_the_node: &NodeSecrets) -> Self {
-        Self { opened: Mutex::default(), of_the_node: of_the_node.clone() }
+    pub(crate) fn with_node_secrets(node_secrets: &NodeSecrets) -> Self {
+        Self { opened: Mutex::default(), node_secrets: node_secrets.clone() }
     }
 
     /// Records keys that were opened.
@@ -70,7 +70,7 @@ impl GivenKeys {
     /// Returns all of them, with the secrets of the node.
     pub(crate) fn all(&self) -> Vec<GivenKey> {
         let mut all = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        all.extend(self.of_the_node.0.iter().cloned());
+        all.extend(self.node_secrets.0.iter().cloned());
         all
     }
 

@@ -253,7 +253,7 @@ impl Worker {
         // not jump.
         let ends_at = self.means.ports.clock.now().saturating_add(Duration::from_millis(dispatch.timeout_millis));
         let (action, pack) = self.definition(dispatch)?;
-        let (mut params, keys) = (self.params(dispatch).await?, GivenKeys::beside(&self.means.settings.masked));
+        let (mut params, keys) = (self.params(dispatch).await?, GivenKeys::with_node_secrets(&self.means.settings.masked));
         if let Some((filled, link)) = links::filled_in(&self.means, dispatch, &action, &params).await {
             keys.note([(&*links::LINK, &link.code)]);
             params = filled;
@@ -269,7 +269,7 @@ impl Worker {
         // They were rendered long ago, so it does no harm if they are gone.
         let params = self.params(dispatch).await.unwrap_or_else(|_| no_params());
         // What holds the program has masked what it printed.
-        let keys = GivenKeys::beside(&self.means.settings.masked);
+        let keys = GivenKeys::with_node_secrets(&self.means.settings.masked);
         let attempt = Attempt { means: &self.means, dispatch, action, pack, params, ends_at, running, keys };
         runners::heard_to_its_end(&attempt, left.program).await
     }

@@ -116,7 +116,7 @@ impl Lent {
             };
             return Err(error(kind, format!("its server answered {}", answered.status)));
         }
-        let read = AnswerBody::decompressed(&answered.headers, body.into(), ANSWER_BYTES_MAX).and_then(|body| body.json(None));
+        let read = AnswerBody::decompress(&answered.headers, body.into(), ANSWER_BYTES_MAX).and_then(|body| body.json(None));
         let answer = read.ok().and_then(|document| serde_json::from_slice::<Answer>(document.bytes()).ok());
         // The text of an error could hold the token.
         let answer = answer.ok_or_else(|| error(ConnectionErrorKind::Protocol, "its answer is not JSON with `access_token`"))?;

@@ -142,7 +142,7 @@ impl SensorWeb {
                 headers.insert(name.as_str().to_owned(), masks.as_deref().map_or_else(|| value.clone(), |masks| masks.text(&value)));
             }
             let body = match answer.status.is_success() {
-                true => text_of(&answer.headers, bytes.freeze(), &order, masks.as_deref()).map_err(|error| {
+                true => read_text(&answer.headers, bytes.freeze(), &order, masks.as_deref()).map_err(|error| {
                     let message = format!("{} answered {}, but {error}", request.server(), answer.status.as_u16());
                     SourceError::new(kind_of_unreadable(&error), message)
                 })?,
@@ -166,8 +166,8 @@ impl world::Web for SensorWeb {
 }
 
 /// Returns a body as text in UTF-8. The values of keys are masked in it, because a server may repeat what it was sent.
-fn text_of(headers: &HeaderMap, sent: Bytes, order: &WebRequest, masks: Option<&Masks>) -> Result<Bytes, UnreadableBody> {
-    let body = AnswerBody::decompressed(headers, sent, order.answer_bytes_max)?;
+fn read_text(headers: &HeaderMap, sent: Bytes, order: &WebRequest, masks: Option<&Masks>) -> Result<Bytes, UnreadableBody> {
+    let body = AnswerBody::decompress(headers, sent, order.answer_bytes_max)?;
     Ok(match order.decode {
         Decode::Json => body.text_of_json(order.invalid, masks)?,
         Decode::Text => body.text(order.invalid, masks)?,

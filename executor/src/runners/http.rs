@@ -75,7 +75,7 @@ async fn exchange(attempt: &Attempt<'_>, mut request: Request, lent: Option<&Len
                 stays_below(&request, &next, lent)?;
                 request = next;
             }
-            None => return answer::taken(attempt, &request, answer).await,
+            None => return answer::read_answer(attempt, &request, answer).await,
         }
     }
     Err(failed(FailureKind::TooManyRedirects, too_many_redirects(&request)))

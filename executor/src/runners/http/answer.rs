@@ -27,14 +27,14 @@ use crate::web::{Answered, AnsweredBody};
 
 /// Reads an answer to its end. The result is `{ status, headers, body }`; the result of a failure is kept
 /// with it.
-pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answered) -> Ending {
+pub(super) async fn read_answer(attempt: &Attempt<'_>, request: &Request, answer: Answered) -> Ending {
     let Answered { status, headers, body: coming } = answer;
     let masks = attempt.keys.masks();
-    let head = Head { status, headers: &headers, masks: masks.as_deref() };
-    let body = arrived(attempt, request, &head, coming).await;
+    let head = AnswerHead { status, headers: &headers, masks: masks.as_deref() };
+    let body = receive(attempt, request, &head, coming).await;
     if is_failure(status) {
         // The status is the failure, whatever becomes of the body.
-        let result = body.map_or_else(|_| head.with("null"), |body| head.readable(&body, request.form()));
+        let result = body.map_or_else(|_| head.assemble("null"), |body| head.read_body_of_failure(&body, request.answer_form()));
         let reason = status.canonical_reason().unwrap_or_default();
         let message = format!("{} answered {} {reason}", request.server(), status.as_u16());
         return Err(Broken::Failed(Box::new(Failed {
@@ -43,13 +43,13 @@ pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answ
             retry_after: retry_after::of(&headers, attempt.now()),
         })));
     }
-    let document = result(attempt, request, &head, body?).await?;
+    let document = read_result(attempt, request, &head, body?).await?;
     if attempt.action.result.is_none() && attempt.action.output.is_none() {
         return Ok(Given::result(Body::json(document)));
     }
     match (Document::parse(document), &attempt.action.output) {
         (Ok(document), Some(output)) => {
-            kept(attempt, document.bytes().clone()).await;
+            keep_output(attempt, document.bytes().clone()).await;
             mapped::result(attempt, output, &document).await
         }
         (Ok(document), None) => fitting(&attempt.action, &document).map(Given::result),
@@ -58,7 +58,12 @@ pub(super) async fn taken(attempt: &Attempt<'_>, request: &Request, answer: Answ
 }
 
 /// Waits for the whole body.
-async fn arrived(attempt: &Attempt<'_>, request: &Request, head: &Head<'_>, mut coming: Box<dyn AnsweredBody>) -> Result<Bytes, Broken> {
+async fn receive(
+    attempt: &Attempt<'_>,
+    request: &Request,
+    head: &AnswerHead<'_>,
+    mut coming: Box<dyn AnsweredBody>,
+) -> Result<Bytes, Broken> {
     let mut body = Pieces::default();
     let mut long = None;
     while let Some(piece) = coming.piece().await.map_err(|error| broken_off(request, &error))? {
@@ -72,22 +77,22 @@ async fn arrived(attempt: &Attempt<'_>, request: &Request, head: &Head<'_>, mut 
         }
         body.push(piece);
     }
-    Ok(body.joined())
+    Ok(body.join())
 }
 
 /// Assembles the result of an answer that is not a failure.
-async fn result(attempt: &Attempt<'_>, request: &Request, head: &Head<'_>, body: Bytes) -> Result<Bytes, Broken> {
+async fn read_result(attempt: &Attempt<'_>, request: &Request, head: &AnswerHead<'_>, body: Bytes) -> Result<Bytes, Broken> {
     let unreadable = |error: UnreadableBody| head.unreadable(request, &error);
-    let body = AnswerBody::decompressed(head.headers, body, HTTP_ANSWER_BYTES_MAX).map_err(unreadable)?;
+    let body = AnswerBody::decompress(head.headers, body, HTTP_ANSWER_BYTES_MAX).map_err(unreadable)?;
     if body.is_empty() {
-        return Ok(head.with("null"));
+        return Ok(head.assemble("null"));
     }
-    let form = request.form().unwrap_or_else(|| form_of(body.kind()));
+    let form = request.answer_form().unwrap_or_else(|| form_of(body.kind()));
     if form == AnswerForm::Artifact {
         let artifact = artifact::store(attempt, request, head, &body).await?;
-        return Ok(head.with(&artifact.to_string()));
+        return Ok(head.assemble(&artifact.to_string()));
     }
-    head.read(&body, form).map_err(unreadable)
+    head.read_body(&body, form).map_err(unreadable)
 }
 
 /// Returns what a body becomes if its author does not say so: it depends on the type alone, and on no byte of the body.
@@ -100,7 +105,7 @@ fn form_of(kind: BodyKind) -> AnswerForm {
 }
 
 /// Keeps the whole answer as the output of the attempt, because its result is only what `output` takes from it.
-async fn kept(attempt: &Attempt<'_>, answer: Bytes) {
+async fn keep_output(attempt: &Attempt<'_>, answer: Bytes) {
     let bytes = answer.len() as u64;
     let mut output = Output::begin(attempt.means.ports.outputs.clone(), attempt.dispatch.attempt, attempt.means.settings.blocking);
     output.append(OutputStream::Stdout, 0, answer).await;
@@ -129,22 +134,22 @@ impl Pieces {
         }
     }
 
-    fn joined(self) -> Bytes {
+    fn join(self) -> Bytes {
         if self.rest.is_empty() { self.first } else { self.rest.freeze() }
     }
 }
 
 /// What is known of an answer before its body.
-pub(super) struct Head<'a> {
+pub(super) struct AnswerHead<'a> {
     status: StatusCode,
     pub(super) headers: &'a HeaderMap,
     /// The values of keys are masked in the result, because a server may return what it was sent.
     pub(super) masks: Option<&'a Masks>,
 }
 
-impl Head<'_> {
+impl AnswerHead<'_> {
     /// Returns the result with a body, which is JSON.
-    fn with(&self, body: &str) -> Bytes {
+    fn assemble(&self, body: &str) -> Bytes {
         let mut named = Map::new();
         for name in self.headers.keys() {
             named.insert(self.masked(name.as_str()), Value::from(self.masked(&joined(self.headers, name))));
@@ -155,33 +160,33 @@ impl Head<'_> {
 
     /// Returns the result with a body as JSON, text or Base64. JSON is inserted byte for byte; it must be one document by
     /// itself, and not deeper than the whole may be.
-    fn read(&self, body: &AnswerBody, form: AnswerForm) -> Result<Bytes, UnreadableBody> {
+    fn read_body(&self, body: &AnswerBody, form: AnswerForm) -> Result<Bytes, UnreadableBody> {
         match form {
             AnswerForm::Json => {
                 let document = body.json(self.masks)?;
-                let whole = self.with(document.root().raw());
+                let whole = self.assemble(document.root().raw());
                 if !opens_few(document.bytes()) {
                     Document::parse(whole.clone())?;
                 }
                 Ok(whole)
             }
-            AnswerForm::Text => Ok(self.with(&json_text(&body.text(Invalid::Reject, self.masks)?))),
-            AnswerForm::Base64 | AnswerForm::Artifact => Ok(self.with(&json_text(&base64(&body.bytes(self.masks))))),
+            AnswerForm::Text => Ok(self.assemble(&json_text(&body.text(Invalid::Reject, self.masks)?))),
+            AnswerForm::Base64 | AnswerForm::Artifact => Ok(self.assemble(&json_text(&base64(&body.bytes(self.masks))))),
         }
     }
 
     /// Returns the result of a failure, with its body as well as it can be read: in the form of other answers, or as
     /// text, or as an object with its bytes in `base64`. No artifact is made of it.
-    fn readable(&self, sent: &Bytes, form: Option<AnswerForm>) -> Bytes {
-        let body = AnswerBody::decompressed(self.headers, sent.clone(), HTTP_ANSWER_BYTES_MAX);
+    fn read_body_of_failure(&self, sent: &Bytes, form: Option<AnswerForm>) -> Bytes {
+        let body = AnswerBody::decompress(self.headers, sent.clone(), HTTP_ANSWER_BYTES_MAX);
         let body = body.unwrap_or_else(|_| AnswerBody::opaque(sent.clone()));
         if body.is_empty() {
-            return self.with("null");
+            return self.assemble("null");
         }
         let form = form.filter(|form| *form != AnswerForm::Artifact).unwrap_or_else(|| form_of(body.kind()));
-        let read = if form == AnswerForm::Artifact { None } else { self.read(&body, form).ok() };
-        read.or_else(|| self.read(&body, AnswerForm::Text).ok().filter(|_| body.kind() != BodyKind::Binary))
-            .unwrap_or_else(|| self.with(&json!({ "base64": base64(&body.bytes(self.masks)) }).to_string()))
+        let read = if form == AnswerForm::Artifact { None } else { self.read_body(&body, form).ok() };
+        read.or_else(|| self.read_body(&body, AnswerForm::Text).ok().filter(|_| body.kind() != BodyKind::Binary))
+            .unwrap_or_else(|| self.assemble(&json!({ "base64": base64(&body.bytes(self.masks)) }).to_string()))
     }
 
     /// Returns the failure of an answer whose body cannot be read.
@@ -198,7 +203,7 @@ impl Head<'_> {
 
     /// Returns a failure that keeps everything but the body.
     pub(super) fn without_body(&self, failure: Failure) -> Broken {
-        Broken::with_body(failure, Some(Body::json(self.with("null"))))
+        Broken::with_body(failure, Some(Body::json(self.assemble("null"))))
     }
 
     fn masked(&self, text: &str) -> String {
@@ -232,15 +237,15 @@ mod tests {
 
     fn read(kind: &str, body: &[u8]) -> Result<String, UnreadableBody> {
         let headers = headers(kind);
-        let head = Head { status: StatusCode::OK, headers: &headers, masks: None };
-        let body = AnswerBody::decompressed(&headers, Bytes::copy_from_slice(body), 1 << 20)?;
-        head.read(&body, form_of(body.kind())).map(body_of)
+        let head = AnswerHead { status: StatusCode::OK, headers: &headers, masks: None };
+        let body = AnswerBody::decompress(&headers, Bytes::copy_from_slice(body), 1 << 20)?;
+        head.read_body(&body, form_of(body.kind())).map(body_of)
     }
 
     /// Returns the body that is kept of a failed answer.
     fn body_of_failure(headers: &HeaderMap, body: &[u8], form: Option<AnswerForm>) -> String {
-        let head = Head { status: StatusCode::BAD_GATEWAY, headers, masks: None };
-        body_of(head.readable(&Bytes::copy_from_slice(body), form))
+        let head = AnswerHead { status: StatusCode::BAD_GATEWAY, headers, masks: None };
+        body_of(head.read_body_of_failure(&Bytes::copy_from_slice(body), form))
     }
 
     #[test]
@@ -289,7 +294,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("a", "1".parse().unwrap());
         headers.append("a", "2".parse().unwrap());
-        let head = Head { status: StatusCode::OK, headers: &headers, masks: None };
-        assert_eq!(head.with("null"), r#"{"status":200,"headers":{"a":"1, 2"},"body":null}"#);
+        let head = AnswerHead { status: StatusCode::OK, headers: &headers, masks: None };
+        assert_eq!(head.assemble("null"), r#"{"status":200,"headers":{"a":"1, 2"},"body":null}"#);
     }
 }

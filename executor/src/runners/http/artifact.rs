@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::header::CONTENT_DISPOSITION;
 use serde_json::{Value, json};
 
-use super::answer::Head;
+use super::answer::AnswerHead;
 use super::request::Request;
 use crate::answers::{AnswerBody, joined};
 use crate::attempt::{Attempt, Broken, Cut};
@@ -23,7 +23,7 @@ const NAME_DEFAULT: &str = "body";
 const INDEX: u32 = 0;
 
 /// Stores the bytes of a body as an artifact of the attempt. Returns what the result says of it.
-pub(super) async fn store(attempt: &Attempt<'_>, request: &Request, head: &Head<'_>, body: &AnswerBody) -> Result<Value, Broken> {
+pub(super) async fn store(attempt: &Attempt<'_>, request: &Request, head: &AnswerHead<'_>, body: &AnswerBody) -> Result<Value, Broken> {
     let bytes = body.bytes(head.masks);
     let refused = |why: &str| {
         let message = format!("{} answered with bytes that cannot be kept as an artifact: {why}", request.server());
@@ -63,7 +63,7 @@ pub(super) async fn store(attempt: &Attempt<'_>, request: &Request, head: &Head<
 }
 
 /// Returns the name of the file, as the server gives it, or else as the URL ends.
-fn name_of(request: &Request, head: &Head<'_>) -> ArtifactName {
+fn name_of(request: &Request, head: &AnswerHead<'_>) -> ArtifactName {
     let disposition = head.headers.get(CONTENT_DISPOSITION).map(|_| joined(head.headers, &CONTENT_DISPOSITION));
     let given = disposition.and_then(|disposition| file_name(&disposition)).or_else(|| request.file_name());
     let given = given.map(|name| head.masks.map_or_else(|| name.clone(), |masks| masks.text(&name)));

@@ -96,9 +96,6 @@ const HARMLESS_HEADERS: [HeaderName; 8] =
 /// part nor begin another.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// The characters that are kept in a `Location` that is not UTF-8: only its bytes outside of ASCII are encoded.
-const LOCATION_KEPT: &AsciiSet = &AsciiSet::EMPTY;
-
 /// A request.
 pub(crate) struct Request {
     method: Method,
@@ -276,7 +273,7 @@ impl Request {
     }
 
     /// Returns what the author wants the answer to be; `None` if its type decides.
-    pub(super) fn form(&self) -> Option<AnswerForm> {
+    pub(super) fn answer_form(&self) -> Option<AnswerForm> {
         self.form
     }
 
@@ -344,7 +341,8 @@ impl Request {
     fn location(&self, written: &[u8]) -> Result<Url, String> {
         let text = match std::str::from_utf8(written) {
             Ok(text) => Cow::Borrowed(text),
-            Err(_) => Cow::from(percent_encode(written, LOCATION_KEPT).to_string()),
+            // Only the bytes outside of ASCII are encoded.
+            Err(_) => Cow::from(percent_encode(written, &AsciiSet::EMPTY).to_string()),
         };
         // Parsers disagree on these.
         if text.contains(|character: char| character.is_control() || character == '\\') {
