@@ -17,9 +17,6 @@ use crate::masks::Masks;
 /// The codings that a request accepts, unless its author says which.
 pub(crate) const ACCEPTED_CODINGS: &str = "gzip, deflate, br, zstd";
 
-/// How much larger a body may become when it is decompressed. Deflate can reach this with a file of zeros.
-const GROWTH_MAX: usize = 1_032;
-
 /// What the header `Content-Type` says of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyKind {
@@ -67,10 +64,11 @@ impl From<JsonBodyError> for UnreadableBody {
 }
 
 impl AnswerBody {
-    /// Removes the compression of a body, which may have up to `bytes_max` bytes without it.
+    /// Removes the compression of a body, which may have up to `bytes_max` bytes without it. How much it grows is not
+    /// limited: repetitive JSON grows by more than a thousand times.
     pub(crate) fn decompress(headers: &HeaderMap, body: Bytes, bytes_max: usize) -> Result<Self, UnreadableBody> {
         let codings = joined(headers, &CONTENT_ENCODING);
-        let bytes = decompress(body, &codings, Limit { bytes_max, growth_max: GROWTH_MAX }).map_err(|error| match error {
+        let bytes = decompress(body, &codings, Limit { bytes_max, growth_max: usize::MAX }).map_err(|error| match error {
             DecompressError::TooLarge { bytes_max } => UnreadableBody::TooLarge(bytes_max),
             error => UnreadableBody::Compressed(error),
         })?;
@@ -83,7 +81,7 @@ impl AnswerBody {
     }
 
     fn plain(headers: &HeaderMap, bytes: Bytes) -> Self {
-        Self { bytes, content_type: ContentType::parse(&joined(headers, &CONTENT_TYPE)) }
+        Self { bytes, content_type: ContentType::parse(&content_type(headers)) }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -141,6 +139,29 @@ impl AnswerBody {
     }
 }
 
+/// Returns true if a body has a compression, as its headers say.
+pub(crate) fn is_compressed(headers: &HeaderMap) -> bool {
+    headers.contains_key(CONTENT_ENCODING)
+}
+
+/// Returns the type that the headers state first. A server behind a proxy may send the header twice, and a proxy may join
+/// both lines with a comma.
+fn content_type(headers: &HeaderMap) -> String {
+    let line = headers.get(CONTENT_TYPE).map(header_text).unwrap_or_default();
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let end = line.find(|character| {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = is_quoted,
+            '"' => is_quoted = !is_quoted,
+            ',' => return !is_quoted,
+            _ => {}
+        }
+        false
+    });
+    line[..end.unwrap_or(line.len())].to_owned()
+}
+
 /// Returns the values of a header as one text.
 pub(crate) fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
     let values: Vec<_> = headers.get_all(name).iter().map(header_text).collect();
@@ -188,6 +209,21 @@ mod tests {
             assert_eq!(body(kind, b"\xff").kind(), is, "{kind}");
         }
         assert_eq!(AnswerBody::plain(&HeaderMap::new(), Bytes::new()).kind(), BodyKind::Text);
+    }
+
+    #[test]
+    fn first_of_several_types_counts() {
+        let kind = |lines: &[&str]| {
+            let lines: Vec<_> = lines.iter().map(|line| (CONTENT_TYPE, *line)).collect();
+            let body = AnswerBody::plain(&headers(&lines), Bytes::new());
+            (body.essence().to_owned(), body.content_type.charset().map(str::to_owned))
+        };
+        let json = || ("application/json".to_owned(), None);
+        assert_eq!(kind(&["application/json", "application/json"]), json());
+        assert_eq!(kind(&["application/json", "image/png"]), json());
+        assert_eq!(kind(&["application/json, application/json; charset=utf-8"]), json());
+        let quoted = "text/plain; x=\"a\\\", b\"; charset=latin1, text/html";
+        assert_eq!(kind(&[quoted]), ("text/plain".to_owned(), Some("latin1".to_owned())), "the comma is in quotes");
     }
 
     #[test]
@@ -250,6 +286,21 @@ mod tests {
         let error = read(gzip.slice(..20), 10_000).err().unwrap().to_string();
         assert!(error.starts_with("its body cannot be decompressed: it is not valid `gzip`: "), "{error}");
         assert!(read(Bytes::new(), 10_000).unwrap().is_empty(), "as in an answer to HEAD");
+    }
+
+    #[test]
+    fn repetitive_body_may_grow_up_to_its_limit() {
+        let text = "{\"id\":null,\"state\":\"ok\"},".repeat(60_000);
+        let mut brotli = Vec::new();
+        brotli::CompressorWriter::new(&mut brotli, 4096, 9, 22).write_all(text.as_bytes()).unwrap();
+        let zstd = zstd::stream::encode_all(text.as_bytes(), 3).unwrap();
+        for (coding, packed) in [("br", brotli), ("zstd", zstd)] {
+            assert!(packed.len() < text.len() / 2_000, "{coding}: {}", packed.len());
+            let headers = headers(&[(CONTENT_ENCODING, coding), (CONTENT_TYPE, "text/plain")]);
+            let read = |max| AnswerBody::decompress(&headers, packed.clone().into(), max);
+            assert_eq!(read(text.len()).unwrap().bytes, text, "{coding}");
+            assert!(matches!(read(text.len() - 1), Err(UnreadableBody::TooLarge(_))), "{coding}");
+        }
     }
 
     #[test]

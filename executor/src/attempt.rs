@@ -198,6 +198,16 @@ impl Attempt<'_> {
         }
     }
 
+    /// Does blocking work. If the work does not end, the attempt is left to the next node while this one stops; otherwise
+    /// the work panicked.
+    pub(crate) async fn do_blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Broken> {
+        match self.means.settings.blocking.done(work).await {
+            Some(done) => Ok(done),
+            None if self.means.is_draining() => Err(Cut::Left.into()),
+            None => Err(failed(FailureKind::Sandbox, "an internal error of the node interrupted the attempt; its log says more")),
+        }
+    }
+
     /// Masks the values of keys in the message of a failure.
     pub(crate) fn masked(&self, broken: Broken) -> Broken {
         match (broken, self.keys.masks()) {

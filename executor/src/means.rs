@@ -18,7 +18,7 @@ pub(crate) struct Means {
     pub(crate) settings: ExecutorSettings,
     pub(crate) reporter: Arc<Reporter>,
     /// The places for long answers: many requests wait at once, but few long answers are in memory.
-    pub(crate) long_answers: Semaphore,
+    pub(crate) long_answers: Arc<Semaphore>,
     is_draining: watch::Sender<bool>,
     left_running: Mutex<Vec<AttemptId>>,
 }
@@ -30,7 +30,7 @@ impl Means {
         Self {
             ports,
             reporter: Arc::new(reporter),
-            long_answers: Semaphore::new(settings.long_answers_max.max(1)),
+            long_answers: Arc::new(Semaphore::new(settings.long_answers_max.max(1))),
             settings,
             is_draining: watch::Sender::new(false),
             left_running: Mutex::default(),

@@ -10,7 +10,7 @@ use crate::programs::{NodeSecrets, ProgramLimits};
 pub const ARTIFACT_BYTES_MAX: u64 = 100 * 1024 * 1024;
 /// The length in bytes up to which an answer is read without waiting for others.
 pub(crate) const SHORT_ANSWER_BYTES: usize = 256 * 1024;
-/// The default number of longer answers that are read at once.
+/// The default number of answers that are read at once and are longer, or may become so when they are decompressed.
 const LONG_ANSWERS_MAX: usize = 8;
 /// The default time limit of an HTTP exchange, redirects included.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ pub struct ExecutorSettings {
     pub path: OsString,
     /// The time limit of an HTTP exchange.
     pub http_timeout: Duration,
-    /// How many answers longer than 256 KiB are read at once.
+    /// How many answers are read at once that are longer than 256 KiB or compressed.
     pub long_answers_max: usize,
     /// What happens to running programs when the worker stops.
     pub at_stop: AtStop,

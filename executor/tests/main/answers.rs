@@ -43,7 +43,7 @@ async fn body_of(headers: &[(&str, &str)], sent: &[u8]) -> Value {
     result(&report_of("200 OK", headers, sent, None).await)["body"].clone()
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     writer.write_all(bytes).unwrap();
     writer.finish().unwrap()
@@ -105,6 +105,24 @@ async fn answer_that_grows_too_large_is_an_output_limit() {
     let report = report_of("200 OK", &[("content-encoding", "gzip"), JSON], &bomb, None).await;
     assert!(failure(&report, FailureKind::OutputLimit).message.contains("when it is decompressed"));
     assert_eq!((&body(&report)["status"], &body(&report)["body"]), (&json!(200), &Value::Null));
+}
+
+#[tokio::test]
+async fn repetitive_answer_is_read_in_every_compression() {
+    let items = vec![json!({ "id": null, "state": "ok" }); 60_000];
+    let text = json!(items).to_string();
+    for coding in ["gzip", "br", "zstd"] {
+        let packed = compress(text.as_bytes(), coding);
+        let report = report_of("200 OK", &[("content-encoding", coding), JSON], &packed, None).await;
+        assert_eq!(result(&report)["body"].as_array().unwrap().len(), items.len(), "{coding}: {} bytes", packed.len());
+    }
+}
+
+#[tokio::test]
+async fn content_type_that_a_proxy_repeats_is_read_once() {
+    for headers in [&[JSON, JSON][..], &[("content-type", "application/json, application/json")]] {
+        assert_eq!(body_of(headers, b"{\"a\": 1}").await, json!({ "a": 1 }));
+    }
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use ensue_engine::effect::{Dispatch, Effect};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId, Id};
 use ensue_engine::names::ActionRef;
-use ensue_engine::ports::{Secret, SubmitError};
+use ensue_engine::ports::{Blobs, Secret, SubmitError};
 use ensue_engine::record::{AttemptOf, BodyHandle, CatalogRevision, Digest, Position};
 use ensue_engine::time::Timestamp;
 use ensue_executor::absent::NoTriggers;
@@ -31,8 +31,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
-use self::ports::{CURSOR, Hand, KeptBlobs, KeptBodies, KeptOutputs, OneCatalog, OneVar, PackFolder, ScriptedSubmit, TwoKeys};
-pub(crate) use self::ports::{HandClock, refused};
+use self::ports::{CURSOR, Hand, KeptBodies, KeptOutputs, OneCatalog, OneVar, PackFolder, ScriptedSubmit, TwoKeys};
+pub(crate) use self::ports::{HandClock, KeptBlobs, refused};
 
 pub(crate) const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(600);
@@ -75,6 +75,7 @@ pub(crate) struct Plan {
     supervisor: SupervisorCommand,
     egress: EgressPolicy,
     answers_within: Duration,
+    blobs: Option<Arc<dyn Blobs>>,
 }
 
 enum Time {
@@ -99,6 +100,7 @@ impl Plan {
             hand: Hand::AtHand,
             egress: EgressPolicy::default(),
             answers_within: LEASE,
+            blobs: None,
         }
         .action(run, |_| {})
     }
@@ -150,6 +152,12 @@ impl Plan {
 
     pub(crate) fn settings(mut self, change: impl FnOnce(&mut ExecutorSettings) + 'static) -> Self {
         self.change = Box::new(change);
+        self
+    }
+
+    /// Stores files here.
+    pub(crate) fn store(mut self, blobs: Arc<dyn Blobs>) -> Self {
+        self.blobs = Some(blobs);
         self
     }
 
@@ -263,7 +271,7 @@ impl Plan {
             links: None,
             vars: Arc::new(OneVar),
             outputs: outputs.clone(),
-            blobs: blobs.clone(),
+            blobs: self.blobs.unwrap_or_else(|| blobs.clone()),
             observe: self.observe,
             packs: Arc::new(PackFolder(folder.path().join("pack"))),
             programs,

@@ -2,6 +2,8 @@
 //!
 //! This module does not follow redirects.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
@@ -13,10 +15,11 @@ use ensue_expression::Document;
 use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::{Map, Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::request::Request;
 use super::{HTTP_ANSWER_BYTES_MAX, artifact, broken_off, is_failure, retry_after};
-use crate::answers::{AnswerBody, BodyKind, UnreadableBody, joined};
+use crate::answers::{AnswerBody, BodyKind, UnreadableBody, is_compressed, joined};
 use crate::attempt::{Attempt, Broken, Ending, Failed, Given, failed};
 use crate::mapped;
 use crate::masks::Masks;
@@ -31,10 +34,18 @@ pub(super) async fn read_answer(attempt: &Attempt<'_>, request: &Request, answer
     let Answered { status, headers, body: coming } = answer;
     let masks = attempt.keys.masks();
     let head = AnswerHead { status, headers: &headers, masks: masks.as_deref() };
-    let body = receive(attempt, request, &head, coming).await;
+    let mut place = Place::new(attempt);
+    let received = receive(request, &head, coming, &mut place).await;
     if is_failure(status) {
         // The status is the failure, whatever becomes of the body.
-        let result = body.map_or_else(|_| head.assemble("null"), |body| head.read_body_of_failure(&body, request.answer_form()));
+        let result = match received {
+            Ok(sent) => {
+                let body = decompress(attempt, &headers, sent.clone(), &mut place).await?;
+                let body = body.unwrap_or_else(|_| AnswerBody::opaque(sent));
+                head.read_body_of_failure(&body, request.answer_form())
+            }
+            Err(_) => head.assemble("null"),
+        };
         let reason = status.canonical_reason().unwrap_or_default();
         let message = format!("{} answered {} {reason}", request.server(), status.as_u16());
         return Err(Broken::Failed(Box::new(Failed {
@@ -43,7 +54,8 @@ pub(super) async fn read_answer(attempt: &Attempt<'_>, request: &Request, answer
             retry_after: retry_after::of(&headers, attempt.now()),
         })));
     }
-    let document = read_result(attempt, request, &head, body?).await?;
+    let body = decompress(attempt, &headers, received?, &mut place).await?.map_err(|error| head.unreadable(request, &error))?;
+    let document = read_result(attempt, request, &head, &body).await?;
     if attempt.action.result.is_none() && attempt.action.output.is_none() {
         return Ok(Given::result(Body::json(document)));
     }
@@ -58,41 +70,51 @@ pub(super) async fn read_answer(attempt: &Attempt<'_>, request: &Request, answer
 }
 
 /// Waits for the whole body.
-async fn receive(
-    attempt: &Attempt<'_>,
-    request: &Request,
-    head: &AnswerHead<'_>,
-    mut coming: Box<dyn AnsweredBody>,
-) -> Result<Bytes, Broken> {
+async fn receive(request: &Request, head: &AnswerHead<'_>, mut coming: Box<dyn AnsweredBody>, place: &mut Place) -> Result<Bytes, Broken> {
     let mut body = Pieces::default();
-    let mut long = None;
     while let Some(piece) = coming.piece().await.map_err(|error| broken_off(request, &error))? {
         if body.bytes + piece.len() > HTTP_ANSWER_BYTES_MAX {
             let message = format!("{} answered with more than {HTTP_ANSWER_BYTES_MAX} bytes", request.server());
             return Err(head.without_body(Failure::new(FailureKind::OutputLimit, message)));
         }
-        if long.is_none() && body.bytes + piece.len() > SHORT_ANSWER_BYTES {
-            // The semaphore is never closed. A slot is held only briefly until then, so nobody waits in a circle.
-            long = attempt.means.long_answers.acquire().await.ok();
+        if body.bytes + piece.len() > SHORT_ANSWER_BYTES {
+            place.take().await;
         }
         body.push(piece);
     }
     Ok(body.join())
 }
 
+/// Removes the compression of a body. A short one may become as long as any, so it takes a place before.
+async fn decompress(
+    attempt: &Attempt<'_>,
+    headers: &HeaderMap,
+    body: Bytes,
+    place: &mut Place,
+) -> Result<Result<AnswerBody, UnreadableBody>, Broken> {
+    if body.is_empty() || !is_compressed(headers) {
+        return Ok(AnswerBody::decompress(headers, body, HTTP_ANSWER_BYTES_MAX));
+    }
+    place.take().await;
+    // The work continues if the attempt is cut off, and keeps the place until it ends.
+    let (headers, permit) = (headers.clone(), place.permit.take());
+    let work = move || (AnswerBody::decompress(&headers, body, HTTP_ANSWER_BYTES_MAX), permit);
+    let (body, permit) = attempt.do_blocking(work).await?;
+    place.permit = permit;
+    Ok(body)
+}
+
 /// Assembles the result of an answer that is not a failure.
-async fn read_result(attempt: &Attempt<'_>, request: &Request, head: &AnswerHead<'_>, body: Bytes) -> Result<Bytes, Broken> {
-    let unreadable = |error: UnreadableBody| head.unreadable(request, &error);
-    let body = AnswerBody::decompress(head.headers, body, HTTP_ANSWER_BYTES_MAX).map_err(unreadable)?;
+async fn read_result(attempt: &Attempt<'_>, request: &Request, head: &AnswerHead<'_>, body: &AnswerBody) -> Result<Bytes, Broken> {
     if body.is_empty() {
         return Ok(head.assemble("null"));
     }
     let form = request.answer_form().unwrap_or_else(|| form_of(body.kind()));
     if form == AnswerForm::Artifact {
-        let artifact = artifact::store(attempt, request, head, &body).await?;
+        let artifact = artifact::store(attempt, request, head, body).await?;
         return Ok(head.assemble(&artifact.to_string()));
     }
-    head.read_body(&body, form).map_err(unreadable)
+    head.read_body(body, form).map_err(|error| head.unreadable(request, &error))
 }
 
 /// Returns what a body becomes if its author does not say so: it depends on the type alone, and on no byte of the body.
@@ -111,6 +133,27 @@ async fn keep_output(attempt: &Attempt<'_>, answer: Bytes) {
     output.append(OutputStream::Stdout, 0, answer).await;
     output.note_printed([bytes, 0]).await;
     output.finish().await;
+}
+
+/// The place of an answer among the long ones, which it takes when it turns out to be long. It is held until the result is
+/// complete: until then, the answer is in memory several times.
+struct Place {
+    all: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    fn new(attempt: &Attempt<'_>) -> Self {
+        Self { all: Arc::clone(&attempt.means.long_answers), permit: None }
+    }
+
+    /// Waits for a place, unless the answer has one.
+    async fn take(&mut self) {
+        if self.permit.is_none() {
+            // The semaphore is never closed. No answer waits for a second place, so nobody waits in a circle.
+            self.permit = Arc::clone(&self.all).acquire_owned().await.ok();
+        }
+    }
 }
 
 /// The pieces of a body. In the usual case of a single piece, nothing is copied.
@@ -177,15 +220,13 @@ impl AnswerHead<'_> {
 
     /// Returns the result of a failure, with its body as well as it can be read: in the form of other answers, or as
     /// text, or as an object with its bytes in `base64`. No artifact is made of it.
-    fn read_body_of_failure(&self, sent: &Bytes, form: Option<AnswerForm>) -> Bytes {
-        let body = AnswerBody::decompress(self.headers, sent.clone(), HTTP_ANSWER_BYTES_MAX);
-        let body = body.unwrap_or_else(|_| AnswerBody::opaque(sent.clone()));
+    fn read_body_of_failure(&self, body: &AnswerBody, form: Option<AnswerForm>) -> Bytes {
         if body.is_empty() {
             return self.assemble("null");
         }
         let form = form.filter(|form| *form != AnswerForm::Artifact).unwrap_or_else(|| form_of(body.kind()));
-        let read = if form == AnswerForm::Artifact { None } else { self.read_body(&body, form).ok() };
-        read.or_else(|| self.read_body(&body, AnswerForm::Text).ok().filter(|_| body.kind() != BodyKind::Binary))
+        let read = if form == AnswerForm::Artifact { None } else { self.read_body(body, form).ok() };
+        read.or_else(|| self.read_body(body, AnswerForm::Text).ok().filter(|_| body.kind() != BodyKind::Binary))
             .unwrap_or_else(|| self.assemble(&json!({ "base64": base64(&body.bytes(self.masks)) }).to_string()))
     }
 
@@ -245,7 +286,9 @@ mod tests {
     /// Returns the body that is kept of a failed answer.
     fn body_of_failure(headers: &HeaderMap, body: &[u8], form: Option<AnswerForm>) -> String {
         let head = AnswerHead { status: StatusCode::BAD_GATEWAY, headers, masks: None };
-        body_of(head.read_body_of_failure(&Bytes::copy_from_slice(body), form))
+        let sent = Bytes::copy_from_slice(body);
+        let body = AnswerBody::decompress(headers, sent.clone(), 1 << 20).unwrap_or_else(|_| AnswerBody::opaque(sent));
+        body_of(head.read_body_of_failure(&body, form))
     }
 
     #[test]
