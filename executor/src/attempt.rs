@@ -70,7 +70,7 @@ impl GivenKeys {
     /// Returns all of them, with the secrets of the node.
     pub(crate) fn all(&self) -> Vec<GivenKey> {
         let mut all = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        all.extend(self.node_secrets.0.iter().cloned());
+        all.extend(self.node_secrets.iter().cloned());
         all
     }
 
@@ -81,7 +81,7 @@ impl GivenKeys {
 
     /// Returns the masks for their values, or none if there is nothing to mask.
     pub(crate) fn masks(&self) -> Option<Arc<Masks>> {
-        Masks::of(&self.all())
+        self.node_secrets.masks_with(&self.opened.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -251,5 +251,24 @@ impl Attempt<'_> {
     /// Returns the log's time at which its timeout expires.
     pub(crate) fn deadline(&self) -> Timestamp {
         self.dispatch.started_at.plus_millis(self.dispatch.timeout_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_of_the_secrets_of_a_node_are_made_once() {
+        let secret = |key: &str, value: &str| GivenKey { key: key.parse().unwrap(), value: Secret::new(value.as_bytes().to_vec()) };
+        let node_secrets = NodeSecrets::new([secret("ensue.database_password", "password-1")]);
+        let keys = [GivenKeys::with_node_secrets(&node_secrets), GivenKeys::with_node_secrets(&node_secrets)];
+        let [first, second] = keys.each_ref().map(|keys| keys.masks().unwrap());
+        assert!(Arc::ptr_eq(&first, &second));
+        let GivenKey { key, value } = secret("demo.token", "sesame-open");
+        keys[0].note([(&key, &value)]);
+        let shown = keys[0].masks().unwrap().text("sesame-open password-1");
+        assert_eq!(shown, "[redacted demo.token] [redacted ensue.database_password]");
+        assert!(GivenKeys::default().masks().is_none());
     }
 }

@@ -12,8 +12,6 @@ use std::sync::Arc;
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use ensue_engine::ports::masked_part;
 
-use crate::programs::GivenKey;
-
 /// The number of bytes at the start of a form that are searched for. The rest is compared, so that a long
 /// value takes little memory.
 const HEAD_BYTES_MAX: usize = 32;
@@ -39,11 +37,6 @@ enum More {
 }
 
 impl Masks {
-    /// Returns the masks of these keys, or none if there is no value to mask.
-    pub(crate) fn of(keys: &[GivenKey]) -> Option<Arc<Self>> {
-        Self::of_values(keys.iter().map(|GivenKey { key, value }| (key.as_str(), value.reveal())))
-    }
-
     /// Returns the masks of these keys and values, or none if there is no value to mask.
     pub(crate) fn of_values<'k>(keys: impl IntoIterator<Item = (&'k str, &'k [u8])>) -> Option<Arc<Self>> {
         let mut masked: BTreeMap<Vec<u8>, Arc<str>> = BTreeMap::new();

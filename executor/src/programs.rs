@@ -27,6 +27,8 @@ use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{OutputStream, Secret};
 use thiserror::Error;
 
+use crate::masks::Masks;
+
 pub use direct::{DRAIN_PATIENCE, DirectPrograms, KILLED_PATIENCE};
 pub use directory::let_pass;
 #[cfg(target_os = "linux")]
@@ -136,7 +138,37 @@ pub struct GivenKey {
 
 /// The secrets of the node. No attempt is given one, and they are masked in everything that an attempt produces.
 #[derive(Clone, Default)]
-pub struct NodeSecrets(pub Arc<[GivenKey]>);
+pub struct NodeSecrets {
+    secrets: Arc<[GivenKey]>,
+    /// The masks for them alone.
+    masks: Option<Arc<Masks>>,
+}
+
+impl NodeSecrets {
+    /// Returns the secrets, each with the name that replaces it.
+    pub fn new(secrets: impl IntoIterator<Item = GivenKey>) -> Self {
+        let secrets: Arc<[GivenKey]> = secrets.into_iter().collect();
+        Self { masks: masks_of(&*secrets), secrets }
+    }
+
+    /// Returns each of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &GivenKey> {
+        self.secrets.iter()
+    }
+
+    /// Returns the masks for keys that were opened and for these secrets, or none if there is nothing to mask.
+    pub(crate) fn masks_with(&self, opened: &[GivenKey]) -> Option<Arc<Masks>> {
+        if opened.is_empty() {
+            return self.masks.clone();
+        }
+        masks_of(opened.iter().chain(self.iter()))
+    }
+}
+
+/// Returns the masks of these keys, or none if there is no value to mask.
+fn masks_of<'k>(keys: impl IntoIterator<Item = &'k GivenKey>) -> Option<Arc<Masks>> {
+    Masks::of_values(keys.into_iter().map(|GivenKey { key, value }| (key.as_str(), value.reveal())))
+}
 
 impl std::fmt::Debug for NodeSecrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

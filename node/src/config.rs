@@ -508,7 +508,7 @@ impl Config {
     /// Returns the secrets of the node that are masked in the output of programs.
     pub(crate) fn secrets(&self) -> NodeSecrets {
         let password = self.database.as_ref().and_then(DatabaseAddress::password);
-        NodeSecrets(password.into_iter().map(|value| GivenKey { key: PASSWORD_NAME.clone(), value }).collect())
+        NodeSecrets::new(password.map(|value| GivenKey { key: PASSWORD_NAME.clone(), value }))
     }
 
     /// Sets the database, in place of the one of the file and of the variables.

@@ -66,7 +66,7 @@ impl DirectPrograms {
 
     async fn started(&self, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
         let Order { attempt, program, arguments, env, files, input, keys, .. } = order;
-        let masks = Masks::of(&keys);
+        let masks = super::masks_of(&keys);
         let folder = self.folder.clone();
         let created = tokio::task::spawn_blocking(move || {
             let files = files.iter().map(|file| (file.name.as_str(), file.bytes.as_slice()));

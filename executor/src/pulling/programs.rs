@@ -157,8 +157,8 @@ impl SensorPrograms {
         let ((stdin, stdout), stderr) = pipes.ok_or_else(|| spawn_error(io::Error::other("it has no pipes")))?;
         let stdin = stdin.into_owned_fd().and_then(pipe::Sender::from_owned_fd).map_err(spawn_error)?;
         let given = keys.into_iter().map(|(key, value): (_, Secret)| GivenKey { key, value });
-        let given: Vec<GivenKey> = given.chain(self.settings.masked.0.iter().cloned()).collect();
-        tokio::spawn(log(stderr, Masks::of(&given), order.lines));
+        let masks = self.settings.masked.masks_with(&given.collect::<Vec<_>>());
+        tokio::spawn(log(stderr, masks, order.lines));
         let stdin = Arc::new(Mutex::new(None::<pipe::Sender>)).fed(stdin, first_line(input.as_ref(), order.cursor.as_ref()));
         Ok(Box::new(KeptProgram { child: Some(child), stdin, stdout: Some(stdout), folder, over: None }))
     }

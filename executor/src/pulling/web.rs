@@ -14,12 +14,14 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{open_keys, source_error};
-use crate::answers::{AnswerBody, UnreadableBody, joined};
+use crate::answers::{AnswerBody, UnreadableBody, is_compressed, joined};
+use crate::blocking::Blocking;
 use crate::connections::{
     Asker, Connection, ConnectionErrorKind, ConnectionUser, Connections, Lent, Lists, NoCredentials, NotLent, OperatorsWord, Used,
     kind_of_broken,
 };
 use crate::masks::Masks;
+use crate::programs::{GivenKey, NodeSecrets};
 use crate::render::Renderer;
 use crate::runners::{HTTP_HOPS_MAX, Request, retry_after_of, stays_below, too_many_redirects};
 use crate::web::{NoWay, Web};
@@ -28,44 +30,53 @@ use crate::web::{NoWay, Web};
 pub struct SensorWeb {
     web: Arc<dyn Web>,
     connections: Arc<Connections>,
+    masked: NodeSecrets,
+}
+
+/// What a server answered. That its body cannot be read says nothing about a connection.
+struct Exchange {
+    status: StatusCode,
+    answer: Result<WebAnswer, SourceError>,
 }
 
 impl SensorWeb {
-    /// Sends requests over the web of the worker, and over connections.
-    pub fn new(web: Arc<dyn Web>, connections: Arc<Connections>) -> Self {
-        Self { web, connections }
+    /// Sends requests over the web of the worker, and over connections. The secrets of the node are masked in the answers.
+    pub fn new(web: Arc<dyn Web>, connections: Arc<Connections>, masked: NodeSecrets) -> Self {
+        Self { web, connections, masked }
     }
 
     /// Sends the request of a sensor, over its connection if it names one.
-    async fn sent(&self, order: WebRequest) -> Result<WebAnswer, SourceError> {
+    async fn send(&self, order: WebRequest) -> Result<WebAnswer, SourceError> {
         let timeout = order.timeout;
         let Some(connection) = self.connection(&order)? else {
-            return tokio::time::timeout(timeout, self.exchange(order, None)).await.unwrap_or_else(|_| Err(late(timeout)));
+            let exchange = tokio::time::timeout(timeout, self.exchange(order, None)).await;
+            return exchange.unwrap_or_else(|_| Err(late(timeout)))?.answer;
         };
         let user = ConnectionUser::Sensor(order.sensor.name.clone());
         let lending = tokio::time::timeout(timeout, self.connections.lend(&connection, user)).await;
         let lent = lending.map_err(|_| late(timeout))?.map_err(|why| not_lent(&why))?;
         let timeout = lent.http().map_or(timeout, |http| http.timeout.min(timeout));
         let exchange = tokio::time::timeout(timeout, self.exchange(order, Some(&lent))).await;
-        let answered = exchange.unwrap_or_else(|_| Err(late(timeout)));
-        let used = match &answered {
-            Ok(answer) => StatusCode::from_u16(answer.status).map_or(Used::Well, Used::of_status),
+        let exchange = exchange.unwrap_or_else(|_| Err(late(timeout)));
+        let used = match &exchange {
+            Ok(exchange) => Used::of_status(exchange.status),
             Err(error) => match error.kind {
                 SensorErrorKind::Connect => Used::Fault(ConnectionErrorKind::Connect, error.message.clone()),
                 SensorErrorKind::Tls => Used::Fault(ConnectionErrorKind::Tls, error.message.clone()),
                 SensorErrorKind::Auth => Used::Rejected(ConnectionErrorKind::Auth, error.message.clone()),
                 SensorErrorKind::EgressDenied => Used::Rejected(ConnectionErrorKind::EgressDenied, error.message.clone()),
                 SensorErrorKind::Timeout => Used::Fault(ConnectionErrorKind::Timeout, error.message.clone()),
-                SensorErrorKind::Limit => Used::Well,
+                // It redirected to what is not followed, or gave no usable token.
+                SensorErrorKind::Protocol => Used::Rejected(ConnectionErrorKind::Protocol, error.message.clone()),
                 // Nothing is known about the server.
-                _ => return answered,
+                _ => return exchange?.answer,
             },
         };
         if matches!(used, Used::Rejected(ConnectionErrorKind::Auth, _)) {
             lent.forget_token().await;
         }
         lent.ended(&used);
-        answered
+        exchange?.answer
     }
 
     /// Returns the connection that a sensor names.
@@ -85,7 +96,7 @@ impl SensorWeb {
         self.connections.found(name, ConnectionKind::Http, &asker).map(Some).map_err(|why| not_lent(&why))
     }
 
-    async fn exchange(&self, order: WebRequest, lent: Option<&Lent>) -> Result<WebAnswer, SourceError> {
+    async fn exchange(&self, order: WebRequest, lent: Option<&Lent>) -> Result<Exchange, SourceError> {
         let http = &*order.http;
         let route = if lent.is_some() { Route::Connection } else { Route::Own };
         let keys = open_keys(http.templates(route), &order.sensor, &*order.keys)?;
@@ -93,23 +104,39 @@ impl SensorWeb {
             let mut renderer = Renderer::of_sensor(&order.sensor, &order.values, &keys);
             Request::composed(http, &mut renderer, lent.and_then(Lent::http)).map_err(source_error)?
         };
-        let mut masked: Vec<(KeyRef, Secret)> = Vec::new();
+        let mut opened: Vec<GivenKey> = keys.into_iter().map(given_key).collect();
         if let Some((lent, connection)) = lent.and_then(|lent| Some((lent, lent.http()?))) {
             let credentials = lent.credentials().await.map_err(|why| match why {
                 NoCredentials::NotLent(why) => not_lent(&why),
                 NoCredentials::NoToken(why) => SourceError::new(sensor_kind(why.kind), why.to_string()),
             })?;
-            masked.extend(lent.pool.secrets().iter().map(|(key, value)| (key.clone(), value.clone())));
-            masked.extend(credentials.iter().filter_map(|credentials| credentials.derived.clone()));
+            opened.extend(lent.pool.secrets().iter().map(|(key, value)| GivenKey { key: key.clone(), value: value.clone() }));
+            opened.extend(credentials.iter().filter_map(|credentials| credentials.derived.clone()).map(given_key));
             request.connect(connection, credentials).map_err(source_error)?;
         }
-        let masks = Masks::of_values(masked.iter().map(|(key, value)| (key.as_str(), value.reveal())));
-        let web: &dyn Web = lent.map_or(&*self.web, |lent| &lent.pool.web);
         for (name, value) in &order.headers {
             if let Ok(value) = HeaderValue::from_str(value) {
                 request.add_header(HeaderName::from_static(name), value);
             }
         }
+        let masks = self.masked.masks_with(&opened);
+        let mask = |error: SourceError| match &masks {
+            Some(masks) => SourceError { message: masks.text(&error.message), ..error },
+            None => error,
+        };
+        let exchange = self.follow(&order, request, lent, masks.as_deref()).await.map_err(mask)?;
+        Ok(Exchange { answer: exchange.answer.map_err(mask), ..exchange })
+    }
+
+    /// Sends a request, follows its redirects, and reads the answer.
+    async fn follow(
+        &self,
+        order: &WebRequest,
+        mut request: Request,
+        lent: Option<&Lent>,
+        masks: Option<&Masks>,
+    ) -> Result<Exchange, SourceError> {
+        let web: &dyn Web = lent.map_or(&*self.web, |lent| &lent.pool.web);
         for _ in 0..=HTTP_HOPS_MAX {
             let way = web.way(request.target()).await.map_err(|error| {
                 let kind = match error {
@@ -128,32 +155,31 @@ impl SensorWeb {
                 request = next;
                 continue;
             }
+            let status = answer.status;
             let mut bytes = BytesMut::new();
             while let Some(piece) = answer.body.piece().await.map_err(|error| broken(&error))? {
                 if bytes.len() + piece.len() > order.answer_bytes_max {
                     let message = format!("{} answered with more than {} bytes", request.server(), order.answer_bytes_max);
-                    return Err(SourceError::new(SensorErrorKind::Limit, message));
+                    let answer = Err(SourceError::new(SensorErrorKind::Limit, message));
+                    return Ok(Exchange { status, answer });
                 }
                 bytes.extend_from_slice(&piece);
             }
             let mut headers = BTreeMap::new();
             for name in answer.headers.keys() {
                 let value = joined(&answer.headers, name);
-                headers.insert(name.as_str().to_owned(), masks.as_deref().map_or_else(|| value.clone(), |masks| masks.text(&value)));
+                headers.insert(name.as_str().to_owned(), masks.map_or_else(|| value.clone(), |masks| masks.text(&value)));
             }
-            let body = match answer.status.is_success() {
-                true => read_text(&answer.headers, bytes.freeze(), &order, masks.as_deref()).map_err(|error| {
-                    let message = format!("{} answered {}, but {error}", request.server(), answer.status.as_u16());
-                    SourceError::new(kind_of_unreadable(&error), message)
-                })?,
-                false => Bytes::new(),
+            let retry_after = retry_after_of(&answer.headers, order.now);
+            let body = match status.is_success() {
+                true => read_text(answer.headers, bytes.freeze(), order, masks).await.map_err(|why| SourceError {
+                    message: format!("{} answered {}, but {}", request.server(), status.as_u16(), why.message),
+                    ..why
+                }),
+                false => Ok(Bytes::new()),
             };
-            return Ok(WebAnswer {
-                status: answer.status.as_u16(),
-                retry_after: retry_after_of(&answer.headers, order.now),
-                headers,
-                body,
-            });
+            let answer = body.map(|body| WebAnswer { status: status.as_u16(), retry_after, headers, body });
+            return Ok(Exchange { status, answer });
         }
         Err(SourceError::new(SensorErrorKind::Protocol, too_many_redirects(&request)))
     }
@@ -161,27 +187,37 @@ impl SensorWeb {
 
 impl world::Web for SensorWeb {
     fn fetch(&self, order: WebRequest) -> Pending<'_, Result<WebAnswer, SourceError>> {
-        Box::pin(self.sent(order))
+        Box::pin(self.send(order))
     }
 }
 
 /// Returns a body as text in UTF-8. The values of keys are masked in it, because a server may repeat what it was sent.
-fn read_text(headers: &HeaderMap, sent: Bytes, order: &WebRequest, masks: Option<&Masks>) -> Result<Bytes, UnreadableBody> {
-    let body = AnswerBody::decompress(headers, sent, order.answer_bytes_max)?;
-    Ok(match order.decode {
-        Decode::Json => body.text_of_json(order.invalid, masks)?,
-        Decode::Text => body.text(order.invalid, masks)?,
-    }
-    .into())
+async fn read_text(headers: HeaderMap, sent: Bytes, order: &WebRequest, masks: Option<&Masks>) -> Result<Bytes, SourceError> {
+    let bytes_max = order.answer_bytes_max;
+    // A short body may become as long as any, and that takes a while.
+    let blocking = if is_compressed(&headers) { Blocking::Pool } else { Blocking::InPlace };
+    let body = blocking.done(move || AnswerBody::decompress(&headers, sent, bytes_max)).await;
+    let interrupted = || SourceError::new(SensorErrorKind::Bug, "an internal error interrupted its decompression");
+    let body = body.ok_or_else(interrupted)?.map_err(|error| unreadable(&error))?;
+    let text = match order.decode {
+        Decode::Json => body.text_of_json(order.invalid, masks),
+        Decode::Text => body.text(order.invalid, masks),
+    };
+    text.map(Bytes::from).map_err(|error| unreadable(&error))
 }
 
-fn kind_of_unreadable(error: &UnreadableBody) -> SensorErrorKind {
-    match error {
+fn unreadable(error: &UnreadableBody) -> SourceError {
+    let kind = match error {
         UnreadableBody::TooLarge(_) => SensorErrorKind::Limit,
         UnreadableBody::Compressed(_) | UnreadableBody::NotText(_) | UnreadableBody::NotJson(_) | UnreadableBody::Masked => {
             SensorErrorKind::Protocol
         }
-    }
+    };
+    SourceError::new(kind, error.to_string())
+}
+
+fn given_key((key, value): (KeyRef, Secret)) -> GivenKey {
+    GivenKey { key, value }
 }
 
 fn late(timeout: Duration) -> SourceError {

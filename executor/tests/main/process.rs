@@ -64,7 +64,7 @@ async fn input_is_rendered_from_everything_in_scope() {
 async fn secret_of_the_node_is_masked_in_the_output_of_an_action_without_keys() {
     let secrets = || {
         let of_the_database = GivenKey { key: "ensue.database_password".parse().unwrap(), value: Secret::new(b"s3cret-1".to_vec()) };
-        NodeSecrets([of_the_database].into())
+        NodeSecrets::new([of_the_database])
     };
     let plan =
         Plan::new(sh("echo 'postgres://ensue:s3cret-1@db'; echo s3cret-1 >&2")).settings(move |settings| settings.masked = secrets());

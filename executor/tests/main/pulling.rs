@@ -22,7 +22,7 @@ use ensue_engine::ports::Secret;
 use ensue_engine::record::Digest;
 use ensue_executor::connections::Connections;
 use ensue_executor::ports::PackFiles;
-use ensue_executor::programs::{Isolation, IsolationMode, NodeSecrets, ProgramLimits, SupervisorCommand, around_path};
+use ensue_executor::programs::{GivenKey, Isolation, IsolationMode, NodeSecrets, ProgramLimits, SupervisorCommand, around_path};
 use ensue_executor::pulling::{SensorPrograms, SensorProgramsSettings, SensorWeb};
 use ensue_executor::{Destinations, EgressPolicy, SystemClock};
 use ensue_expression::{Document, Expression, Roots, Template};
@@ -56,8 +56,8 @@ impl Keys for OneKey {
         vec!["dev.token".parse().unwrap()]
     }
 
-    fn lists_connection(&self, _: &PackName, _: &str) -> bool {
-        false
+    fn lists_connection(&self, _: &PackName, name: &str) -> bool {
+        name == "orders"
     }
 }
 
@@ -80,6 +80,10 @@ impl PackFiles for OnePack {
 
 impl Outside {
     fn new() -> Self {
+        Self::with(Arc::new(Connections::none(Arc::new(SystemClock::new()))))
+    }
+
+    fn with(connections: Arc<Connections>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("pack/sensors")).unwrap();
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -101,7 +105,7 @@ impl Outside {
             purpose: Purpose::Run,
             seed: 7,
             clock: Arc::new(MachineClock),
-            web: Arc::new(SensorWeb::new(web, Arc::new(Connections::none(Arc::new(SystemClock::new()))))),
+            web: Arc::new(SensorWeb::new(web, connections, node_secrets())),
             programs,
             actions: Arc::new(NoActions),
             keys: Arc::new(OneKey),
@@ -133,6 +137,12 @@ impl Outside {
     fn keepers(&self) -> usize {
         entries(&self.folder.path().join("keepers"))
     }
+}
+
+/// The secrets of the node, of which no sensor knows.
+fn node_secrets() -> NodeSecrets {
+    let value = Secret::new(b"password-of-the-database".to_vec());
+    NodeSecrets::new([GivenKey { key: "ensue.database_password".parse().unwrap(), value }])
 }
 
 fn entries(folder: &Path) -> usize {

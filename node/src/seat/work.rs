@@ -145,7 +145,7 @@ impl Working {
             clock: around.clock.clone(),
             keys: stores.keys.clone(),
             catalogs: stores.catalogs.clone(),
-            web: Arc::new(SensorWeb::new(web, connections.clone())),
+            web: Arc::new(SensorWeb::new(web, connections.clone(), config.secrets())),
             connections: connections.clone(),
             programs: sensor_programs,
             actions: Arc::new(actions),

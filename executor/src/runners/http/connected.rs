@@ -61,6 +61,9 @@ fn of_failure(failure: &Failure) -> Option<Used> {
         }
         // The server answered.
         FailureKind::AnswerUnreadable | FailureKind::ResultInvalid | FailureKind::Output | FailureKind::OutputLimit => Used::Well,
+        FailureKind::RedirectInvalid | FailureKind::TooManyRedirects => {
+            Used::Rejected(ConnectionErrorKind::Protocol, failure.message.clone())
+        }
         _ => return lending::used(failure),
     })
 }
@@ -81,5 +84,21 @@ fn kind_of(kind: ConnectionErrorKind) -> FailureKind {
         ConnectionErrorKind::Timeout => FailureKind::Timeout,
         ConnectionErrorKind::EgressDenied => FailureKind::EgressDenied,
         ConnectionErrorKind::Auth | ConnectionErrorKind::Rejected | ConnectionErrorKind::KeyMissing => FailureKind::KeyMissing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_that_are_not_followed_count_against_the_server_and_unreadable_bodies_do_not() {
+        for kind in [FailureKind::RedirectInvalid, FailureKind::TooManyRedirects] {
+            let used = of_failure(&Failure::new(kind, "it redirected"));
+            assert!(matches!(used, Some(Used::Rejected(ConnectionErrorKind::Protocol, why)) if why == "it redirected"), "{kind:?}");
+        }
+        for kind in [FailureKind::AnswerUnreadable, FailureKind::OutputLimit] {
+            assert!(matches!(of_failure(&Failure::new(kind, "")), Some(Used::Well)), "{kind:?}");
+        }
     }
 }

@@ -1,11 +1,21 @@
 //! Sensors that ask a server.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ensue_engine::catalog::{self, FirstPoll, HttpBody, HttpRequest, PollCursor, PollSource, PollTimes};
+use ensue_engine::catalog::{self, FirstPoll, HttpBody, HttpRequest, PollCursor, PollSource, PollTimes, UsedConnection};
+use ensue_engine::names::ConnectionName;
+use ensue_engine::time::Timestamp;
+use ensue_executor::connections::{
+    BreakerSettings, ConnectionErrorKind, ConnectionSettings, ConnectionStatus, ConnectionUser, ConnectionsHost, Endpoint, HttpAuth,
+    HttpEndpoint,
+};
+use ensue_executor::ports::KeyError;
+use reqwest::header::HeaderMap;
 
 use super::*;
 use crate::server::{Asked, Server};
+use crate::world::NOON;
 
 fn request(url: &str) -> HttpRequest {
     HttpRequest {
@@ -322,6 +332,88 @@ async fn key_is_sent_in_a_header_and_never_shown() {
     let error = next(&mut source).await.unwrap_err();
     assert_eq!(server.asked()[0].header("authorization"), Some("Bearer sesame-open-wide"));
     assert!(!error.to_string().contains("sesame"), "{error}");
+}
+
+#[tokio::test]
+async fn key_that_a_server_repeats_is_masked_in_its_answer_and_in_errors() {
+    let outside = Outside::new();
+    let server = serve(|number, asked| {
+        let sent = asked.header("authorization").unwrap_or_default();
+        let body = json!({ "items": [{ "id": number, "heard": sent, "database": "password-of-the-database" }] }).to_string();
+        match number {
+            0 => answer("200 OK", &format!("content-type: application/json\r\nx-heard: {sent}\r\n"), &body),
+            _ => answer("200 OK", &format!("content-type: application/json; charset=\"{sent}\"\r\n"), &body),
+        }
+    })
+    .await;
+    let headers = template(&json!({ "authorization": "Bearer ${{ keys[\"dev.token\"] }}" }));
+    let source = PollSource {
+        asked: asked(HttpRequest { headers, ..request(&server.url("/")) }),
+        items: Some(expression("body.items.map(i, {'id': i, 'header': headers['x-heard']})")),
+        ..poll(&server.url("/"))
+    };
+    let mut source = opened(&outside, source, None).await;
+    let all = settled(&mut source, 1).await;
+    let item = json!({ "id": 0, "heard": "Bearer [redacted dev.token]", "database": "[redacted ensue.database_password]" });
+    assert_eq!(bodies(&all), [json!({ "id": item, "header": "Bearer [redacted dev.token]" })]);
+    let error = next(&mut source).await.unwrap_err();
+    assert!(error.message.contains("the charset `Bearer [redacted dev.token]` is not known"), "{error}");
+}
+
+/// Polls a connection once, and returns the error of the poll and the state of the connection.
+async fn state_of_connection(answers: impl Fn(u32, &Asked) -> Vec<u8> + Send + Sync + 'static) -> (SourceError, ConnectionStatus) {
+    let server = serve(answers).await;
+    let http = HttpEndpoint {
+        url: server.url("/api/").parse().unwrap(),
+        auth: HttpAuth::None,
+        headers: HeaderMap::new(),
+        ca: None,
+        timeout: PATIENCE,
+        connect_timeout: PATIENCE,
+        test_path: None,
+    };
+    let settings =
+        ConnectionSettings { endpoint: Endpoint::Http(Box::new(http)), packs: None, max: 4, breaker: BreakerSettings::default() };
+    let orders: ConnectionName = "orders".parse().unwrap();
+    let egress = EgressPolicy::allowing(vec!["127.0.0.1".parse().unwrap()]);
+    let all = BTreeMap::from([(orders.clone(), settings)]);
+    let connections = Arc::new(Connections::new(all, egress, Arc::new(SystemClock::new()), Arc::new(NoKeys)));
+    let outside = Outside::with(connections.clone());
+    let request = HttpRequest { connection: Some(UsedConnection::Named(orders.clone())), ..request("/items") };
+    let mut source = opened(&outside, PollSource { asked: asked(request), ..poll("") }, None).await;
+    (next(&mut source).await.unwrap_err(), connections.status(&orders).unwrap())
+}
+
+/// Opens no key: the connection of the test has none.
+struct NoKeys;
+
+impl ConnectionsHost for NoKeys {
+    fn open(&self, _: &KeyRef, _: &ConnectionUser) -> Result<Option<Secret>, KeyError> {
+        Ok(None)
+    }
+
+    fn now(&self) -> Timestamp {
+        NOON
+    }
+}
+
+#[tokio::test]
+async fn answer_that_cannot_be_read_says_nothing_against_a_connection() {
+    for (headers, body) in [("content-type: application/json; charset=ebcdic\r\n", "{}"), ("content-encoding: br\r\n", "not brotli")] {
+        let (error, state) = state_of_connection(move |_, _| answer("200 OK", headers, body)).await;
+        assert_eq!((error.kind, state.succeeded, state.failed), (SensorErrorKind::Protocol, 1, 0), "{error}");
+    }
+    let (error, state) = state_of_connection(|_, _| answer("200 OK", "", &" ".repeat(20 << 20))).await;
+    assert_eq!((error.kind, state.succeeded, state.failed), (SensorErrorKind::Limit, 1, 0), "{error}");
+}
+
+#[tokio::test]
+async fn redirects_that_are_not_followed_count_against_a_connection() {
+    for location in ["/api/items", "file:///etc/passwd"] {
+        let (error, state) = state_of_connection(move |_, _| answer("302 Found", &format!("location: {location}\r\n"), "")).await;
+        assert_eq!((error.kind, state.succeeded, state.failed), (SensorErrorKind::Protocol, 0, 1), "{error}");
+        assert_eq!(state.last_error.map(|error| error.kind), Some(ConnectionErrorKind::Protocol));
+    }
 }
 
 #[tokio::test]

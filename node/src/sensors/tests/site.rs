@@ -24,6 +24,7 @@ use ensue_engine::record::{Actor, Head, Position, Record};
 use ensue_engine::sensors::cursor::Cursor;
 use ensue_engine::time::Timestamp;
 use ensue_executor::connections::Connections;
+use ensue_executor::programs::NodeSecrets;
 use ensue_executor::pulling::SensorWeb;
 use ensue_executor::{Blocking, Destinations, EgressPolicy, SystemClock};
 use ensue_store::checkpoints::Checkpoints;
@@ -465,7 +466,7 @@ impl Site {
             clock: self.clock.clone(),
             keys: keys.clone(),
             catalogs: catalogs.clone(),
-            web: Arc::new(SensorWeb::new(Arc::new(Destinations::new(policy, system)), connections.clone())),
+            web: Arc::new(SensorWeb::new(Arc::new(Destinations::new(policy, system)), connections.clone(), NodeSecrets::default())),
             connections,
             programs: programs_of_sensors(self.folder.path(), writable, catalogs),
             actions: Arc::new(Nowhere),
