@@ -71,8 +71,8 @@ pub trait Programs: Send + Sync {
     fn collected(&self, attempt: AttemptId);
     /// Returns what happens to programs when the node ends.
     fn at_end(&self) -> AtEnd;
-    /// Returns the users that programs run as.
-    fn users(&self) -> ProgramUsers;
+    /// Returns what programs are isolated from, and the users that they run as.
+    fn isolation(&self) -> &Isolation;
 }
 
 /// What happens to programs when the node ends, by a stop or a crash.

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use ensue_content::{JsonBodyError, decode, parse_json};
+use ensue_content::{JsonBodyError, decode, decode_text};
 use ensue_engine::catalog::{Action, Extra, Invalid};
 use ensue_engine::executions::facts::{Failure, FailureKind};
 use ensue_engine::record::Body;
@@ -64,9 +64,9 @@ impl Tail {
         self.bytes.extend_from_slice(new);
     }
 
-    /// Returns true if a text is in it.
-    pub(crate) fn contains(&self, text: &str) -> bool {
-        String::from_utf8_lossy(&self.bytes).contains(text)
+    /// Returns true if one of its lines is such a line. White space at the end of a line is left out.
+    pub(crate) fn has_line(&self, is_such: impl Fn(&str) -> bool) -> bool {
+        String::from_utf8_lossy(&self.bytes).lines().any(|line| is_such(line.trim_end()))
     }
 
     /// Returns the last line that is not blank, without control characters, or none if there is no such line.
@@ -148,10 +148,7 @@ fn undeclared(head: Head) -> Body {
 /// Reads what a program printed as JSON. A byte order mark is skipped. An empty output is invalid, unlike
 /// an empty body of an answer.
 fn document(bytes: &Bytes) -> Result<Document, JsonBodyError> {
-    if bytes.trim_ascii().is_empty() {
-        return Ok(Document::parse(bytes.clone())?);
-    }
-    parse_json(bytes, None, Invalid::Reject)
+    Ok(Document::parse(decode(bytes, None, Invalid::Reject)?)?)
 }
 
 /// Returns bytes as a JSON text, without the last line break.
@@ -162,8 +159,7 @@ fn text(bytes: &[u8]) -> Body {
 /// Returns bytes as a terminal shows them: a byte order mark says their charset, and invalid bytes are U+FFFD. The output of the
 /// program is kept as it is elsewhere.
 fn decode_output(bytes: &[u8]) -> String {
-    let text = decode(&Bytes::copy_from_slice(bytes), None, Invalid::Replace).expect("no charset is named, so none is unknown");
-    String::from_utf8_lossy(&text).into_owned()
+    decode_text(bytes, None, Invalid::Replace).expect("no charset is named, so none is unknown")
 }
 
 fn without_line_break(text: &str) -> &str {
@@ -223,7 +219,9 @@ mod tests {
         assert_eq!(error(b"\xef\xbb\xbf[1]"), None);
         assert_eq!(error(b"{\"t\": \"caf\xe9\"}").as_deref(), Some("the bytes at offset 10 are not valid UTF-8"));
         assert!(error(b"{\"a\": 1, \"a\": 2}").unwrap().starts_with("line 1, column 10"));
-        assert!(error(b" \n").is_some());
+        for empty in [b"".as_slice(), b" \n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\r\n", b"\xff\xfe"] {
+            assert!(error(empty).is_some(), "{empty:?}");
+        }
     }
 
     #[test]

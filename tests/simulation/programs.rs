@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ensue_engine::ids::AttemptId;
-use ensue_executor::programs::{AtEnd, FindError, Left, Order, Pending, Program, ProgramUsers, Programs, StartProgramError};
+use ensue_executor::programs::{AtEnd, FindError, Isolation, Left, Order, Pending, Program, Programs, StartProgramError};
 use tempfile::TempDir;
 
 use self::listening::Listening;
@@ -250,7 +250,7 @@ impl Programs for NodePrograms {
         self.machine.at_end
     }
 
-    fn users(&self) -> ProgramUsers {
-        ProgramUsers::Node
+    fn isolation(&self) -> &Isolation {
+        Isolation::none()
     }
 }

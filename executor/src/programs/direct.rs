@@ -25,7 +25,7 @@ use tokio::task::AbortHandle;
 use super::directory::{self, PrivateDirectory};
 use super::leader::{Leader, feed, next};
 use super::{
-    Argument, AtEnd, End, EndedBy, Exit, FindError, Heard, Left, Order, Pending, Program, ProgramUsers, Programs, StartProgramError, Tell,
+    Argument, AtEnd, End, EndedBy, Exit, FindError, Heard, Isolation, Left, Order, Pending, Program, Programs, StartProgramError, Tell,
 };
 use crate::clock::Clock;
 use crate::masks::{Masking, Masks};
@@ -128,8 +128,8 @@ impl Programs for DirectPrograms {
         AtEnd::Ended
     }
 
-    fn users(&self) -> ProgramUsers {
-        ProgramUsers::Node
+    fn isolation(&self) -> &Isolation {
+        Isolation::none()
     }
 }
 

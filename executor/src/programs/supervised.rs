@@ -116,8 +116,8 @@ impl Programs for SupervisedPrograms {
         self.shared.private(attempt)
     }
 
-    fn users(&self) -> ProgramUsers {
-        self.shared.settings.isolation.users
+    fn isolation(&self) -> &Isolation {
+        &self.shared.settings.isolation
     }
 
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {

@@ -72,6 +72,20 @@ pub struct Isolation {
     pub users: ProgramUsers,
 }
 
+impl Isolation {
+    /// Returns the isolation of programs that have no walls and run as the node's user.
+    pub fn none() -> &'static Self {
+        static NONE: Isolation = Isolation {
+            mode: IsolationMode::None,
+            readable: Vec::new(),
+            writable: Vec::new(),
+            hidden: Vec::new(),
+            users: ProgramUsers::Node,
+        };
+        &NONE
+    }
+}
+
 /// The walls that a machine has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walls {

@@ -157,8 +157,9 @@ async fn ending(attempt: &Attempt<'_>, ended: Ended) -> Ending {
         }
         Exit::Code(code) => {
             let why = stderr.last_line().map_or_else(String::new, |line| format!(": {line}"));
-            let has_own_user = matches!(attempt.means.ports.programs.users(), ProgramUsers::Range { .. });
-            let hint = if has_own_user && stderr.contains(DENIED) { OWN_USERS } else { "" };
+            let isolation = attempt.means.ports.programs.isolation();
+            let shares_folders = matches!(isolation.users, ProgramUsers::Range { .. }) && !isolation.writable.is_empty();
+            let hint = if shares_folders && stderr.has_line(is_about_denied_file) { OWN_USERS } else { "" };
             let message = format!("the program ended with exit code {code}{why}{hint}");
             Failure::new(FailureKind::ExitCode, message).with_detail(code.into())
         }
@@ -199,8 +200,12 @@ fn how_it_ended(end: End, grace_millis: u64) -> String {
     }
 }
 
-/// What a program says if its user may not do something.
-const DENIED: &str = "Permission denied";
+/// Returns true if a program says that it may not use a file: as the C library and Python write it. A server that refuses
+/// a login says more after the same words.
+fn is_about_denied_file(line: &str) -> bool {
+    line.ends_with("Permission denied") || line.contains("Permission denied: '")
+}
+
 /// What may be behind it if each program has a user of its own.
 const OWN_USERS: &str = " (each program runs as a user of its own, which cannot change the files of another; \
      if it shares a folder with others, the operator can name one user for all of them in `actions.user`)";
@@ -235,5 +240,24 @@ fn name_of(signal: i32) -> &'static str {
              the system call that it made itself"
         }
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permission_that_a_server_denies_is_not_about_a_file() {
+        for line in [
+            "touch: cannot touch '/shared/made/file': Permission denied",
+            "sh: 1: cannot create /shared/file: Permission denied",
+            "PermissionError: [Errno 13] Permission denied: '/shared/file'",
+        ] {
+            assert!(is_about_denied_file(line), "{line}");
+        }
+        for line in ["git@host: Permission denied (publickey).", "Permission denied, please try again.", "all files are there"] {
+            assert!(!is_about_denied_file(line), "{line}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use ensue_engine::catalog::{ProcessCommand, Run};
 use ensue_engine::executions::facts::FailureKind;
 use ensue_engine::ids::AttemptId;
 use ensue_executor::programs::{
-    AtEnd, End, EndedBy, Exit, FindError, Heard, Left, Order, Pending, Program, ProgramUsers, Programs, StartProgramError, Tell,
+    AtEnd, End, EndedBy, Exit, FindError, Heard, Isolation, Left, Order, Pending, Program, Programs, StartProgramError, Tell,
 };
 use ensue_executor::{AtStop, LEAVING_GRACE_MAX};
 use serde_json::json;
@@ -50,8 +50,8 @@ impl Programs for OneProgram {
         AtEnd::GoOn
     }
 
-    fn users(&self) -> ProgramUsers {
-        ProgramUsers::Node
+    fn isolation(&self) -> &Isolation {
+        Isolation::none()
     }
 }
 

@@ -13,7 +13,7 @@ use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::SubmitError;
 use ensue_engine::record::{Body, Digest};
 use ensue_executor::programs::{
-    AtEnd, End, Exit, FindError, Heard, Left, Order, Pending, Program, ProgramUsers, Programs, StartProgramError, Tell,
+    AtEnd, End, Exit, FindError, Heard, Isolation, Left, Order, Pending, Program, Programs, StartProgramError, Tell,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -58,8 +58,8 @@ impl Programs for Talkers {
         AtEnd::Ended
     }
 
-    fn users(&self) -> ProgramUsers {
-        ProgramUsers::Node
+    fn isolation(&self) -> &Isolation {
+        Isolation::none()
     }
 }
 

@@ -89,6 +89,7 @@ async fn output_that_is_not_an_object_is_text() {
 async fn declared_result_must_be_valid_json() {
     for (script, says) in [
         ("echo nothing", "must contain only JSON"),
+        ("printf '\\357\\273\\277'", "must contain only JSON"),
         (r#"echo '{"count": "three"}'"#, "/count"),
         (r#"echo '{}'"#, "/count"),
         (r#"echo '{"count": 1} {"count": 2}'"#, "must contain only JSON"),

@@ -188,10 +188,14 @@ async fn permission_denied_in_a_shared_folder_names_the_setting_of_the_user() {
             }
         }
     }
-    let mut world = plan("cat /etc/shadow", running_as(ONE)).begin();
-    let report = world.report_of(json!({})).await;
-    let message = &failure(&report, FailureKind::ExitCode).message;
-    assert!(!message.contains("`actions.user`"), "{message}");
+    let refused_login = "echo 'git@host: Permission denied (publickey).' >&2; exit 128";
+    let sharing = Isolation { writable: vec!["/tmp".into()], ..running_as(RANGE) };
+    for (script, isolation) in [("cat /etc/shadow", running_as(ONE)), ("cat /etc/shadow", running_as(RANGE)), (refused_login, sharing)] {
+        let mut world = plan(script, isolation).begin();
+        let report = world.report_of(json!({})).await;
+        let message = &failure(&report, FailureKind::ExitCode).message;
+        assert!(message.contains("Permission denied") && !message.contains("`actions.user`"), "{message}");
+    }
 }
 
 #[test]

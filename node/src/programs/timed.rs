@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use ensue_api::metrics::Distribution;
 use ensue_engine::ids::AttemptId;
-use ensue_executor::programs::{AtEnd, FindError, Left, Order, Pending, Program, ProgramUsers, Programs, StartProgramError};
+use ensue_executor::programs::{AtEnd, FindError, Isolation, Left, Order, Pending, Program, Programs, StartProgramError};
 
 /// Programs with measured start times.
 pub(crate) struct TimedPrograms {
@@ -48,7 +48,7 @@ impl Programs for TimedPrograms {
         self.programs.at_end()
     }
 
-    fn users(&self) -> ProgramUsers {
-        self.programs.users()
+    fn isolation(&self) -> &Isolation {
+        self.programs.isolation()
     }
 }
