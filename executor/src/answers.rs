@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use ensue_content::{ContentType, DecodeError, DecompressError, JsonBodyError, Limit, charset_in_document, decode, decompress, parse_json};
+use ensue_content::{
+    ContentType, DecodeError, DecompressError, JsonBodyError, Limit, charset_in_document, decode, decode_text, decompress, parse_json,
+};
 use ensue_engine::catalog::Invalid;
 use ensue_expression::{Document, JsonError};
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -122,9 +124,11 @@ impl AnswerBody {
     }
 
     fn decode(&self, charset: Option<&str>, invalid: Invalid, masks: Option<&Masks>) -> Result<String, UnreadableBody> {
-        let text = decode(&self.bytes, charset, invalid)?;
-        let text = std::str::from_utf8(&text).expect("what is decoded is UTF-8");
-        Ok(masks.map_or_else(|| text.to_owned(), |masks| masks.text(text)))
+        let text = decode_text(&self.bytes, charset, invalid)?;
+        Ok(match masks {
+            Some(masks) => masks.text(&text),
+            None => text,
+        })
     }
 
     /// Reads it as JSON.
@@ -169,7 +173,7 @@ pub(crate) fn joined(headers: &HeaderMap, name: &HeaderName) -> String {
 }
 
 /// Returns the value of a header as text. It has no charset: what is not UTF-8 is ISO-8859-1, as HTTP once said.
-fn header_text(value: &HeaderValue) -> Cow<'_, str> {
+pub(crate) fn header_text(value: &HeaderValue) -> Cow<'_, str> {
     let bytes = value.as_bytes();
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),

@@ -35,6 +35,13 @@ pub enum ArtifactNameError {
 }
 
 impl ArtifactName {
+    /// Returns true if a name may contain a character. Others could turn it into a path, break a line, or make it look like
+    /// another name.
+    pub fn may_contain(character: char) -> bool {
+        let turns_the_direction = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        !matches!(character, '/' | '\\' | '\u{2028}' | '\u{2029}') && !character.is_control() && !turns_the_direction
+    }
+
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -51,17 +58,11 @@ impl FromStr for ArtifactName {
         if text.len() > ARTIFACT_NAME_BYTES_MAX {
             return Err(ArtifactNameError::TooLong(text.len()));
         }
-        match text.chars().find(|character| is_refused(*character)) {
+        match text.chars().find(|character| !Self::may_contain(*character)) {
             Some(character) => Err(ArtifactNameError::Character(character)),
             None => Ok(Self(text.to_owned())),
         }
     }
-}
-
-/// Returns true if a character could turn a name into a path, break a line, or make the name look like another one.
-fn is_refused(character: char) -> bool {
-    let turns_the_direction = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    matches!(character, '/' | '\\' | '\u{2028}' | '\u{2029}') || character.is_control() || turns_the_direction
 }
 
 /// The media type that a program states for its artifact: `<type>/<subtype>`, in lower case and without parameters.

@@ -7,8 +7,10 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use encoding_rs::{Encoding, ISO_8859_15, SHIFT_JIS, UTF_8, WINDOWS_1251};
 use ensue_engine::catalog::{HttpRequest, Run};
-use ensue_engine::command::{Ask, Report, Said, SaidArtifact};
+use ensue_engine::command::{Ask, Report, ReportOutcome, Said, SaidArtifact};
 use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::ports::{BlobError, BlobPart, Blobs, NewBlob};
+use ensue_engine::record::Digest;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -191,6 +193,50 @@ async fn binary_answer_is_an_artifact() {
 }
 
 #[tokio::test]
+async fn artifact_without_a_usable_name_is_named_by_its_url() {
+    let headers = [("content-type", "image/png"), ("content-disposition", "attachment; filename*=UTF-8''%E2%80%AE")];
+    let answer = answer("200 OK", &headers, "PNG");
+    let server = Server::start(move |_| answer.clone()).await;
+    let mut world = world(&server, get(&server.url("/logo.png")));
+    world.dispatch(1, json!({}));
+    let Some(Ask::TakeMessage(_)) = world.asked.recv().await else { panic!("the artifact is reported first") };
+    assert_eq!(result(&world.report().await)["body"]["artifact"], "logo.png");
+}
+
+/// A store of files that fails.
+struct FailingBlobs(fn() -> BlobError);
+
+impl Blobs for FailingBlobs {
+    fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError> {
+        Err((self.0)())
+    }
+
+    fn read(&self, _: &Digest, _: u64, _: usize) -> Result<Option<BlobPart>, BlobError> {
+        Err((self.0)())
+    }
+}
+
+#[tokio::test]
+async fn answer_that_cannot_be_stored_now_may_be_stored_later() {
+    let answer = answer("200 OK", &[("content-type", "image/png")], "PNG");
+    let server = Server::start(move |_| answer.clone()).await;
+    let errors: [fn() -> BlobError; 2] = [|| BlobError::Full("the disk is full".into()), || BlobError::Store("input/output error".into())];
+    for error in errors {
+        let plan = Plan::new(Run::Http(Box::new(get(&server.url("/"))))).allow(server.address);
+        let report = plan.store(Arc::new(FailingBlobs(error))).begin().report_of(json!({})).await;
+        let failure = failure(&report, FailureKind::Sandbox);
+        assert!(failure.may_pass(false), "{}", failure.message);
+        let hint = "; to have them in the result, write `parse: json`, `parse: text` or `parse: base64`";
+        assert!(failure.message.contains(&error().to_string()) && failure.message.ends_with(hint), "{}", failure.message);
+        assert_eq!((&body(&report)["status"], &body(&report)["body"]), (&json!(200), &Value::Null));
+    }
+    let plan = Plan::new(Run::Http(Box::new(get(&server.url("/"))))).allow(server.address);
+    let report = plan.settings(|settings| settings.artifact_bytes_max = 2).begin().report_of(json!({})).await;
+    let failure = failure(&report, FailureKind::OutputLimit);
+    assert!(failure.message.contains("they are 3 bytes; the limit is 2"), "{}", failure.message);
+}
+
+#[tokio::test]
 async fn status_of_a_failure_stays_the_failure_whatever_its_body_is() {
     let large = vec![b'x'; 11 << 20];
     for (headers, sent, kept) in [
@@ -325,8 +371,15 @@ fn any_document_in_any_charset_and_compression_is_the_same_document() {
 #[test]
 fn any_bytes_come_back_or_are_refused_with_their_place() {
     let server = SettableServer::start();
-    let cases = (proptest::collection::vec(any::<u8>(), 1..200), 0..CODINGS.len());
-    proptest!(ProptestConfig::with_cases(48), |((bytes, coding) in cases)| {
+    let bodies = prop_oneof![
+        proptest::collection::vec(any::<u8>(), 1..200),
+        "\\PC{1,60}".prop_map(String::into_bytes),
+        documents().prop_map(|document| document.to_string().into_bytes()),
+        // Many of these are JSON, and many others almost.
+        "(\\{|\\}|\\[|\\]|:|,|\"a\"|\"b\"|1|-2\\.5|null| |\n){1,8}".prop_map(String::into_bytes),
+    ];
+    let cases = (bodies, 0..CODINGS.len());
+    proptest!(ProptestConfig::with_cases(96), |((bytes, coding) in cases)| {
         prop_assume!(!matches!(bytes[..], [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] | [0xEF, 0xBB, 0xBF, ..]));
         let sent = compress(&bytes, CODINGS[coding]);
         let headers = [("content-type", "application/octet-stream"), ("content-encoding", CODINGS[coding])];
@@ -342,8 +395,15 @@ fn any_bytes_come_back_or_are_refused_with_their_place() {
             }
         }
         let report = server.report_of(&headers, &sent, Some("json"));
-        if serde_json::from_slice::<Value>(&bytes).is_err() && !bytes.trim_ascii().is_empty() {
-            failure(&report, FailureKind::AnswerUnreadable);
+        let expected = if bytes.trim_ascii().is_empty() { Ok(Value::Null) } else { serde_json::from_slice::<Value>(&bytes) };
+        match (&report.outcome, expected) {
+            (ReportOutcome::Succeeded, Ok(expected)) => prop_assert_eq!(&result(&report)["body"], &expected),
+            (ReportOutcome::Succeeded, Err(error)) => prop_assert!(false, "it is read, though {error}: {}", result(&report)),
+            (ReportOutcome::Failed(_), expected) => {
+                let message = &failure(&report, FailureKind::AnswerUnreadable).message;
+                // Of two fields with the same name, serde reads the last.
+                prop_assert!(expected.is_err() || message.contains("duplicate key"), "{message}");
+            }
         }
     });
 }

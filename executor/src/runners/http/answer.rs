@@ -195,7 +195,7 @@ impl AnswerHead<'_> {
     fn assemble(&self, body: &str) -> Bytes {
         let mut named = Map::new();
         for name in self.headers.keys() {
-            named.insert(self.masked(name.as_str()), Value::from(self.masked(&joined(self.headers, name))));
+            named.insert(self.mask(name.as_str()), Value::from(self.mask(&joined(self.headers, name))));
         }
         let headers = Value::Object(named);
         format!(r#"{{"status":{},"headers":{headers},"body":{body}}}"#, self.status.as_u16()).into()
@@ -247,7 +247,8 @@ impl AnswerHead<'_> {
         Broken::with_body(failure, Some(Body::json(self.assemble("null"))))
     }
 
-    fn masked(&self, text: &str) -> String {
+    /// Masks the values of keys in a text.
+    pub(super) fn mask(&self, text: &str) -> String {
         self.masks.map_or_else(|| text.to_owned(), |masks| masks.text(text))
     }
 }

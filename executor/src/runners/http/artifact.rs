@@ -2,22 +2,27 @@
 
 use std::sync::Arc;
 
+use ensue_content::{decode_part, parameters};
 use ensue_engine::catalog::Invalid;
 use ensue_engine::command::{Message, Refusal, Said, SaidArtifact};
 use ensue_engine::executions::artifacts::{ARTIFACT_NAME_BYTES_MAX, ArtifactName, MediaType};
 use ensue_engine::executions::facts::{Failure, FailureKind};
+use ensue_engine::ports::BlobError;
 use percent_encoding::percent_decode_str;
 use reqwest::header::CONTENT_DISPOSITION;
 use serde_json::{Value, json};
 
 use super::answer::AnswerHead;
 use super::request::Request;
-use crate::answers::{AnswerBody, joined};
+use crate::answers::{AnswerBody, header_text};
 use crate::attempt::{Attempt, Broken, Cut};
 use crate::report::Heard;
 
 /// The name of an artifact that neither the server nor the URL names.
 const NAME_DEFAULT: &str = "body";
+
+/// What an author can do if the bytes of an answer cannot be an artifact.
+const OTHER_FORMS: &str = "; to have them in the result, write `parse: json`, `parse: text` or `parse: base64`";
 
 /// The index of the only message that an attempt with a request sends.
 const INDEX: u32 = 0;
@@ -25,25 +30,23 @@ const INDEX: u32 = 0;
 /// Stores the bytes of a body as an artifact of the attempt. Returns what the result says of it.
 pub(super) async fn store(attempt: &Attempt<'_>, request: &Request, head: &AnswerHead<'_>, body: &AnswerBody) -> Result<Value, Broken> {
     let bytes = body.bytes(head.masks);
-    let refused = |why: &str| {
-        let message = format!("{} answered with bytes that cannot be kept as an artifact: {why}", request.server());
-        head.without_body(Failure::new(FailureKind::OutputLimit, message))
+    let refused = |kind, why: &str| {
+        let message = format!("{} answered with bytes that cannot be kept as an artifact: {why}{OTHER_FORMS}", request.server());
+        head.without_body(Failure::new(kind, message))
     };
     let limit = attempt.means.settings.artifact_bytes_max;
     if bytes.len() as u64 > limit {
-        return Err(refused(&format!("they are {} bytes; the limit is {limit} (`artifacts.file_max`)", bytes.len())));
+        let why = format!("they are {} bytes; the limit is {limit} (`artifacts.file_max`)", bytes.len());
+        return Err(refused(FailureKind::OutputLimit, &why));
     }
     let blobs = Arc::clone(&attempt.means.ports.blobs);
-    let stored = attempt.means.settings.blocking.done(move || {
+    let stored = attempt.do_blocking(move || {
         let mut blob = blobs.begin()?;
         blob.write(&bytes)?;
         blob.keep()
     });
-    let blob = match stored.await {
-        Some(Ok(blob)) => blob,
-        Some(Err(error)) => return Err(refused(&error.to_string())),
-        None => return Err(refused("storing them was interrupted")),
-    };
+    // A full disk may have room later, and a store may work again.
+    let blob = stored.await?.map_err(|error: BlobError| refused(FailureKind::Sandbox, &error.to_string()))?;
     let name = name_of(request, head);
     let media_type: Option<MediaType> = body.essence().parse().ok();
     let said = SaidArtifact { name: name.clone(), media_type: media_type.clone(), blob: blob.digest, bytes: blob.bytes };
@@ -58,67 +61,37 @@ pub(super) async fn store(attempt: &Attempt<'_>, request: &Request, head: &Answe
         Heard::Taken(_) => Ok(json!({ "artifact": name, "bytes": blob.bytes, "media_type": media_type })),
         Heard::Left => Err(Cut::Left.into()),
         Heard::Refused(Refusal::NotOpen(_) | Refusal::NotRunning(_) | Refusal::WrongToken { .. }) => Err(Cut::Released.into()),
-        Heard::Refused(refusal) => Err(refused(&refusal.to_string())),
+        Heard::Refused(refusal) => Err(refused(FailureKind::Sandbox, &refusal.to_string())),
     }
 }
 
 /// Returns the name of the file, as the server gives it, or else as the URL ends.
 fn name_of(request: &Request, head: &AnswerHead<'_>) -> ArtifactName {
-    let disposition = head.headers.get(CONTENT_DISPOSITION).map(|_| joined(head.headers, &CONTENT_DISPOSITION));
-    let given = disposition.and_then(|disposition| file_name(&disposition)).or_else(|| request.file_name());
-    let given = given.map(|name| head.masks.map_or_else(|| name.clone(), |masks| masks.text(&name)));
-    given.and_then(|name| plain(&name)).unwrap_or_else(|| NAME_DEFAULT.parse().expect("it is the name of a file"))
+    let given = head.headers.get(CONTENT_DISPOSITION).and_then(|disposition| file_name(&header_text(disposition)));
+    [given, request.file_name()]
+        .into_iter()
+        .flatten()
+        .find_map(|name| plain(&head.mask(&name)))
+        .unwrap_or_else(|| NAME_DEFAULT.parse().expect("it is the name of a file"))
 }
 
 /// Returns the name in a `Content-Disposition` (RFC 6266): `filename*`, which has its own charset, or `filename`.
 fn file_name(disposition: &str) -> Option<String> {
-    let given = |name: &str| parameters(disposition).find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    let (_, rest) = disposition.split_once(';')?;
+    let given = |name: &str| parameters(rest).find(|(given, _)| given == name).map(|(_, value)| value);
     let extended = given("filename*").and_then(|value| {
         let (charset, rest) = value.split_once('\'')?;
         let (_, encoded) = rest.split_once('\'')?;
         let bytes: Vec<u8> = percent_decode_str(encoded).collect();
-        let text = ensue_content::decode(&bytes.into(), Some(charset), Invalid::Reject).ok()?;
-        String::from_utf8(text.to_vec()).ok()
+        decode_part(&bytes, Some(charset), Invalid::Reject).ok()
     });
     extended.or_else(|| given("filename"))
-}
-
-/// Returns the parameters of a header: `name=value`, or `name="a quoted \"value\""`.
-fn parameters(header: &str) -> impl Iterator<Item = (&str, String)> {
-    let mut rest = header;
-    std::iter::from_fn(move || {
-        let (_, after) = rest.split_once(';')?;
-        let (name, after) = after.split_once('=')?;
-        let (value, end) = match after.trim_start().strip_prefix('"') {
-            Some(quoted) => quoted_value(quoted),
-            None => {
-                let end = after.find(';').unwrap_or(after.len());
-                (after[..end].trim().to_owned(), &after[end..])
-            }
-        };
-        rest = end;
-        Some((name.trim(), value))
-    })
-}
-
-/// Reads a quoted value up to its closing quote. Returns it and what follows.
-fn quoted_value(quoted: &str) -> (String, &str) {
-    let mut value = String::new();
-    let mut characters = quoted.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return (value, &quoted[at + 1..]),
-            '\\' => value.extend(characters.next().map(|(_, escaped)| escaped)),
-            _ => value.push(character),
-        }
-    }
-    (value, "")
 }
 
 /// Returns a name without folders and without what a name of an artifact cannot contain; `None` if nothing is left.
 fn plain(given: &str) -> Option<ArtifactName> {
     let last = given.rsplit(['/', '\\']).next().unwrap_or_default().trim();
-    let kept: String = last.chars().filter(|character| !character.is_control()).collect();
+    let kept: String = last.chars().filter(|character| ArtifactName::may_contain(*character)).collect();
     let end = kept.floor_char_boundary(ARTIFACT_NAME_BYTES_MAX);
     kept[..end].parse().ok()
 }
@@ -137,6 +110,7 @@ mod tests {
             ("attachment; filename*=UTF-8''%ff; filename=\"other.bin\"", Some("other.bin")),
             ("inline", None),
             ("attachment; filename=\"open", Some("open")),
+            ("attachment; filename=\"C:\\temp\\a.txt\"", Some("C:\\temp\\a.txt")),
             ("", None),
         ] {
             assert_eq!(file_name(disposition).as_deref(), name, "{disposition}");
@@ -150,6 +124,9 @@ mod tests {
             ("../../etc/passwd", Some("passwd")),
             ("C:\\temp\\a.txt", Some("a.txt")),
             ("a\u{7}b", Some("ab")),
+            ("report\u{202e}fdp.exe", Some("reportfdp.exe")),
+            ("a\u{2028}b\u{200f}.txt", Some("ab.txt")),
+            ("\u{2066}\u{2069}", None),
             ("..", None),
             ("x/", None),
             ("", None),

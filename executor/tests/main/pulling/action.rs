@@ -288,6 +288,23 @@ async fn failures_of_the_action_are_failures_of_the_sensor() {
 }
 
 #[tokio::test]
+async fn answer_that_would_be_a_file_is_refused_with_what_to_write() {
+    let server = Server::start(|_| b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-type: image/png\r\n\r\nPNG".to_vec()).await;
+    let request = HttpRequest {
+        connection: None,
+        without_connection: None,
+        url: in_action(&json!(server.url("/"))),
+        method: in_action(&json!("GET")),
+        headers: in_action(&json!({})),
+        query: in_action(&json!({})),
+        body: HttpBody::None,
+        parse: None,
+    };
+    let error = error_of(action(Run::Http(Box::new(request)), |_| {})).await;
+    assert!(error.message.contains("the action of a poll can publish no file; to have them in the result, write `parse: "), "{error}");
+}
+
+#[tokio::test]
 async fn events_and_files_of_the_program_are_refused() {
     let script = r#"echo '{"emit": {"trigger": "dev.ping", "payload": {}}}' >&3; echo '{"items": [1], "next": 1}'"#;
     let error = error_of(action(shell(script), |_| {})).await;
