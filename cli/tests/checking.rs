@@ -1,6 +1,9 @@
 //! `ensue check` and `ensue pack test`: which packs and which settings they read, wherever they are run.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+use serde_json::json;
 
 use crate::support::{Place, Printed};
 
@@ -71,4 +74,24 @@ fn check_and_pack_test_find_the_settings_from_any_current_folder() {
     }
     let other = from(&elsewhere, &["check", "../packs", "--config", "other.yaml"]);
     assert!(other.code == Some(1) && other.stdout.contains("owner"), "the case depends on the settings: {other:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_over_the_api_knows_that_a_file_of_the_pack_is_a_program() {
+    let place = Place::new();
+    place.write_pack_file("lab/pack.yaml", "name: lab\nversion: 1.0.0\ndescription: A trap.\n");
+    place.write_pack_file("lab/actions/trap.yaml", "description: Springs.\nrun: { process: { command: [./trap.sh] } }\n");
+    place.write_pack_file("lab/actions/trap.sh", "#!/bin/sh\n");
+    let program = place.path().join("packs/lab/actions/trap.sh");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let node = place.start();
+    let client = node.client();
+    let changed = json!({ "actions/trap.sh": "#!/bin/sh\nexit 0\n" });
+    for files in [json!({}), changed] {
+        let checked = client.post("/packs/lab/check", &json!({ "files": files })).await;
+        assert_eq!(checked.body["is_good"], true, "{checked:#?}");
+    }
+    let new = json!({ "files": { "actions/trap.sh": null, "actions/trap2.sh": "#!/bin/sh\n" } });
+    let checked = client.post("/packs/lab/check", &new).await;
+    assert_eq!(checked.body["is_good"], false, "{checked:#?}");
 }

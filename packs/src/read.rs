@@ -95,11 +95,21 @@ impl PackSource {
     ) -> Result<Self, ReadError> {
         let mut source = Self { origin: origin.into(), files: BTreeMap::new() };
         for (path, bytes) in files {
-            let path = path.into();
-            check_path(&path)?;
-            source.files.insert(path, PackFile { bytes: bytes.into(), mode: FileMode::Plain });
+            source.put(path.into(), bytes)?;
         }
         Ok(source)
+    }
+
+    /// Gives a file this content. A file that is there stays a program or a plain file; a new one is plain.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the path is not portable.
+    pub fn put(&mut self, path: String, bytes: impl Into<Bytes>) -> Result<(), ReadError> {
+        check_path(&path)?;
+        let file = self.files.entry(path).or_insert(PackFile { bytes: Bytes::new(), mode: FileMode::Plain });
+        file.bytes = bytes.into();
+        Ok(())
     }
 
     /// Reads the folder of a pack.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use ensue_engine::access::limit::Target;
 use ensue_engine::explain::Explain;
 use ensue_engine::names::PackName;
@@ -115,14 +114,14 @@ pub(super) async fn try_out(allowed: Allowed<RulesWrite>, mut call: Call) -> Out
 /// Checks the installed packs as if one had these files. Blocking.
 fn checked(ports: &Ports, name: &PackName, files: &BTreeMap<String, Option<String>>, patience: &Patience) -> Result<WireChecked, Problem> {
     let catalog = ports.installed.current();
-    let mut tried = source(ports, name)?.files.into_iter().map(|(path, file)| (path, file.bytes)).collect::<BTreeMap<_, _>>();
+    // Findings name the pack by its name, wherever it was read from.
+    let mut tried = PackSource { origin: name.to_string(), ..source(ports, name)? };
     for (path, text) in files {
         match text {
-            Some(text) => drop(tried.insert(path.clone(), Bytes::copy_from_slice(text.as_bytes()))),
-            None => drop(tried.remove(path)),
+            Some(text) => tried.put(path.clone(), text.clone()).map_err(|why| Problem::of(&why))?,
+            None => drop(tried.files.remove(path)),
         }
     }
-    let tried = PackSource::of(name.to_string(), tried).map_err(|why| Problem::of(&why))?;
     let mut sources = vec![tried];
     for other in catalog.packs().keys().filter(|other| *other != name) {
         sources.push(source(ports, other)?);
