@@ -1,7 +1,7 @@
 //! Answers of servers in every charset, compression and form, read as they are meant or refused with the place.
 
 use std::io::Write as _;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::server::{Server, answer};
-use crate::world::{Plan, SECRET, World, body, failure, get, result, template};
+use crate::world::{LEASE, Plan, SECRET, World, body, failure, get, result, template};
 
 fn parsed_as(url: &str, form: &str) -> HttpRequest {
     HttpRequest { parse: Some(template(json!(form))), ..get(url) }
@@ -234,6 +234,53 @@ async fn answer_that_cannot_be_stored_now_may_be_stored_later() {
     let report = plan.settings(|settings| settings.artifact_bytes_max = 2).begin().report_of(json!({})).await;
     let failure = failure(&report, FailureKind::OutputLimit);
     assert!(failure.message.contains("they are 3 bytes; the limit is 2"), "{}", failure.message);
+}
+
+/// A store of files that says when a file comes, and panics as soon as the test drops the other end.
+struct PanickingBlobs {
+    tell: tokio::sync::mpsc::UnboundedSender<()>,
+    until: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Blobs for PanickingBlobs {
+    fn begin(&self) -> Result<Box<dyn NewBlob>, BlobError> {
+        self.tell.send(()).unwrap();
+        let _ = self.until.lock().unwrap().recv();
+        panic!("the store ends in the middle of its work")
+    }
+
+    fn read(&self, _: &Digest, _: u64, _: usize) -> Result<Option<BlobPart>, BlobError> {
+        Ok(None)
+    }
+}
+
+/// Returns a world whose first attempt is storing its answer, and what ends that.
+async fn storing() -> (World, mpsc::Sender<()>) {
+    let answer = answer("200 OK", &[("content-type", "image/png")], "PNG");
+    let server = Server::start(move |_| answer.clone()).await;
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (end, until) = mpsc::channel();
+    let plan = Plan::new(Run::Http(Box::new(get(&server.url("/"))))).allow(server.address);
+    let world = plan.store(Arc::new(PanickingBlobs { tell, until: Mutex::new(until) })).begin();
+    world.dispatch(1, json!({}));
+    told.recv().await.unwrap();
+    (world, end)
+}
+
+#[tokio::test]
+async fn answer_whose_storing_is_interrupted_fails() {
+    let (mut world, end) = storing().await;
+    drop(end);
+    let report = world.report().await;
+    assert!(failure(&report, FailureKind::Sandbox).message.contains("an internal error of the node"));
+}
+
+#[tokio::test]
+async fn answer_whose_storing_ends_with_the_node_is_left_to_the_next_one() {
+    let (mut world, end) = storing().await;
+    let (stopped, ()) = tokio::join!(world.executor.stop(LEASE), async { drop(end) });
+    assert!(stopped.left_running.is_empty() && stopped.ended.is_empty());
+    assert!(world.asked.try_recv().is_err(), "nothing is reported: the next start finds it open");
 }
 
 #[tokio::test]
