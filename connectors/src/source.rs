@@ -47,6 +47,10 @@ pub trait Source: Send {
     /// The run is over. Nothing is lost: the messages are in the log.
     fn settle(&mut self, done: &[Token]) -> Pending<'_, Result<(), SourceError>>;
 
+    /// Reports, before they are settled, that nothing of these messages is in the log but their number: the sensor has too
+    /// many open dead letters. A source that destroys what is settled keeps them.
+    fn leave(&mut self, _unkept: &[Token]) {}
+
     /// Returns how often [`keep`](Self::keep) must be called while messages are held, or `None` for never. It is at most a
     /// third of the time after which the other side gives up waiting: nothing is kept while messages are settled.
     fn keep_every(&self) -> Option<Duration> {

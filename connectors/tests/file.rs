@@ -278,6 +278,40 @@ async fn only_the_file_that_is_settled_and_still_the_same_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn file_of_which_nothing_is_kept_is_not_deleted_and_not_read_again() {
+    let outside = Outside::new();
+    for name in ["in/a.txt", "in/b.txt"] {
+        outside.write(name, "x");
+    }
+    let mut source = outside.opened(FileSource { after: AfterFile::Delete, ..outside.source("in/*.txt") }).await;
+    let mut all = Vec::new();
+    while all.len() < 2 {
+        all.extend(messages(&mut source).await);
+    }
+    source.leave(&[all[0].token]);
+    source.settle(&tokens(&all)).await.unwrap();
+    assert_eq!(["in/a.txt", "in/b.txt"].map(|name| outside.path(name).exists()), [true, false]);
+    assert!(matches!(outside.log_lines().as_slice(), [line] if line.contains("`a.txt` stays where it is")), "{:?}", outside.log_lines());
+    assert!(is_silent(&mut source).await);
+    outside.write("in/a.txt", "changed");
+    assert_eq!(texts(&settled(&mut source, 1).await), ["changed"]);
+    assert!(!outside.path("in/a.txt").exists(), "this content is kept");
+}
+
+#[tokio::test(start_paused = true)]
+async fn file_of_lines_is_not_deleted_if_one_of_them_is_not_kept() {
+    let outside = Outside::new();
+    outside.write("in/a.txt", "1\n2\n3\n");
+    let lines = FileSource { after: AfterFile::Delete, content: FileContent::Lines, ..outside.source("in/*.txt") };
+    let mut source = outside.opened(lines).await;
+    let all = messages(&mut source).await;
+    assert_eq!(all.len(), 3);
+    source.leave(&[all[1].token]);
+    source.settle(&tokens(&all)).await.unwrap();
+    assert!(outside.path("in/a.txt").exists());
+}
+
+#[tokio::test(start_paused = true)]
 async fn file_is_moved_or_deleted_after_its_messages_are_settled() {
     let outside = Outside::new();
     outside.write("in/a.txt", "a");

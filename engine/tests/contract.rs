@@ -330,8 +330,18 @@ fn samples() -> Vec<Fact> {
         SensorSet { sensor: feed.clone(), id: sensor, source: "process".into(), identity: Digest::of(b"./watch.py") }.into(),
         SensorEnded { id: sensor, why: SensorEndedBecause::Changed }.into(),
         SensorModeSet { sensor: feed, mode: SensorMode::Disabled }.into(),
-        SensorAdvanced { id: sensor, run: 3, cursor: Some("{\"line\":7}".into()), read: 5, made: 2, repeated: 1, refused: 1, passed: 1 }
-            .into(),
+        SensorAdvanced {
+            id: sensor,
+            run: 3,
+            cursor: Some("{\"line\":7}".into()),
+            read: 5,
+            made: 2,
+            repeated: 1,
+            refused: 1,
+            passed: 1,
+            unkept: None,
+        }
+        .into(),
         SensorCursorSet { id: sensor, from: Some(Digest::of(b"{\"line\":7}")), cursor: Some("{\"line\":1}".into()) }.into(),
         SensorRestarted { id: sensor }.into(),
         SensorTested { id: sensor }.into(),

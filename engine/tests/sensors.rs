@@ -51,6 +51,7 @@ fn batch(site: &Site, events: Vec<ObservedEvent>, to: Option<&str>) -> SensorBat
         read: u32::try_from(events.len()).unwrap(),
         events,
         refused: Vec::new(),
+        unkept: 0,
         passed: 0,
         after: pulling.cursor.map(|cursor| cursor.digest()),
         cursor: to.map(cursor),
@@ -242,6 +243,14 @@ fn sensor_with_too_many_open_dead_letters_adds_none_until_some_are_settled() {
     site.when(take(another.clone())).then_refused(&refusal);
     let events = items(&mut site, [1]);
     read(&mut site, events, Some("1")).then(&["event.received", "sensor.advanced"]);
+    let refused = feed(&site).1.refused;
+    let counted = SensorBatch { read: 3, unkept: 3, ..batch(&site, Vec::new(), Some("2")) };
+    site.when(take(counted)).then(&["sensor.advanced"]);
+    assert_eq!((feed(&site).1.refused, open(&site)), (refused + 3, SENSOR_DEAD_LETTERS_MAX), "they are counted, and not kept");
+    let cursor = feed(&site).1.cursor.clone();
+    let without_cursor = SensorBatch { read: 2, unkept: 2, after: None, ..batch(&site, Vec::new(), None) };
+    site.when(take(without_cursor)).then(&["sensor.advanced"]);
+    assert_eq!((feed(&site).1.refused, &feed(&site).1.cursor), (refused + 5, &cursor), "the cursor stays");
     let letter = site.records().iter().find(|record| matches!(record.fact, Fact::DeliveryRefused(_))).unwrap().id;
     site.when(asked_by(ana(), Ask::DismissDeadLetter { of: letter })).then(&["dead_letter.dismissed"]);
     assert_eq!(open(&site), SENSOR_DEAD_LETTERS_MAX - 1);

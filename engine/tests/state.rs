@@ -35,7 +35,7 @@ fn pull(site: &mut Site) {
     let feed: SensorRef = "demo.feed".parse().unwrap();
     let (sensor, _) = site.engine().sensors().of(&feed).expect("the pack has set it");
     let cursor = Cursor::of_json(r#"{"line":7}"#).ok();
-    let batch = SensorBatch { sensor, run: 1, read: 1, events: Vec::new(), refused: Vec::new(), passed: 1, after: None, cursor };
+    let batch = SensorBatch { sensor, run: 1, read: 1, events: Vec::new(), refused: Vec::new(), unkept: 0, passed: 1, after: None, cursor };
     site.turn(asked_by(Actor::Sensor(feed.clone()), Ask::TakeSensorBatch(batch))).then(&["sensor.advanced"]);
     site.turn(asked_by(ana(), Ask::SetSensorMode { sensor: feed, mode: SensorMode::Disabled })).then(&["sensor.mode_set"]);
 }

@@ -31,7 +31,8 @@ pub(super) struct Known {
 /// How far a file was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Partly {
-    file: u64,
+    /// The hash of its path.
+    pub(super) file: u64,
     was: u64,
     /// The number of lines that already made a message.
     pub(super) lines: usize,
@@ -135,7 +136,8 @@ impl Known {
     }
 }
 
-fn hash(bytes: &[u8]) -> u64 {
+/// Returns the hash of a path, or of what a file was.
+pub(super) fn hash(bytes: &[u8]) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *Digest::of(bytes).as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }

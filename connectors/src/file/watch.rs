@@ -1,6 +1,6 @@
 //! Changes of files: each is a message, with the file's content or without it, or each line of the file is one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use ensue_sensors::message::{Body, HEAD_BYTES_MAX, Lag, MESSAGE_BYTES_MAX, Messa
 use serde_json::{Map, Value, json};
 
 use super::folder::{Folder, Look};
-use super::known::{Known, Partly};
+use super::known::{Known, Partly, hash};
 use super::wake::Wake;
 use super::{blocking, foreign_cursor, start_of};
 use crate::Pending;
@@ -42,6 +42,8 @@ pub(super) struct Watch {
     /// The messages of the file that was read last.
     queue: VecDeque<Queued>,
     held: VecDeque<(Token, Effect)>,
+    /// The hashes of the paths of files of which a message is not kept anywhere else.
+    left: BTreeSet<u64>,
     last: u64,
     newest_at: Option<Timestamp>,
 }
@@ -98,6 +100,7 @@ pub(super) fn open(
         ready: VecDeque::new(),
         queue: VecDeque::new(),
         held: VecDeque::new(),
+        left: BTreeSet::new(),
         last: 0,
         newest_at: None,
         world,
@@ -301,11 +304,17 @@ impl Source for Watch {
     fn settle(&mut self, done: &[Token]) -> Pending<'_, Result<(), SourceError>> {
         let newest = done.iter().max().copied();
         let mut finished = Vec::new();
+        // What is moved is not lost.
+        let stays = |left: &mut BTreeSet<u64>, below: &str| left.remove(&hash(below.as_bytes())) && self.file.after == AfterFile::Delete;
         while self.held.front().is_some_and(|(token, _)| Some(*token) <= newest) {
             if let Some((_, effect)) = self.held.pop_front() {
                 effect.on(&mut self.known);
                 if let Effect::Known { below, look } = effect {
-                    finished.push((below, look));
+                    if stays(&mut self.left, &below) {
+                        self.world.lines.add(format!("the file `{below}` stays where it is: too many dead letters are open to keep it"));
+                    } else {
+                        finished.push((below, look));
+                    }
                 }
             }
         }
@@ -313,6 +322,17 @@ impl Source for Watch {
             self.finish(finished).await;
             Ok(())
         })
+    }
+
+    fn leave(&mut self, unkept: &[Token]) {
+        let unkept: BTreeSet<Token> = unkept.iter().copied().collect();
+        for (_, effect) in self.held.iter().filter(|(token, _)| unkept.contains(token)) {
+            match effect {
+                Effect::Known { below, .. } => self.left.insert(hash(below.as_bytes())),
+                Effect::Partly(partly) => self.left.insert(partly.file),
+                Effect::Gone { .. } | Effect::All(_) => continue,
+            };
+        }
     }
 
     fn lag(&self) -> Lag {

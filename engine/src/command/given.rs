@@ -459,6 +459,8 @@ pub struct SensorBatch {
     pub events: Vec<ObservedEvent>,
     /// The messages that cannot become events.
     pub refused: Vec<RefusedDelivery>,
+    /// How many more were refused and are not kept: the sensor has too many open dead letters.
+    pub unkept: u32,
     /// How many messages no `emits` matches.
     pub passed: u32,
     /// The digest of the cursor that it was read after; `None` if there was none.

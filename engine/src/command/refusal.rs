@@ -413,7 +413,7 @@ pub enum Refusal {
     DeadLetterNotOpen(Id),
     /// A pulling sensor has too many open dead letters.
     #[error(
-        "the sensor `{sensor}` has {open} open dead letters; the limit is {SENSOR_DEAD_LETTERS_MAX}, so its source keeps what is refused"
+        "the sensor `{sensor}` has {open} open dead letters; the limit is {SENSOR_DEAD_LETTERS_MAX}, so further refused messages are only counted"
     )]
     #[explain(
         slug = "too-many-dead-letters",

@@ -57,9 +57,9 @@ pub(crate) fn take_batch(
         Err(refusal) => return Decision::Refused(refusal),
     };
     drafts.extend(batch.refused.iter().map(|refused| keep_delivery(actor, trace, refused)));
-    if let Some(cursor) = batch.cursor.clone() {
+    if batch.cursor.is_some() || batch.unkept > 0 {
         let made = received.iter().filter(|event| event.novelty == Novelty::New).count();
-        let (cursor, body) = cursor.into_parts();
+        let (cursor, body) = batch.cursor.clone().map_or((None, None), Cursor::into_parts);
         let advanced = SensorAdvanced {
             id: batch.sensor,
             run: batch.run,
@@ -69,6 +69,7 @@ pub(crate) fn take_batch(
             repeated: count(received.len() - made),
             refused: count(batch.refused.len()),
             passed: batch.passed,
+            unkept: Some(batch.unkept).filter(|unkept| *unkept > 0),
         };
         drafts.push(draft(&pulling.sensor, actor, trace, advanced.into(), body));
     }

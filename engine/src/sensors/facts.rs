@@ -74,7 +74,7 @@ pub struct SensorAdvanced {
     pub id: SensorId,
     /// The run that read it.
     pub run: u64,
-    /// The new cursor as JSON; `None` if it is the record's body.
+    /// The new cursor as JSON; `None` if it is the record's body, or if a source without a cursor only counts messages.
     pub cursor: Option<String>,
     /// How many messages were read.
     pub read: u32,
@@ -86,6 +86,8 @@ pub struct SensorAdvanced {
     pub refused: u32,
     /// How many messages no `emits` matches.
     pub passed: u32,
+    /// How many more were refused and not kept: the sensor had too many open dead letters.
+    pub unkept: Option<u32>,
 }
 
 /// Somebody set the cursor of a sensor, which continues from there.

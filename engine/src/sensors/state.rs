@@ -147,7 +147,13 @@ impl Sensors {
                 SensorMode::Disabled => self.disabled.insert(fact.sensor.clone(), ()),
             },
             SensorFact::SensorAdvanced(fact) => {
-                self.pulling.change(&fact.id, |pulling| pulling.cursor = stored(record, fact.cursor.as_ref()));
+                self.pulling.change(&fact.id, |pulling| {
+                    // Without a cursor it only counts messages.
+                    if let Some(cursor) = stored(record, fact.cursor.as_ref()) {
+                        pulling.cursor = Some(cursor);
+                    }
+                    pulling.refused += u64::from(fact.unkept.unwrap_or(0));
+                });
             }
             SensorFact::SensorCursorSet(fact) => {
                 self.pulling.change(&fact.id, |pulling| pulling.cursor = stored(record, fact.cursor.as_ref()));

@@ -1033,6 +1033,7 @@ impl World {
                     read: 1,
                     events,
                     refused: Vec::new(),
+                    unkept: 0,
                     passed: 0,
                     after,
                     cursor: Some(cursor(to)),

@@ -28,6 +28,8 @@ pub(super) struct Batch {
     pub(super) events: Vec<ObservedEvent>,
     /// The messages that cannot become events.
     pub(super) refused: Vec<RefusedDelivery>,
+    /// Which messages these are, from 0.
+    refused_at: Vec<usize>,
     /// How many messages no `emits` matches.
     pub(super) passed: u32,
 }
@@ -38,9 +40,20 @@ impl Batch {
         self.events.is_empty() && self.refused.is_empty()
     }
 
+    /// Returns true if a message makes an event, or no `emits` matches it.
+    pub(super) fn accepts_something(&self) -> bool {
+        !self.events.is_empty() || self.passed > 0
+    }
+
+    /// Returns which messages the last ones of its refused messages are, from 0.
+    pub(super) fn last_refused(&self, count: usize) -> &[usize] {
+        &self.refused_at[self.refused_at.len().saturating_sub(count)..]
+    }
+
     /// Returns the batch together with the messages before it, which make nothing.
     pub(super) fn after(mut self, passed: &Self) -> Self {
         self.read += passed.read;
+        self.refused_at.iter_mut().for_each(|at| *at += passed.read);
         self.passed = self.passed.saturating_add(passed.passed);
         self
     }
@@ -68,6 +81,7 @@ pub(super) fn batch_of(edge: &Edge, catalog: &Catalog, sensor: &Sensor, messages
             Err((trigger, reason)) => {
                 let body = Body::raw(content(message));
                 let with = kept(message);
+                batch.refused_at.push(batch.read);
                 batch.refused.push(RefusedDelivery { sensor: sensor.name.clone(), trigger, reason, body, with });
             }
         }

@@ -14,11 +14,12 @@ use ensue_connectors::world::Lines;
 use ensue_connectors::{Connect, Message, Pending, Pulled, Room, Source, SourceError, Token, World};
 use ensue_engine::catalog::{OnPoison, PoisonLimit, Sensor};
 use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, SensorBatch};
+use ensue_engine::dead_letters::state::SENSOR_DEAD_LETTERS_MAX;
 use ensue_engine::ids::SensorId;
 use ensue_engine::ports::{Committed, Submit, SubmitError};
 use ensue_engine::record::{Actor, Digest};
 use ensue_engine::sensors::cursor::Cursor;
-use ensue_engine::sensors::facts::{SensorError, SensorErrorKind};
+use ensue_engine::sensors::facts::{SensorError, SensorErrorKind, SensorFailed};
 use ensue_engine::time::Timestamp;
 use ensue_executor::Blocking;
 use ensue_expression::Document;
@@ -97,8 +98,10 @@ pub(super) struct Run {
     pub(super) cursor: Option<Cursor>,
     pub(super) stopped: watch::Receiver<bool>,
     pub(super) is_started: bool,
-    /// When the current period of the limit on refused messages began, and how many were refused in it.
-    pub(super) refused: Option<(Timestamp, u32)>,
+    /// What was refused since the last message that was accepted.
+    pub(super) refusals: Refusals,
+    /// What becomes of refused messages.
+    pub(super) letters: Letters,
     /// The messages that were pulled and are not in the log.
     pub(super) held: Held,
     /// The first of them make nothing, and only their cursor is to be written: the batch, and the cursor after it.
@@ -146,7 +149,7 @@ impl Run {
 
     async fn read(&mut self, source: &mut dyn Source) -> Result<Ended, SourceError> {
         let clock = self.means.world.clock.clone();
-        let mut healthy = clock.sleep(STARTED_AFTER);
+        let mut healthy = Some(clock.sleep(STARTED_AFTER));
         loop {
             if self.intake_opened(Some(&mut *source)).await? == Goes::No {
                 return Ok(Ended::Stopped);
@@ -161,8 +164,8 @@ impl Run {
                         () = stopped(&mut stop) => return Ok(Ended::Stopped),
                         () = self.held.is_due() => break Next::Keep,
                         pulled = &mut next => break Next::Pulled(pulled?),
-                        () = is_quiet(&mut self.quiet), if self.passed.is_some() => break Next::Advance,
-                        () = &mut healthy, if !self.is_started => self.started(),
+                        () = is_over(&mut self.quiet), if self.passed.is_some() => break Next::Advance,
+                        () = is_over(&mut healthy), if !self.is_started && !self.refusals.is_failing() => self.started(),
                     }
                 }
             };
@@ -176,7 +179,7 @@ impl Run {
                 Next::Pulled(Pulled::Messages(messages)) if messages.is_empty() => None,
                 Next::Pulled(Pulled::Messages(messages)) => {
                     let ended = self.take(source, messages).await?;
-                    if ended.is_none() {
+                    if ended.is_none() && !self.refusals.is_failing() {
                         self.started();
                     }
                     ended
@@ -240,7 +243,7 @@ impl Run {
     async fn may_advance(&mut self) -> bool {
         tokio::select! {
             biased;
-            () = is_quiet(&mut self.quiet) => true,
+            () = is_over(&mut self.quiet) => true,
             () = ready(()) => false,
         }
     }
@@ -270,10 +273,10 @@ impl Run {
 
     /// Commits the first messages that are held, and settles them. Returns how the run ended, if it did.
     async fn write(&mut self, source: &mut dyn Source, batch: &Batch, cursor: Option<Cursor>) -> Result<Option<Ended>, SourceError> {
-        match self.commit(source, batch, cursor.as_ref()).await? {
-            Committing::Taken => {}
+        let unkept = match self.commit(source, batch, cursor.as_ref()).await? {
+            Committing::Taken { unkept } => unkept,
             Committing::Ended(ended) => return Ok(Some(ended)),
-        }
+        };
         if cursor.is_some() {
             let clock = self.means.world.clock.clone();
             self.quiet = Some(Box::pin(async move { clock.sleep(ADVANCE_EVERY).await }));
@@ -281,6 +284,10 @@ impl Run {
         self.cursor = cursor.or(self.cursor.take());
         let kept = self.held.keep_before_a_wait(source).await;
         let tokens = self.held.take_first(batch.read);
+        let left: Vec<Token> = batch.last_refused(unkept).iter().filter_map(|at| tokens.get(*at)).copied().collect();
+        if !left.is_empty() {
+            source.leave(&left);
+        }
         let ended = self.settle(source, &tokens).await?;
         kept.map(|()| ended)
     }
@@ -299,22 +306,51 @@ impl Run {
         }
     }
 
-    /// Fails if more messages are refused than the sensor allows: the source keeps them.
+    /// Fails at a refused message if the sensor stops there. Otherwise the run continues, whatever is refused: what one sender
+    /// writes must not keep the messages of others back. A sensor that accepts nothing is shown as failing.
     fn check_poison(&mut self, batch: &Batch) -> Result<(), SourceError> {
-        let (Some(reading), Some(first)) = (self.sensor.source.reading(), batch.refused.first()) else { return Ok(()) };
-        let poisoned = |why: String| Err(SourceError::new(SensorErrorKind::Poisoned, why));
-        if reading.on_poison == OnPoison::Stop {
-            return poisoned(format!("a message was refused: {}", first.reason));
+        let Some(reading) = self.sensor.source.reading() else { return Ok(()) };
+        let first = batch.refused.first();
+        if let Some(first) = first.filter(|_| reading.on_poison == OnPoison::Stop) {
+            return Err(SourceError::new(SensorErrorKind::Poisoned, format!("a message was refused: {}", first.reason)));
         }
+        if batch.accepts_something() {
+            // Once the batch is in the log, the sensor is shown and recorded as running again.
+            self.is_started &= !self.refusals.is_failing();
+            self.refusals = Refusals::default();
+            return Ok(());
+        }
+        let Some(first) = first else { return Ok(()) };
         let now = self.means.world.clock.now();
         let PoisonLimit { limit, per } = reading.poison;
-        let (since, refused) = self.refused.filter(|(since, _)| now < since.plus_millis(millis(per))).unwrap_or((now, 0));
-        let refused = refused.saturating_add(count(batch.refused.len()));
-        self.refused = Some((since, refused));
-        if refused > limit {
-            return poisoned(format!("more than {limit} messages were refused within {} s, the last: {}", per.as_secs(), first.reason));
+        if self.refusals.add(count(batch.refused.len()), now, (limit, per)) {
+            let why = format!(
+                "nothing is accepted: more than {limit} messages were refused within {} s, the last: {}",
+                per.as_secs(),
+                first.reason
+            );
+            self.note_poisoned(&SourceError::new(SensorErrorKind::Poisoned, why), now);
         }
         Ok(())
+    }
+
+    /// Shows and records that nothing is accepted, although the run continues.
+    fn note_poisoned(&mut self, error: &SourceError, now: Timestamp) {
+        let error = recorded(error);
+        self.means.log.add(error.message.clone());
+        self.refusals.error = Some(error.clone());
+        self.show_reading();
+        let failed = SensorFailed { id: self.id, run: self.run, error, failures: self.refusals.failures, retry_at: now };
+        // The status and the sensor's own log show it, even if it is not recorded.
+        self.means.submit.submit(Command { actor: Actor::Engine, trace: None, ask: Ask::NoteSensorFailed(failed) }, Box::new(|_| {}));
+    }
+
+    /// Shows that the run reads, or that all it reads is refused.
+    fn show_reading(&self) {
+        match &self.refusals.error {
+            Some(error) => self.means.status.fail(error.clone(), None),
+            None => self.means.status.set(if self.is_started { SensorState::Running } else { SensorState::Starting }),
+        }
     }
 
     /// Makes a batch on a thread for long computations. Returns none at an internal error.
@@ -326,12 +362,13 @@ impl Run {
     /// Offers a batch until the node takes it. While the node is busy, the peer learns that the messages are worked on.
     async fn commit(&mut self, source: &mut dyn Source, batch: &Batch, cursor: Option<&Cursor>) -> Result<Committing, SourceError> {
         let after: Option<Digest> = cursor.and(self.cursor.as_ref()).map(Cursor::digest);
-        let ask = SensorBatch {
+        let mut ask = SensorBatch {
             sensor: self.id,
             run: self.run,
             read: count(batch.read),
             events: batch.events.clone(),
             refused: batch.refused.clone(),
+            unkept: 0,
             passed: batch.passed,
             after,
             cursor: cursor.cloned(),
@@ -341,7 +378,7 @@ impl Run {
                 read.messages += batch.read as u64;
                 read.passed += u64::from(batch.passed);
             });
-            return Ok(Committing::Taken);
+            return Ok(Committing::Taken { unkept: 0 });
         }
         let (clock, mut again) = (self.means.world.clock.clone(), OFFER_AGAIN_FIRST);
         let mut waited = Duration::ZERO;
@@ -351,9 +388,12 @@ impl Run {
                 Ok(committed) => {
                     self.count(batch, &committed);
                     if waited >= WAIT_SHOWN_AFTER {
-                        self.means.status.set(SensorState::Running);
+                        self.show_reading();
                     }
-                    return Ok(Committing::Taken);
+                    if !ask.refused.is_empty() && ask.unkept == 0 {
+                        self.letters = Letters::Kept;
+                    }
+                    return Ok(Committing::Taken { unkept: ask.unkept as usize });
                 }
                 Err(SubmitError::Busy) => "the node is busy".to_owned(),
                 Err(SubmitError::StorageFull) => "the disk is full".to_owned(),
@@ -361,8 +401,17 @@ impl Run {
                 Err(SubmitError::Refused(Refusal::StaleRun { .. }) | SubmitError::Stopping) => {
                     return Ok(Committing::Ended(Ended::Superseded));
                 }
-                Err(SubmitError::Refused(refusal @ Refusal::TooManyDeadLetters { .. })) => {
-                    return Err(SourceError::new(SensorErrorKind::Poisoned, refusal.to_string()));
+                Err(SubmitError::Refused(refusal @ Refusal::TooManyDeadLetters { open, .. })) if !ask.refused.is_empty() => {
+                    let room = usize::try_from(SENSOR_DEAD_LETTERS_MAX.saturating_sub(open)).unwrap_or(usize::MAX);
+                    // At least one less, so that this ends.
+                    let kept = room.min(ask.refused.len() - 1);
+                    ask.unkept = ask.unkept.saturating_add(count(ask.refused.len() - kept));
+                    ask.refused.truncate(kept);
+                    if self.letters == Letters::Kept {
+                        self.letters = Letters::Counted;
+                        self.means.log.add(refusal.to_string());
+                    }
+                    continue;
                 }
                 Err(SubmitError::Refused(refusal)) => {
                     return Err(SourceError::new(SensorErrorKind::Emits, refusal.to_string()));
@@ -419,7 +468,7 @@ impl Run {
                 why.or_else(|| (self.means.bytes.depth() >= self.means.bytes.capacity()).then_some("too many bytes are on their way"));
             let Some(why) = why else {
                 if waited >= WAIT_SHOWN_AFTER {
-                    self.means.status.set(if self.is_started { SensorState::Running } else { SensorState::Starting });
+                    self.show_reading();
                 }
                 return Ok(Goes::On);
             };
@@ -470,6 +519,46 @@ impl Run {
     }
 }
 
+/// What was refused since the last message that was accepted.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refusals {
+    /// When the current period began, and how many messages were refused in it.
+    period: Option<(Timestamp, u32)>,
+    /// How many periods had more than the sensor allows.
+    failures: u32,
+    /// What is shown, if one had.
+    error: Option<SensorError>,
+}
+
+/// What becomes of refused messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Letters {
+    /// They are dead letters.
+    #[default]
+    Kept,
+    /// They are only counted: the sensor has too many open dead letters.
+    Counted,
+}
+
+impl Refusals {
+    /// Returns true if nothing is accepted any longer.
+    fn is_failing(&self) -> bool {
+        self.failures > 0
+    }
+
+    /// Adds refused messages. Returns true if they are more within the period than the sensor allows, which counts once.
+    fn add(&mut self, refused: u32, now: Timestamp, (limit, per): (u32, Duration)) -> bool {
+        let (since, before) = self.period.filter(|(since, _)| now < since.plus_millis(millis(per))).unwrap_or((now, 0));
+        let all = before.saturating_add(refused);
+        self.period = Some((since, all));
+        if before > limit || all <= limit {
+            return false;
+        }
+        self.failures = self.failures.saturating_add(1);
+        true
+    }
+}
+
 /// What a run does next.
 enum Next {
     /// It takes what it pulled.
@@ -482,8 +571,11 @@ enum Next {
 
 /// What became of a batch.
 enum Committing {
-    /// It is in the log.
-    Taken,
+    /// It is in the log, except for the last ones of its refused messages, which are only counted there.
+    Taken {
+        /// How many they are.
+        unkept: usize,
+    },
     /// The run is over.
     Ended(Ended),
 }
@@ -495,11 +587,11 @@ enum Goes {
     No,
 }
 
-/// Completes when a cursor without events may be written.
-async fn is_quiet(quiet: &mut Option<Pending<'static, ()>>) {
-    if let Some(until) = quiet {
+/// Completes when a wait is over, however often that is asked.
+async fn is_over(wait: &mut Option<Pending<'_, ()>>) {
+    if let Some(until) = wait {
         until.await;
-        *quiet = None;
+        *wait = None;
     }
 }
 
@@ -530,4 +622,22 @@ fn millis(long: Duration) -> u64 {
 
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sensor_counts_as_failing_once_in_each_period_with_more_refusals_than_it_allows() {
+        let (mut refusals, limit) = (Refusals::default(), (100, Duration::from_secs(60)));
+        let at = |seconds: i64| Timestamp::from_micros(seconds * 1_000_000);
+        assert!(!refusals.add(100, at(0), limit));
+        assert!(!refusals.is_failing());
+        assert!(refusals.add(1, at(59), limit));
+        assert!(!refusals.add(5_000, at(59), limit), "the period counts once");
+        assert!(!refusals.add(100, at(60), limit));
+        assert!(refusals.add(1, at(61), limit));
+        assert_eq!(refusals.failures, 2);
+    }
 }

@@ -81,7 +81,8 @@ impl RunStatus {
             (shown.state, shown.since) = (state, self.clock.now());
         }
         (shown.error, shown.waits_for, shown.retry_at) = (None, None, None);
-        if state != SensorState::Starting {
+        // A wait for the node says nothing about the source.
+        if !matches!(state, SensorState::Starting | SensorState::Waiting) {
             shown.failing_since = None;
         }
     }
@@ -103,12 +104,12 @@ impl RunStatus {
         self.locked().waits_for = Some(why.to_owned());
     }
 
-    /// Shows a failure. The time of the first failure in a row stays.
-    pub(super) fn fail(&self, error: SensorError, retry_at: Timestamp) {
+    /// Shows a failure, and when it is tried again, unless the run continues. The time of the first failure in a row stays.
+    pub(super) fn fail(&self, error: SensorError, retry_at: Option<Timestamp>) {
         let mut shown = self.locked();
         shown.since = *shown.failing_since.get_or_insert_with(|| self.clock.now());
         shown.state = SensorState::Failing;
-        (shown.error, shown.waits_for, shown.retry_at) = (Some(error), None, Some(retry_at));
+        (shown.error, shown.waits_for, shown.retry_at) = (Some(error), None, retry_at);
     }
 
     /// Counts another try.
@@ -144,11 +145,23 @@ mod tests {
         status.begin();
         assert_eq!(status.shown().state, SensorState::Starting);
         let error = SensorError { kind: SensorErrorKind::Connect, message: "nobody answers".to_owned() };
-        status.fail(error.clone(), Timestamp::from_micros(1));
+        status.fail(error.clone(), Some(Timestamp::from_micros(1)));
         status.begin();
         let shown = status.shown();
         assert_eq!((shown.state, shown.error, shown.retry_at), (SensorState::Failing, Some(error), None));
         status.set(SensorState::Running);
         assert_eq!((status.shown().state, status.shown().error), (SensorState::Running, None));
+    }
+
+    #[test]
+    fn wait_for_the_node_does_not_make_an_outage_younger() {
+        let status = RunStatus::new(Arc::new(SystemClock::default()));
+        let error = SensorError { kind: SensorErrorKind::Poisoned, message: "nothing is accepted".to_owned() };
+        status.fail(error.clone(), None);
+        let since = status.shown().since;
+        status.wait_for("the disk is full");
+        assert_eq!(status.shown().state, SensorState::Waiting);
+        status.fail(error, None);
+        assert_eq!((status.shown().state, status.shown().since), (SensorState::Failing, since));
     }
 }

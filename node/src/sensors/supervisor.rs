@@ -36,7 +36,7 @@ use super::back_off::{HEALTHY_AFTER, wait_after};
 use super::held::Held;
 use super::log_files::LogFiles;
 use super::logs::SensorLog;
-use super::run::{Ended, Means, Run, recorded, stopped};
+use super::run::{Ended, Letters, Means, Refusals, Run, recorded, stopped};
 use super::status::{RunStatus, Shown};
 use super::trial::{TestRefusal, Tests, Trial};
 use crate::catalogs::NodeCatalogs;
@@ -312,7 +312,7 @@ impl Course {
             let wait = wait_after(failures, shown.kind, (id, self.wanted.run)).max(error.retry_after.unwrap_or_default());
             let retry_at = world.clock.now().plus_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
             self.log.add(format!("failure {failures} in a row: {}", shown.message));
-            self.status.fail(shown.clone(), retry_at);
+            self.status.fail(shown.clone(), Some(retry_at));
             let failed = SensorFailed { id, run: self.wanted.run, error: shown, failures, retry_at };
             let command = Command { actor: Actor::Engine, trace: None, ask: Ask::NoteSensorFailed(failed) };
             // The node's own log and the status show it, even if it is not recorded.
@@ -365,7 +365,8 @@ impl Course {
             cursor,
             stopped: self.stopped.clone(),
             is_started: false,
-            refused: None,
+            refusals: Refusals::default(),
+            letters: Letters::default(),
             held: Held::new(world.clock.clone()),
             passed: None,
             quiet: None,

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use ensue_api::ports::SensorState;
 use ensue_engine::command::Ask;
+use ensue_engine::dead_letters::state::SENSOR_DEAD_LETTERS_MAX;
 use ensue_engine::fact::Fact;
-use ensue_engine::sensors::facts::SensorMode;
+use ensue_engine::sensors::facts::{SensorErrorKind, SensorMode};
 
 use self::peers::{Fault, Peer};
 use self::site::{NOON, Site, feed};
@@ -254,6 +255,76 @@ fn cursor_that_waits_is_written_when_the_sensor_is_stopped() {
     assert_eq!(advances(&site), (1, 1));
     site.stop();
     assert_eq!((advances(&site), peer.settled()), ((2, 3), numbers(0..3)));
+}
+
+/// Has the sensor read nothing but refused messages for an hour, and more of them than it may have open dead letters.
+fn check_hour_of_poison(peer: &Peer) {
+    let site = Site::new(peer);
+    peer.add(numbers(0..1));
+    site.pass(MINUTE);
+    assert_eq!(site.status().state, SensorState::Running);
+    let (began, mut next) = (site.now(), 1);
+    for minute in 0..60 {
+        (next..next + 200).for_each(|number| peer.add_poison(number));
+        next += 200;
+        site.pass(MINUTE);
+        let status = site.status();
+        let kind = status.error.map(|error| error.kind);
+        assert_eq!((status.state, kind), (SensorState::Failing, Some(SensorErrorKind::Poisoned)), "minute {minute}");
+        assert_eq!((status.retry_at, status.refused), (None, next - 1), "it reads on");
+        assert!(status.since >= began && status.since < began.plus_millis(60_000));
+    }
+    assert_eq!((site.letters() as u64, peer.settled()), (SENSOR_DEAD_LETTERS_MAX, numbers(0..next)));
+    let limits = site.lines().iter().filter(|line| line.contains("only counted")).count();
+    assert_eq!(limits, 1, "{:?}", site.lines());
+    assert_eq!(site.failures(), ["poisoned"; 6], "the 1st, 2nd, 4th … 32nd minute is recorded");
+    peer.add(numbers(next..next + 1));
+    site.pass(SECOND);
+    assert_eq!((site.status().state, site.items()), (SensorState::Running, vec![0, next]));
+    assert_eq!((peer.opens(), site.status().restarts), (1, 0), "it is the same run");
+    let started = site.count(|fact| matches!(fact, Fact::SensorStarted(_)));
+    assert_eq!(started, 2, "the log says that it works again");
+}
+
+#[test]
+fn hour_of_poison_is_shown_and_the_next_good_message_ends_it() {
+    check_hour_of_poison(&Peer::with_order());
+}
+
+#[test]
+fn hour_of_poison_does_not_stop_a_sensor_without_a_cursor() {
+    check_hour_of_poison(&Peer::without_order());
+}
+
+#[test]
+fn last_dead_letters_that_fit_are_kept() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    // No number of whole batches.
+    let most = SENSOR_DEAD_LETTERS_MAX - 30;
+    (0..most).for_each(|number| peer.add_poison(number));
+    site.pass(MINUTE);
+    assert_eq!(site.letters() as u64, most);
+    (most..most + 100).for_each(|number| peer.add_poison(number));
+    site.pass(MINUTE);
+    assert_eq!((site.letters() as u64, site.status().refused), (SENSOR_DEAD_LETTERS_MAX, most + 100));
+}
+
+#[test]
+fn sensor_that_accepts_nothing_fails_as_before_once_the_disk_has_room_again() {
+    let peer = Peer::with_order();
+    let site = Site::new(&peer);
+    (0..200).for_each(|number| peer.add_poison(number));
+    site.pass(10 * SECOND);
+    let since = site.status().since;
+    assert_eq!(site.status().state, SensorState::Failing);
+    site.set_room(false);
+    peer.add_poison(200);
+    site.pass(20 * SECOND);
+    assert_eq!(site.status().state, SensorState::Waiting);
+    site.set_room(true);
+    site.pass(10 * SECOND);
+    assert_eq!((site.status().state, site.status().since), (SensorState::Failing, since));
 }
 
 #[test]

@@ -240,7 +240,7 @@ pub(super) static POISON: Shape = Shape {
             "limit",
             "limit: 100",
             Kind::Integer { from: 0, to: POISON_MAX as i64 },
-            "How many messages may be refused within `per` before the sensor fails.",
+            "How many messages may be refused within `per`, with none that is accepted, before the sensor is shown as failing.",
         ),
         required("per", "per: 1m", Kind::Text(Form::SomeTime), "The period."),
     ],

@@ -40,7 +40,8 @@ pub(crate) static SENSOR: Shape = Shape {
         optional(
             "poison",
             Kind::Fields(&POISON),
-            "How many messages of `process`, `poll` and `file` may be refused before the sensor fails. The default is 100 a minute.",
+            "How many messages of `process`, `poll` and `file` may be refused, with none that is accepted, before the sensor is \
+             shown as failing. The default is 100 a minute.",
         ),
         optional(
             "on_poison",

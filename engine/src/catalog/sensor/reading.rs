@@ -16,7 +16,7 @@ pub struct Reading {
     pub invalid: Invalid,
     /// The schema that each message must fit, if its author declares one.
     pub schema: Option<Schema>,
-    /// How many messages may be refused before the sensor counts as failing.
+    /// How many messages may be refused, with none that is accepted, before the sensor is shown as failing.
     pub poison: PoisonLimit,
     /// What happens to a message that cannot be read.
     pub on_poison: OnPoison,
@@ -42,7 +42,7 @@ pub enum OnPoison {
     Stop,
 }
 
-/// How many messages may be refused within a period.
+/// How many messages may be refused within a period in which none is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoisonLimit {
     /// The number of messages, at most [`POISON_MAX`].

@@ -23,7 +23,8 @@ macro_rules! each_case {
         $test!(source_that_is_away_at_the_start_is_read_once_it_is_there);
         $test!(connection_that_breaks_off_at_any_place_loses_and_repeats_nothing);
         $test!(poison_first_in_the_middle_and_last_is_a_dead_letter_each);
-        $test!(flood_of_poison_stays_at_the_source);
+        $test!(flood_of_poison_between_good_messages_keeps_none_of_them_back);
+        $test!(flood_of_poison_alone_is_shown_and_ends_with_the_next_good_message);
         $test!(odd_messages_do_no_harm_to_others);
         $test!(nothing_is_lost_while_the_node_takes_nothing);
         $test!(stop_in_a_burst_settles_only_what_is_in_the_log);
@@ -182,13 +183,34 @@ pub(super) fn poison_first_in_the_middle_and_last_is_a_dead_letter_each(peer: &d
     until_settled(&site, peer, 0..6);
 }
 
-pub(super) fn flood_of_poison_stays_at_the_source(peer: &dyn PeerUnderTest) {
+pub(super) fn flood_of_poison_between_good_messages_keeps_none_of_them_back(peer: &dyn PeerUnderTest) {
     let site = Site::of(peer.setting());
-    peer.put(&(0..3 * POISON_MAX as u64).map(Said::Poison).collect::<Vec<_>>());
-    site.until("the sensor fails", |site| site.status().state == SensorState::Failing);
+    let bad = 10..10 + POISON_MAX as u64 * 3 / 2;
+    peer.put(&items(0..10));
+    until_once(&site, peer, &(0..10).collect::<Vec<_>>());
+    let is_letter = peer.becomes(Odd::NotUtf8) == Becomes::Letter;
+    peer.put(&bad.clone().map(|number| if is_letter { Said::Odd(Odd::NotUtf8, number) } else { Said::Poison(number) }).collect::<Vec<_>>());
+    peer.put(&items(bad.end..bad.end + 10));
+    until_once(&site, peer, &(0..10).chain(bad.end..bad.end + 10).collect::<Vec<_>>());
+    site.until("each bad one is a dead letter", |site| site.letters() as u64 == bad.end - bad.start);
+    assert_eq!(site.status().refused, bad.end - bad.start);
+    peer.put(&items(bad.end + 10..bad.end + 11));
+    site.until("the sensor runs", |site| site.status().state == SensorState::Running && site.items().len() == 21);
+    assert_eq!(site.status().restarts, 0, "nothing is read again");
+}
+
+pub(super) fn flood_of_poison_alone_is_shown_and_ends_with_the_next_good_message(peer: &dyn PeerUnderTest) {
+    let site = Site::of(peer.setting());
+    let flood = 3 * POISON_MAX as u64;
+    peer.put(&(0..flood).map(Said::Poison).collect::<Vec<_>>());
+    site.until("each is a dead letter", |site| site.letters() as u64 >= flood);
+    site.until("the sensor is shown as failing", |site| site.status().state == SensorState::Failing);
     assert_eq!(site.status().error.unwrap().kind, SensorErrorKind::Poisoned);
-    assert!(site.letters() <= POISON_MAX, "{} letters", site.letters());
-    assert!(peer.settled().len() <= site.letters(), "{} of {} letters are settled", peer.settled().len(), site.letters());
+    peer.put(&[Said::Item(flood), Said::Poison(flood + 1)]);
+    site.until("the sensor works again", |site| site.status().state == SensorState::Running);
+    until_once(&site, peer, &[flood]);
+    site.until("the last one is a dead letter", |site| site.letters() as u64 > flood);
+    assert_eq!(site.status().restarts, 0, "nothing is read again");
 }
 
 pub(super) fn odd_messages_do_no_harm_to_others(peer: &dyn PeerUnderTest) {
