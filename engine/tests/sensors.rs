@@ -247,7 +247,7 @@ fn sensor_with_too_many_open_dead_letters_adds_none_until_some_are_settled() {
     let counted = SensorBatch { read: 3, unkept: 3, ..batch(&site, Vec::new(), Some("2")) };
     site.when(take(counted)).then(&["sensor.advanced"]);
     assert_eq!((feed(&site).1.refused, open(&site)), (refused + 3, SENSOR_DEAD_LETTERS_MAX), "they are counted, and not kept");
-    let cursor = feed(&site).1.cursor.clone();
+    let cursor = feed(&site).1.cursor;
     let without_cursor = SensorBatch { read: 2, unkept: 2, after: None, ..batch(&site, Vec::new(), None) };
     site.when(take(without_cursor)).then(&["sensor.advanced"]);
     assert_eq!((feed(&site).1.refused, &feed(&site).1.cursor), (refused + 5, &cursor), "the cursor stays");
