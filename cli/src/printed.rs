@@ -112,6 +112,9 @@ fn tell_lost(part: &Value) {
     if let Some(dropped) = part["bytes_dropped"].as_u64().filter(|dropped| *dropped > 0) {
         tell(format!("… {dropped} more bytes were printed but not kept"));
     }
+    if text(part, "state") == "truncated" && part["bytes_dropped"] == 0 {
+        tell(format!("… more may have been printed on {} before the machine was lost that ran the attempt", text(part, "stream")));
+    }
     if text(part, "state") == "removed" {
         tell(format!("… the output on {} was deleted because it was old or to free space", text(part, "stream")));
     }

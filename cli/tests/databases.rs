@@ -297,6 +297,71 @@ async fn output_and_artifacts_of_a_lost_machine_are_read_at_the_next_one() {
     report_outlives_its_machine(&pair, ended).await;
 }
 
+/// Lets somebody change the output of a lost machine where the machines share it. The next machine must not serve it.
+async fn changed_output_is_refused(pair: &Pair, ended: impl Fn() -> usize, change: impl FnOnce()) {
+    for place in [&pair.first, &*pair.second] {
+        place.write_pack_file("shop/actions/report.yaml", REPORT);
+    }
+    let first = pair.first.start();
+    let second = pair.start_second().await;
+    let id = reported(&first).await;
+    until_copied(&ended, 1).await;
+    first.kill();
+    std::fs::remove_dir_all(pair.first.data()).unwrap();
+    change();
+
+    let (second, _) = second.serves(Instant::now());
+    let client = second.client();
+    for accept in ["text/plain", "application/json"] {
+        let logs = client.request(Method::GET, &format!("/api/v1/executions/{id}/logs?stream=stdout")).header("accept", accept);
+        let answer = logs.send().await.unwrap();
+        let (status, body) = (answer.status(), answer.text().await.unwrap());
+        assert!(status == StatusCode::SERVICE_UNAVAILABLE && body.contains("output_damaged"), "{accept}: {status} {body}");
+    }
+    assert!(files_below(&pair.second.data().join("outputs")).is_empty(), "nothing of it is kept");
+    second.stop_well();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_that_was_changed_in_the_database_is_refused() {
+    if is_missing() {
+        return;
+    }
+    let pair = Pair::new();
+    let ended = || pair.psql("SELECT count(*) FROM log_0.objects WHERE kind = 'outputs' AND part = 'end'").parse().unwrap();
+    let change = || {
+        let changed = "UPDATE log_0.objects SET content = overlay(content placing 'A LINE'::bytea from 1) \
+                       WHERE kind = 'outputs' AND part = 'stdout/0' RETURNING 'changed'";
+        let said = pair.psql(changed);
+        assert!(said.contains("changed"), "{said}");
+    };
+    changed_output_is_refused(&pair, ended, change).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn output_that_was_changed_in_a_shared_folder_is_refused() {
+    if is_missing() {
+        return;
+    }
+    let shared = tempfile::tempdir().unwrap();
+    let address = format!("file://{}", shared.path().display());
+    let pair = Pair::with(|place| place.with_arguments(&["--objects", &address]));
+    let of_outputs = |part: &str| {
+        let files = files_below(shared.path()).into_iter();
+        files.filter(|file| file.to_string_lossy().contains("/outputs/") && file.ends_with(part)).collect::<Vec<_>>()
+    };
+    let change = || {
+        let [printed] = of_outputs("stdout/0").try_into().unwrap();
+        // All objects are as a node wrote them before outputs had seals.
+        std::fs::write(printed, "A LINE\n").unwrap();
+        let [printed] = of_outputs("stderr/0").try_into().unwrap();
+        std::fs::write(printed, "a warning\n").unwrap();
+        let [end] = of_outputs("end").try_into().unwrap();
+        std::fs::write(end, r#"{"stdout_bytes":7,"stderr_bytes":10}"#).unwrap();
+    };
+    changed_output_is_refused(&pair, || of_outputs("end").len(), change).await;
+}
+
 /// Adds an object store to the arguments of a machine, and its server to the environment.
 fn with_objects(place: Place, moto: &Moto, address: &str) -> Place {
     let place = place.with_arguments(&["--objects", address]);

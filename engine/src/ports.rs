@@ -205,7 +205,7 @@ pub trait Vault: Send + Sync {
     fn destroy(&self, kind: SealedKind, name: &str) -> Result<(), VaultError>;
 }
 
-/// The kinds of values that belong to the ways in.
+/// The kinds of values that belong to the ways in, or to what nodes share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Names)]
 pub enum SealedKind {
     /// By the id of a session: the SHA-256 of its secret, and its last use.
@@ -228,6 +228,8 @@ pub enum SealedKind {
     Program,
     /// By the id of a token: when it was last used.
     Use,
+    /// Under one name: the key that seals outputs in a shared store, and since when they are sealed.
+    Output,
 }
 
 /// Why the vault cannot carry out a request.
@@ -322,9 +324,9 @@ pub enum OutputState {
     Open,
     /// This was all.
     Complete,
-    /// This was all that was stored; more bytes were printed beyond the cap.
+    /// This was all that was stored; more bytes were printed, beyond the cap or before a machine was lost.
     Truncated {
-        /// The number of bytes that were not stored.
+        /// The number of bytes that were not stored; 0 if nobody knows it.
         bytes_dropped: u64,
     },
     /// It was removed, because it was old or the space was needed.
@@ -353,7 +355,7 @@ pub enum OutputError {
     #[error("the `{stream}` of attempt {attempt} is damaged: {why}")]
     #[explain(
         slug = "output-damaged",
-        hint = "restore the folder `outputs` of the data directory from a backup; the result and the timeline are in the log"
+        hint = "restore it from a backup, in the folder `outputs` of the data directory or in the store that the nodes share; the result and the timeline are in the log"
     )]
     Damaged {
         /// The attempt.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use ensue_engine::explain::Explain;
 use ensue_engine::ids::{AttemptId, LogId};
-use ensue_engine::ports::{Blobs, Log, LogError, LogReader, OutputError, Outputs};
+use ensue_engine::ports::{Blobs, Log, LogError, LogReader, OutputError, Outputs, Vault};
 use ensue_engine::record::Position;
 use ensue_objects::Bucket;
 use ensue_packs::PackSource;
@@ -175,8 +175,9 @@ pub trait Backend: Send + Sync {
     fn views(&self, log: LogId) -> Result<Box<dyn Views>, StorageError>;
     /// Opens a second set of read models next to the live ones, which it replaces once it has caught up.
     fn views_beside(&self, log: LogId) -> Result<Box<dyn Views>, StorageError>;
-    /// Opens the outputs of attempts. Creates their store if it does not exist.
-    fn outputs(&self, log: LogId, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>>;
+    /// Opens the outputs of attempts. Creates their store if it does not exist. The vault has the key that seals those which
+    /// nodes share.
+    fn outputs(&self, of: (LogId, &dyn Vault), limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>>;
     /// Opens the artifacts of attempts. Creates their store if it does not exist.
     fn blobs(&self, log: LogId, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>>;
 }

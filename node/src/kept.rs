@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ensue_engine::ids::{AttemptId, LogId};
+use ensue_engine::ports::Vault;
 use ensue_store::blobs::BlobLimits;
 use ensue_store::outputs::{Now, OUTPUT_BYTES_MAX, OutputLimits};
 use ensue_store::retention::{Expiring, RetentionLimits, Round, Step};
@@ -88,7 +89,7 @@ pub(crate) struct Used {
 impl KeptBeside {
     /// Opens both stores. `running` are the attempts that may still write output.
     pub(crate) fn open(
-        (backend, log): (&dyn Backend, LogId),
+        (backend, log, vault): (&dyn Backend, LogId, &dyn Vault),
         (outputs_set, artifacts_set): (KeptSettings, KeptSettings),
         min_free_bytes: u64,
         clock: &Arc<dyn Clock>,
@@ -99,7 +100,7 @@ impl KeptBeside {
         // An operator who lets the log fill the disk accepts the same for this data.
         let free_bytes = if min_free_bytes == 0 { 0 } else { min_free_bytes.saturating_add(FREE_BESIDE_RESERVE_BYTES) };
         let limits = OutputLimits { attempt_bytes: outputs_set.one_bytes_max, quota_bytes: outputs_set.quota_bytes, free_bytes };
-        let outputs = backend.outputs(log, limits, now.clone())?;
+        let outputs = backend.outputs((log, vault), limits, now.clone())?;
         for error in outputs.go_on(running.into_iter().collect()) {
             tracing::warn!(%error, "the output of a running attempt cannot be read, so no more of it is kept");
         }

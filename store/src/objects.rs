@@ -7,6 +7,7 @@
 mod blobs;
 mod memory;
 mod outputs;
+mod seal;
 mod states;
 
 use ensue_engine::time::Timestamp;
@@ -17,6 +18,7 @@ use crate::retention::RetentionLimits;
 pub use blobs::SharedBlobs;
 pub use memory::MemoryObjects;
 pub use outputs::SharedOutputs;
+pub use seal::OutputSeal;
 pub use states::{SharedStateError, SharedStates};
 
 /// What an object is a part of.

@@ -11,7 +11,7 @@ use std::ops::Range;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::ports::{OutputError, OutputState, OutputStream};
 
-pub use folder::{CHUNK_BYTES, FolderOutputs, Now, OutputLimits};
+pub use folder::{CHUNK_BYTES, CopyState, FolderOutputs, Now, OutputLimits};
 pub use memory::MemoryOutputs;
 
 /// How many bytes of an attempt's two streams are kept together by default: 10 MiB.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use ensue_engine::ids::{AttemptId, Id, LogId};
-use ensue_engine::ports::{Log, LogError, LogReader, OutputError};
+use ensue_engine::ports::{Log, LogError, LogReader, OutputError, Vault};
 use ensue_engine::record::Digest;
 use ensue_objects::{Bucket, BucketAddress, BucketError};
 use ensue_packs::{FileMode, NewCopies, PackFile, PackSource};
@@ -18,7 +18,7 @@ use ensue_postgres::{
 };
 use ensue_store::blobs::BlobLimits;
 use ensue_store::master_key::MasterKeys;
-use ensue_store::objects::{Objects, SharedBlobs, SharedOutputs, SharedStates};
+use ensue_store::objects::{Objects, OutputSeal, SharedBlobs, SharedOutputs, SharedStates};
 use ensue_store::outputs::{Now, OutputLimits};
 use ensue_store::stored_vault::StoredVault;
 use ensue_store::sync;
@@ -224,9 +224,10 @@ impl Backend for InDatabase {
         Backend::views_beside(&self.local, log)
     }
 
-    fn outputs(&self, log: LogId, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
+    fn outputs(&self, (log, vault): (LogId, &dyn Vault), limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
         let local = self.local.open_outputs(limits, now.clone())?;
-        Ok(Arc::new(SharedOutputs::of(local, self.objects(log)?, now)?))
+        let seal = OutputSeal::open_vault(vault, now()).map_err(io::Error::other)?;
+        Ok(Arc::new(SharedOutputs::of(local, (self.objects(log)?, seal), now)?))
     }
 
     fn blobs(&self, log: LogId, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>> {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ensue_engine::ids::{AttemptId, LogId};
-use ensue_engine::ports::{Log, LogReader, OutputError};
+use ensue_engine::ports::{Log, LogReader, OutputError, Vault};
 use ensue_store::blobs::{BlobLimits, FolderBlobs};
 use ensue_store::master_key::MasterKeys;
 use ensue_store::outputs::{FolderOutputs, Now, OutputLimits};
@@ -165,7 +165,7 @@ impl Backend for Places {
         Ok(Box::new(SqliteViews::open_at(&Places::views_beside(self), log)?))
     }
 
-    fn outputs(&self, _log: LogId, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
+    fn outputs(&self, _of: (LogId, &dyn Vault), limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
         Ok(Arc::new(self.open_outputs(limits, now)?))
     }
 

@@ -82,7 +82,7 @@ impl Working {
         });
         let running: Vec<Given> = running.collect();
         let (sizes, attempts) = ((config.outputs, config.artifacts), running.iter().map(|(attempt, _)| *attempt));
-        let kept = KeptBeside::open((&*opened.backend, stores.log), sizes, config.min_free_bytes, &around.clock, attempts)
+        let kept = KeptBeside::open((&*opened.backend, stores.log, &*opened.vault), sizes, config.min_free_bytes, &around.clock, attempts)
             .map_err(|why| machine("opening the outputs and artifacts", &why))?;
         let by = Opener::now(new_worker(&*around.clock));
         let (begun, previous) =

@@ -1,7 +1,8 @@
 //! Outputs in a folder, which a thread copies to the shared store while they are written.
 //!
 //! An object holds what a stream printed from an offset on, and its part is named by the stream and the offset. The last
-//! object of an attempt says how much was printed in total, so that a copy that ends earlier says so.
+//! object of an attempt says how much was copied and how much was printed, so that a copy that lacks something says so.
+//! Each object has a seal, which only a node of the log can make.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -16,8 +17,8 @@ use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Ou
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
 
-use super::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects, expire};
-use crate::outputs::{FolderOutputs, Now, index};
+use super::{Object, ObjectError, ObjectKind, ObjectOwner, ObjectPart, Objects, OutputSeal, expire};
+use crate::outputs::{CopyState, FolderOutputs, Now, index};
 use crate::retention::{Disposable, Expiring, Round, Step};
 
 /// How often new output is copied.
@@ -46,11 +47,12 @@ pub struct SharedOutputs {
 struct Sharing {
     local: FolderOutputs,
     objects: Arc<dyn Objects>,
+    seal: OutputSeal,
     now: Now,
     waiting: Mutex<Waiting>,
     /// Held while outputs are copied to the shared store.
     copying: Mutex<()>,
-    /// Held while an output is copied from there.
+    /// Held while an output is copied from there, so that nobody takes the copied part for the whole.
     fetching: Mutex<()>,
 }
 
@@ -73,19 +75,23 @@ struct Copied {
     is_finished: bool,
 }
 
-/// The content of the last object: how many bytes each stream printed.
+/// The content of the last object.
 #[derive(Serialize, Deserialize)]
 struct End {
+    /// How many bytes each stream printed.
     stdout_bytes: u64,
     stderr_bytes: u64,
+    /// How many bytes of each stream were copied. An end without a seal does not say it.
+    #[serde(default)]
+    copied: Option<[u64; 2]>,
 }
 
 impl SharedOutputs {
     /// Shares the outputs of a folder, from a thread of its own that ends with this value.
-    pub fn of(local: FolderOutputs, objects: Arc<dyn Objects>, now: Now) -> io::Result<Self> {
+    pub fn of(local: FolderOutputs, (objects, seal): (Arc<dyn Objects>, OutputSeal), now: Now) -> io::Result<Self> {
         let waiting = Waiting { attempts: BTreeMap::new(), inherited: BTreeSet::new(), absent: LruCache::new(ABSENT_MAX) };
-        let sharing =
-            Arc::new(Sharing { local, objects, now, waiting: Mutex::new(waiting), copying: Mutex::default(), fetching: Mutex::default() });
+        let (waiting, copying, fetching) = (Mutex::new(waiting), Mutex::default(), Mutex::default());
+        let sharing = Arc::new(Sharing { local, objects, seal, now, waiting, copying, fetching });
         let (stop, stopped) = sync_channel(1);
         let of_thread = sharing.clone();
         let thread = std::thread::Builder::new().name("share-outputs".into()).spawn(move || of_thread.copy_until(&stopped))?;
@@ -165,9 +171,10 @@ impl Outputs for SharedOutputs {
     fn read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, OutputError> {
         self.sharing.take_over(attempt);
         let part = self.sharing.local.read(attempt, stream, offset, bytes_max)?;
-        if part.state != OutputState::Open || !part.bytes.is_empty() || !self.sharing.fetch_missing(attempt)? {
+        if part.state != OutputState::Open || self.sharing.is_written_here(attempt) || self.sharing.is_absent(attempt) {
             return Ok(part);
         }
+        self.sharing.fetch_missing(attempt, stream)?;
         self.sharing.local.read(attempt, stream, offset, bytes_max)
     }
 
@@ -237,7 +244,7 @@ impl Sharing {
                 let Some(part) = part.ok().filter(|part| !part.bytes.is_empty()) else { break };
                 let name = format!("{}/{}", stream.as_str(), copied.bytes[at]);
                 copied.bytes[at] = part.next;
-                call.add(Object { owner: owner(attempt), part: name, content: part.bytes.to_vec() });
+                call.add(self.sealed(attempt, name, &part.bytes));
                 if call.bytes >= CALL_BYTES_MAX {
                     self.put(call)?;
                 }
@@ -245,11 +252,16 @@ impl Sharing {
         }
         if copied.is_finished {
             let [stdout_bytes, stderr_bytes] = OutputStream::ALL.map(|stream| self.printed(attempt, stream));
-            let end = End { stdout_bytes, stderr_bytes };
+            let end = End { stdout_bytes, stderr_bytes, copied: Some(copied.bytes) };
             let content = serde_json::to_vec(&end).map_err(|error| ObjectError(error.to_string()))?;
-            call.add(Object { owner: owner(attempt), part: END.to_owned(), content });
+            call.ends.push(self.sealed(attempt, END.to_owned(), &content));
         }
         Ok(())
+    }
+
+    fn sealed(&self, attempt: AttemptId, part: String, content: &[u8]) -> Object {
+        let content = self.seal.sealed((attempt, &part), content);
+        Object { owner: owner(attempt), part, content }
     }
 
     /// Returns how many bytes of a finished stream were printed, as far as is known.
@@ -269,10 +281,10 @@ impl Sharing {
     }
 
     /// Stores what was gathered, and notes how far each attempt was copied.
-    fn send(&self, mut call: Call) -> Result<(), ObjectError> {
-        if !call.objects.is_empty()
-            && let Err(error) = self.put(&mut call)
-        {
+    fn send(&self, call: Call) -> Result<(), ObjectError> {
+        let put = |objects: &[Object]| if objects.is_empty() { Ok(()) } else { self.objects.put(objects, (self.now)()) };
+        // An end has the counts of the other objects, so it is stored last.
+        if let Err(error) = put(&call.objects).and_then(|()| put(&call.ends)) {
             self.put_back(&call.attempts);
             return Err(error);
         }
@@ -321,9 +333,10 @@ impl Sharing {
         if !self.waiting().inherited.remove(&attempt) {
             return;
         }
-        match self.fetch(attempt) {
+        let fetched = self.objects.parts(&owner(attempt)).map_err(FetchError::from);
+        match fetched.and_then(|parts| if parts.is_empty() { Ok(None) } else { self.fetch(attempt, parts).map(Some) }) {
             Ok(None) => {}
-            Ok(Some(bytes)) => {
+            Ok(Some(Fetched { bytes, .. })) => {
                 let copied = Copied { bytes, has_more: true, is_finished: false };
                 self.waiting().attempts.insert(attempt, copied);
             }
@@ -331,73 +344,139 @@ impl Sharing {
         }
     }
 
-    /// Copies the output of an attempt that the folder does not have. Returns false if the shared store does not have it
-    /// either.
-    fn fetch_missing(&self, attempt: AttemptId) -> Result<bool, OutputError> {
-        let failed = |why: String| OutputError::Store { attempt, why };
-        {
-            let mut waiting = self.waiting();
-            let is_absent = waiting.absent.get(&attempt).is_some_and(|since| since.elapsed() < ABSENT_FOR);
-            if is_absent || waiting.attempts.contains_key(&attempt) {
-                return Ok(false);
-            }
-        }
-        if self.local.has(attempt).map_err(|error| failed(error.to_string()))? {
-            return Ok(false);
-        }
-        let _fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.fetch(attempt).map_err(|error| failed(error.to_string()))? {
-            None => {
-                self.waiting().absent.put(attempt, Instant::now());
-                Ok(false)
-            }
-            Some(_) => {
-                self.local.finish(attempt)?;
-                Ok(true)
-            }
-        }
+    /// Returns true if this process writes the output of an attempt.
+    fn is_written_here(&self, attempt: AttemptId) -> bool {
+        self.waiting().attempts.contains_key(&attempt)
     }
 
-    /// Copies an attempt's output from the shared store. Returns how many bytes of each stream it has; `None` if it has none.
-    fn fetch(&self, attempt: AttemptId) -> Result<Option<[u64; 2]>, FetchError> {
-        let parts = self.objects.parts(&owner(attempt))?;
-        if parts.is_empty() {
-            return Ok(None);
+    /// Returns true if the shared store was found to have no output of an attempt a moment ago.
+    fn is_absent(&self, attempt: AttemptId) -> bool {
+        self.waiting().absent.get(&attempt).is_some_and(|since| since.elapsed() < ABSENT_FOR)
+    }
+
+    /// Copies the output of an attempt from the shared store, if the folder does not have it. `wanted` is named in an error
+    /// that concerns both streams.
+    fn fetch_missing(&self, attempt: AttemptId, wanted: OutputStream) -> Result<(), OutputError> {
+        let failed = |why: String| OutputError::Store { attempt, why };
+        let _fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        // A process that was killed may have left the beginning of a copy.
+        self.local.discard_copy(attempt)?;
+        if self.local.has(attempt).map_err(|error| failed(error.to_string()))? {
+            return Ok(());
         }
-        let has_end = parts.iter().any(|part| part.name == END);
+        let parts = self.objects.parts(&owner(attempt)).map_err(|error| failed(error.to_string()))?;
+        if parts.is_empty() {
+            self.waiting().absent.put(attempt, Instant::now());
+            return Ok(());
+        }
+        let copied = self.local.begin_copy(attempt).map_err(FetchError::from).and_then(|()| {
+            let fetched = self.fetch(attempt, parts)?;
+            Ok(self.local.finish_copy(attempt, fetched.state)?)
+        });
+        copied.map_err(|error| {
+            if let Err(error) = self.local.discard_copy(attempt) {
+                tracing::warn!(%attempt, %error, "a part of an output that was not copied to its end cannot be removed");
+            }
+            match error {
+                FetchError::Shared(error) => failed(error.to_string()),
+                FetchError::Local(error) => error,
+                FetchError::Damaged { stream, why } => OutputError::Damaged { attempt, stream: stream.unwrap_or(wanted).as_str(), why },
+            }
+        })
+    }
+
+    /// Copies an attempt's output from these parts in the shared store. Only bytes that a node sealed reach the folder, or
+    /// those of an attempt from before there were seals.
+    fn fetch(&self, attempt: AttemptId, parts: Vec<ObjectPart>) -> Result<Fetched, FetchError> {
+        let mut is_checked = true;
+        let end = match parts.iter().any(|part| part.name == END) {
+            true => self.objects.get(&owner(attempt), &[END.to_owned()])?.pop(),
+            false => None,
+        };
+        let end = end.map(|end| {
+            let content = self.opened(attempt, end, &mut is_checked).ok_or_else(|| FetchError::damaged(None, NOT_SEALED))?;
+            serde_json::from_slice::<End>(&content).map_err(|_| FetchError::damaged(None, "its end in the shared store cannot be read"))
+        });
+        let end = end.transpose()?;
         let mut chunks: Vec<Chunk> = parts.into_iter().filter_map(Chunk::of).collect();
         chunks.sort_by_key(|chunk| chunk.offset);
         let mut fetched = [0; 2];
+        let beside = if self.seal.is_older(attempt) { 0 } else { OutputSeal::BYTES };
         let mut chunks = chunks.as_slice();
         while !chunks.is_empty() {
             let (some, rest) = chunks.split_at(count_within(chunks, CALL_BYTES_MAX as u64));
             let names: Vec<String> = some.iter().map(|chunk| chunk.part.name.clone()).collect();
             let objects = self.objects.get(&owner(attempt), &names)?;
-            let mut contents: BTreeMap<String, Vec<u8>> = objects.into_iter().map(|object| (object.part, object.content)).collect();
+            let mut objects: BTreeMap<String, Object> = objects.into_iter().map(|object| (object.part.clone(), object)).collect();
             for Chunk { stream, offset, part } in some {
-                let Some(content) = contents.remove(&part.name) else {
+                let bytes = &mut fetched[index(*stream)];
+                // A chunk that was sent again may begin earlier and end later.
+                if part.bytes.checked_sub(beside).is_some_and(|content| offset.saturating_add(content) <= *bytes) {
+                    continue;
+                }
+                if *offset > *bytes {
+                    // Without an end, the copy was never complete.
+                    if end.is_none() {
+                        continue;
+                    }
+                    return Err(FetchError::damaged(Some(*stream), LACKING));
+                }
+                let Some(object) = objects.remove(&part.name) else {
                     return Err(ObjectError(format!("the part `{}` of an output was removed meanwhile", part.name)).into());
                 };
+                let Some(content) = self.opened(attempt, object, &mut is_checked) else {
+                    return Err(FetchError::damaged(Some(*stream), NOT_SEALED));
+                };
                 self.local.append_at(attempt, *stream, *offset, &content)?;
-                let bytes = &mut fetched[index(*stream)];
                 *bytes = offset.saturating_add(content.len() as u64).max(*bytes);
             }
             chunks = rest;
         }
-        if has_end && let Some(end) = self.objects.get(&owner(attempt), &[END.to_owned()])?.first() {
-            let End { stdout_bytes, stderr_bytes } =
-                serde_json::from_slice(&end.content).map_err(|error| ObjectError(error.to_string()))?;
-            self.local.note_printed(attempt, OutputStream::Stdout, stdout_bytes)?;
-            self.local.note_printed(attempt, OutputStream::Stderr, stderr_bytes)?;
+        if let Some(End { stdout_bytes, stderr_bytes, copied }) = &end {
+            for stream in OutputStream::ALL {
+                if copied.is_some_and(|copied| fetched[index(stream)] < copied[index(stream)]) {
+                    return Err(FetchError::damaged(Some(stream), LACKING));
+                }
+            }
+            self.local.note_printed(attempt, OutputStream::Stdout, *stdout_bytes)?;
+            self.local.note_printed(attempt, OutputStream::Stderr, *stderr_bytes)?;
         }
-        Ok(Some(fetched))
+        let state = match (is_checked, end) {
+            (true, Some(_)) => CopyState::Whole,
+            (true, None) => CopyState::Beginning,
+            (false, _) => CopyState::Unchecked,
+        };
+        Ok(Fetched { bytes: fetched, state })
+    }
+
+    /// Returns the content of an object that a node sealed. Of an attempt from before there were seals, it returns any other
+    /// content too, and notes that.
+    fn opened(&self, attempt: AttemptId, object: Object, is_checked: &mut bool) -> Option<Vec<u8>> {
+        match self.seal.opened((attempt, &object.part), object.content) {
+            Ok(content) => Some(content),
+            Err(content) => {
+                *is_checked = false;
+                self.seal.is_older(attempt).then_some(content)
+            }
+        }
     }
 }
+
+/// An output that was copied from the shared store.
+struct Fetched {
+    /// How many bytes of each stream it has.
+    bytes: [u64; 2],
+    state: CopyState,
+}
+
+const NOT_SEALED: &str = "its bytes in the shared store are not those that a node wrote";
+const LACKING: &str = "bytes of it are missing in the shared store";
 
 /// Objects to be stored in one call, and the attempts that are copied with it.
 #[derive(Default)]
 struct Call {
     objects: Vec<Object>,
+    ends: Vec<Object>,
     bytes: usize,
     attempts: BTreeMap<AttemptId, Copied>,
 }
@@ -416,6 +495,14 @@ enum FetchError {
     Shared(#[from] ObjectError),
     #[error(transparent)]
     Local(#[from] OutputError),
+    #[error("{why}")]
+    Damaged { stream: Option<OutputStream>, why: &'static str },
+}
+
+impl FetchError {
+    fn damaged(stream: Option<OutputStream>, why: &'static str) -> Self {
+        Self::Damaged { stream, why }
+    }
 }
 
 fn owner(attempt: AttemptId) -> ObjectOwner {

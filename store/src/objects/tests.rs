@@ -1,15 +1,21 @@
 //! Tests of two nodes that share a store: what the first one wrote is read at the second.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ensue_engine::ids::{AttemptId, Id};
-use ensue_engine::ports::{BlobError, Blobs as _, OutputState, OutputStream, Outputs as _};
+use ensue_engine::ports::{
+    BlobError, Blobs as _, OutputError, OutputState, OutputStream, Outputs as _, SealedKind, Secret, Vault as _, VaultError,
+};
 use ensue_engine::record::Digest;
+use proptest::prelude::*;
 
 use super::*;
 use crate::blobs::{BlobLimits, FolderBlobs};
+use crate::master_key::MasterKey;
+use crate::memory::MemoryVault;
 use crate::outputs::{FolderOutputs, Now, OutputLimits};
 use crate::retention::{Expiring as _, Round, Step};
 
@@ -17,11 +23,19 @@ use OutputStream::{Stderr, Stdout};
 
 const NOON: Timestamp = Timestamp::from_micros(1_774_699_200_000_000);
 
+const KEY: [u8; 32] = [7; 32];
+
 /// A shared store, and a clock that the test controls.
-#[derive(Default)]
 struct Shared {
     objects: Arc<MemoryObjects>,
     seconds: Arc<AtomicU64>,
+    sealed_since: Timestamp,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self { objects: Arc::default(), seconds: Arc::default(), sealed_since: NOON }
+    }
 }
 
 /// The folders of a machine.
@@ -38,7 +52,7 @@ impl Machine {
 
     fn outputs_within(&self, shared: &Shared, limits: OutputLimits) -> SharedOutputs {
         let local = FolderOutputs::open(&self.0.path().join("outputs"), limits, shared.now()).unwrap();
-        SharedOutputs::of(local, shared.objects.clone(), shared.now()).unwrap()
+        SharedOutputs::of(local, (shared.objects.clone(), OutputSeal::new(KEY, shared.sealed_since)), shared.now()).unwrap()
     }
 
     fn blobs(&self, shared: &Shared) -> SharedBlobs {
@@ -60,6 +74,40 @@ impl Shared {
 
 fn attempt(number: u128) -> AttemptId {
     AttemptId(Id::root(NOON, number))
+}
+
+/// The objects of an attempt's output by the names of their parts.
+type Parts = BTreeMap<String, Vec<u8>>;
+
+impl Shared {
+    fn parts_of(&self, number: u128) -> Parts {
+        let owner = ObjectOwner { kind: ObjectKind::Output, name: attempt(number).to_string() };
+        let names: Vec<String> = self.objects.parts(&owner).unwrap().into_iter().map(|part| part.name).collect();
+        self.objects.get(&owner, &names).unwrap().into_iter().map(|object| (object.part, object.content)).collect()
+    }
+
+    /// Returns a store that has these objects of an attempt, and nothing else.
+    fn with(&self, number: u128, parts: &Parts) -> Self {
+        let (other, owner) = (Self::default(), ObjectOwner { kind: ObjectKind::Output, name: attempt(number).to_string() });
+        let object = |(part, content): (&String, &Vec<u8>)| Object { owner: owner.clone(), part: part.clone(), content: content.clone() };
+        other.objects.put(&parts.iter().map(object).collect::<Vec<_>>(), NOON).unwrap();
+        Self { sealed_since: self.sealed_since, ..other }
+    }
+
+    /// Prints the same text in two pieces to standard output, and another one to standard error.
+    fn with_printed(numbers: impl IntoIterator<Item = u128>) -> Self {
+        let (shared, machine) = (Self::default(), Machine::new());
+        let outputs = machine.outputs(&shared);
+        for number in numbers {
+            print(&outputs, number, Stdout, "THE-TRUE-");
+            outputs.copy().unwrap();
+            print(&outputs, number, Stdout, "OUTPUT");
+            print(&outputs, number, Stderr, "an error");
+            outputs.finish(attempt(number)).unwrap();
+            outputs.copy().unwrap();
+        }
+        shared
+    }
 }
 
 /// Reads a whole stream.
@@ -313,4 +361,174 @@ fn round_ends_also_while_the_shared_store_does_not_answer() {
     while !matches!(outputs.step(&mut round).unwrap(), Step::Over(_)) {}
     let mut round = Round::begin(limits, NOON);
     while !matches!(blobs.step(&mut round).unwrap(), Step::Over(_)) {}
+}
+
+fn is_damaged(error: &OutputError) -> bool {
+    matches!(error, OutputError::Damaged { .. })
+}
+
+#[test]
+fn changed_output_in_the_shared_store_is_never_served() {
+    let shared = Shared::with_printed([1, 2]);
+    let (whole, of_another) = (shared.parts_of(1), shared.parts_of(2));
+    let names: Vec<&str> = whole.keys().map(String::as_str).collect();
+    assert_eq!(names, ["end", "stderr/0", "stdout/0", "stdout/9"]);
+    let forged_end = br#"{"stdout_bytes":15,"stderr_bytes":8}"#.to_vec();
+    let put = |part: &'static str, content: Vec<u8>| move |parts: &mut Parts| drop(parts.insert(part.to_owned(), content));
+    let changes: Vec<(&str, Box<dyn FnOnce(&mut Parts)>)> = vec![
+        ("other bytes of the same length", Box::new(|parts| parts.get_mut("stdout/0").unwrap()[..9].copy_from_slice(b"FORGED-X-"))),
+        ("bytes without a seal", Box::new(put("stdout/0", b"FORGED-X-".to_vec()))),
+        ("an end without a seal", Box::new(put("end", forged_end.clone()))),
+        (
+            "an output without seals",
+            Box::new(|parts| {
+                *parts = [("end", forged_end), ("stdout/0", b"FORGED-X-OUTPUT".to_vec()), ("stderr/0", b"an error".to_vec())]
+                    .map(|(part, content)| (part.to_owned(), content))
+                    .into();
+            }),
+        ),
+        ("the end of another attempt", Box::new(put("end", of_another["end"].clone()))),
+        ("bytes of another attempt", Box::new(put("stdout/9", of_another["stdout/9"].clone()))),
+        ("bytes of another stream", Box::new(put("stdout/0", whole["stderr/0"].clone()))),
+        ("bytes of another offset", Box::new(put("stdout/0", whole["stdout/9"].clone()))),
+        ("a shorter stream", Box::new(|parts| drop(parts.get_mut("stdout/9").unwrap().drain(2..4)))),
+        ("no last bytes", Box::new(|parts| drop(parts.remove("stdout/9")))),
+        ("no first bytes", Box::new(|parts| drop(parts.remove("stdout/0")))),
+        ("no stream", Box::new(|parts| drop(parts.remove("stderr/0")))),
+        ("an empty object", Box::new(put("stdout/0", Vec::new()))),
+        ("more bytes", Box::new(put("stdout/15", b" and more".to_vec()))),
+    ];
+    for (what, change) in changes {
+        let mut parts = whole.clone();
+        change(&mut parts);
+        let machine = Machine::new();
+        {
+            let outputs = machine.outputs(&shared.with(1, &parts));
+            for stream in [Stdout, Stderr, Stdout] {
+                let refused = outputs.read(attempt(1), stream, 0, usize::MAX);
+                assert!(refused.as_ref().is_err_and(is_damaged), "{what}: {refused:?}");
+            }
+        }
+        // Nothing of it was kept: once the store is as it was, the same machine reads what was printed.
+        let outputs = machine.outputs(&shared.with(1, &whole));
+        assert_eq!(read(&outputs, 1, Stdout), ("THE-TRUE-OUTPUT".to_owned(), OutputState::Complete), "{what}");
+        assert_eq!(read(&outputs, 1, Stderr), ("an error".to_owned(), OutputState::Complete), "{what}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_change_of_an_object_makes_another_output(
+        part in 0..4_usize, at in any::<prop::sample::Index>(), by in 1..=255_u8, cut in any::<bool>(),
+    ) {
+        let shared = Shared::with_printed([1]);
+        let mut parts = shared.parts_of(1);
+        let content = parts.values_mut().nth(part).unwrap();
+        let at = at.index(content.len());
+        if cut { content.truncate(at) } else { content[at] = content[at].wrapping_add(by) }
+        let machine = Machine::new();
+        let found = machine.outputs(&shared.with(1, &parts)).read(attempt(1), Stdout, 0, usize::MAX);
+        prop_assert!(found.as_ref().is_err_and(is_damaged), "{:?}", found);
+    }
+}
+
+#[test]
+fn output_whose_end_is_gone_is_served_as_a_beginning() {
+    let shared = Shared::with_printed([1]);
+    let mut parts = shared.parts_of(1);
+    parts.remove("end");
+    let machine = Machine::new();
+    let of_unknown_length = OutputState::Truncated { bytes_dropped: 0 };
+    for (left_out, text) in [("none", "THE-TRUE-OUTPUT"), ("stdout/9", "THE-TRUE-"), ("stdout/0", "")] {
+        let mut parts = parts.clone();
+        parts.remove(left_out);
+        let (machine, shared) = (Machine::new(), shared.with(1, &parts));
+        let outputs = machine.outputs(&shared);
+        assert_eq!(read(&outputs, 1, Stdout), (text.to_owned(), of_unknown_length), "{left_out}");
+        shared.objects.go_away();
+        assert_eq!(read(&outputs, 1, Stdout), (text.to_owned(), of_unknown_length), "{left_out}: the copy says so too");
+    }
+    parts.insert("stdout/0".to_owned(), b"FORGED-X-OUTPUT".to_vec());
+    let refused = machine.outputs(&shared.with(1, &parts)).read(attempt(1), Stdout, 0, 10).unwrap_err();
+    assert!(is_damaged(&refused), "{refused}");
+}
+
+#[test]
+fn output_from_before_there_were_seals_is_served_and_never_counts_as_checked() {
+    let shared = Shared { sealed_since: NOON.plus_millis(1), ..Shared::default() };
+    let parts = [("end", r#"{"stdout_bytes":9,"stderr_bytes":0}"#), ("stdout/0", "as it was")];
+    let parts = parts.map(|(part, content)| (part.to_owned(), content.as_bytes().to_vec())).into();
+    let machine = Machine::new();
+    let outputs = machine.outputs(&shared.with(1, &parts));
+    assert_eq!(read(&outputs, 1, Stdout), ("as it was".to_owned(), OutputState::Complete));
+    let kept = walk(&machine.0.path().join("outputs"));
+    let end = kept.iter().find(|path| path.extension().is_some_and(|extension| extension == "end")).unwrap();
+    let end = std::fs::read_to_string(end).unwrap();
+    assert!(!end.contains("digests"), "no digest vouches for it: {end}");
+}
+
+/// Returns the files below a folder.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn node_that_takes_over_does_not_continue_a_changed_output() {
+    let (shared, one, other, third) = (Shared::default(), Machine::new(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    for text in ["true ", "and true "] {
+        print(&first, 1, Stdout, text);
+        first.copy().unwrap();
+    }
+    let mut parts = shared.parts_of(1);
+    parts.get_mut("stdout/5").unwrap()[0] ^= 1;
+    let changed = shared.with(1, &parts);
+    let second = other.outputs(&changed);
+    assert!(second.go_on(vec![attempt(1)]).is_empty());
+    assert_eq!(second.taken(attempt(1), Stdout).unwrap(), 5, "only what was sealed is taken over");
+    second.append_at(attempt(1), Stdout, 5, b"and the rest").unwrap();
+    second.finish(attempt(1)).unwrap();
+    drop(second);
+    assert_eq!(read(&third.outputs(&changed), 1, Stdout), ("true and the rest".to_owned(), OutputState::Complete));
+}
+
+#[test]
+fn copy_that_a_kill_interrupted_is_made_again() {
+    let shared = Shared::with_printed([1]);
+    let machine = Machine::new();
+    let folder = FolderOutputs::open(&machine.0.path().join("outputs"), OutputLimits::default(), shared.now()).unwrap();
+    folder.begin_copy(attempt(1)).unwrap();
+    folder.append_at(attempt(1), Stdout, 0, b"THE-").unwrap();
+    drop(folder);
+    let outputs = machine.outputs(&shared);
+    assert_eq!(read(&outputs, 1, Stdout), ("THE-TRUE-OUTPUT".to_owned(), OutputState::Complete));
+}
+
+#[test]
+fn round_removes_a_copy_that_a_kill_interrupted() {
+    let (shared, machine) = (Shared::default(), Machine::new());
+    let open = || FolderOutputs::open(&machine.0.path().join("outputs"), OutputLimits::default(), shared.now()).unwrap();
+    let killed = open();
+    killed.begin_copy(attempt(1)).unwrap();
+    killed.append_at(attempt(1), Stdout, 0, b"THE-").unwrap();
+    drop(killed);
+    let folder = open();
+    let mut round = Round::begin(RetentionLimits { quota_bytes: 1 << 30, keep: None }, NOON);
+    while !matches!(round.step(&folder).unwrap(), Step::Over(_)) {}
+    assert!(!folder.has(attempt(1)).unwrap(), "a part is never finished as if it were the whole");
+}
+
+#[test]
+fn seal_is_the_same_at_each_start() {
+    let vault = MemoryVault::new(ensue_test_support::records::LOG, MasterKey::from_bytes([1; 32]));
+    let part = (attempt(1), "stdout/0");
+    let sealed = OutputSeal::open_vault(&vault, NOON).unwrap().sealed(part, b"text");
+    let later = OutputSeal::open_vault(&vault, NOON.plus_millis(3_600_000)).unwrap();
+    assert_eq!(later.opened(part, sealed), Ok(b"text".to_vec()));
+    assert!(!later.is_older(attempt(1)), "outputs are sealed since the first start");
+    vault.put_all(SealedKind::Output, &[("outputs".to_owned(), Secret::new(b"short".to_vec()))]).unwrap();
+    assert!(matches!(OutputSeal::open_vault(&vault, NOON), Err(VaultError::Integrity(_))), "a key that is damaged is not replaced");
 }

@@ -4,8 +4,8 @@
 //! An attempt without output has no files, so it costs nothing; the log shows whether it ended. File names
 //! are made of ids only, so neither a program's output nor its name can influence a path.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
@@ -70,6 +70,8 @@ struct Writing {
     attempts: BTreeMap<AttemptId, Counts>,
     /// Finished attempts whose end could not be written, at most as many as the full disk allowed.
     unended: BTreeMap<AttemptId, Counts>,
+    /// Outputs that are copied from elsewhere now.
+    copying: BTreeSet<AttemptId>,
     files: LruCache<(AttemptId, usize, u64), File>,
     space: Space,
     /// The change in disk space while a round looks.
@@ -83,6 +85,17 @@ struct Space {
     looked_at: u64,
 }
 
+/// What is known of an output that was copied from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyState {
+    /// It is what was printed.
+    Whole,
+    /// It is the beginning of what was printed. It is not known whether there was more.
+    Beginning,
+    /// Nobody vouches for it.
+    Unchecked,
+}
+
 /// The content of the last file: that the output is finished, when, how much was dropped, and what the other
 /// files hold.
 #[derive(Serialize, Deserialize)]
@@ -92,9 +105,12 @@ struct End {
     stdout_bytes_dropped: u64,
     stderr_bytes_dropped: u64,
     ended_at: Timestamp,
-    /// `None` in the previous format, or if the files could not be read back.
+    /// `None` in the previous format, if the files could not be read back, or if nobody vouches for a copy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     files: Option<[Files; 2]>,
+    /// Whether it is a copy that may lack what was printed last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_beginning: bool,
 }
 
 /// The content of a stream's files. All of them except the last one are full.
@@ -115,13 +131,16 @@ const END_FORMAT_WITHOUT_FILES: u32 = 2;
 /// The extension of the file with the end.
 const END: &str = "end";
 
+/// The extension of the empty file that is there while an output is copied from elsewhere.
+const COPYING: &str = "copying";
+
 impl FolderOutputs {
     /// Opens the folder, creating it if necessary.
     pub fn open(folder: &Path, limits: OutputLimits, now: Now) -> io::Result<Self> {
         make_folder(folder)?;
         let space = Space { left: 0, looked_at: 0 };
-        let (attempts, unended) = (BTreeMap::new(), BTreeMap::new());
-        let writing = Writing { attempts, unended, files: LruCache::new(OPEN_FILES_MAX), space, since_looked: 0 };
+        let (attempts, unended, copying) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let writing = Writing { attempts, unended, copying, files: LruCache::new(OPEN_FILES_MAX), space, since_looked: 0 };
         Ok(Self { folder: folder.to_owned(), limits, now, used: AtomicU64::new(0), writing: Mutex::new(writing) })
     }
 
@@ -152,6 +171,39 @@ impl FolderOutputs {
     /// Returns true if there is output of an attempt, or if there was some and it was removed.
     pub fn has(&self, attempt: AttemptId) -> io::Result<bool> {
         Ok(self.writing().attempts.contains_key(&attempt) || self.has_files(attempt)? || self.is_removed(attempt)?)
+    }
+
+    /// Begins to copy a finished output from elsewhere. What is copied is not served as an output until
+    /// [`finish_copy`](Self::finish_copy), also if the process is killed meanwhile.
+    pub fn begin_copy(&self, attempt: AttemptId) -> Result<(), OutputError> {
+        self.writing().copying.insert(attempt);
+        open_to_append(&self.path(attempt, COPYING)).map(drop).map_err(|error| failed(attempt, &error))
+    }
+
+    /// Finishes the copy of an output.
+    pub fn finish_copy(&self, attempt: AttemptId, state: CopyState) -> Result<(), OutputError> {
+        let files = self.files(attempt);
+        let mut writing = self.writing();
+        let finished = self.finish_at(&mut writing, attempt, (files, state));
+        finished.and_then(|()| existing(fs::remove_file(self.path(attempt, COPYING)))).map_err(|error| failed(attempt, &error))?;
+        writing.copying.remove(&attempt);
+        Ok(())
+    }
+
+    /// Removes what was copied of an output, if its copy was not finished.
+    pub fn discard_copy(&self, attempt: AttemptId) -> Result<(), OutputError> {
+        self.discard(&mut self.writing(), attempt).map_err(|error| failed(attempt, &error))
+    }
+
+    fn discard(&self, writing: &mut Writing, attempt: AttemptId) -> io::Result<()> {
+        writing.copying.remove(&attempt);
+        if self.path(attempt, COPYING).try_exists()? {
+            writing.attempts.remove(&attempt);
+            writing.unended.remove(&attempt);
+            writing.close_files(attempt);
+            self.remove_files(Self::part_of(attempt), &[attempt])?;
+        }
+        Ok(())
     }
 
     fn writing(&self) -> MutexGuard<'_, Writing> {
@@ -276,10 +328,10 @@ impl FolderOutputs {
         }
         // Read back before the lock is taken, so that others can write in the meantime.
         let files = self.files(attempt);
-        self.finish_at(&mut self.writing(), attempt, files)
+        self.finish_at(&mut self.writing(), attempt, (files, CopyState::Whole))
     }
 
-    fn finish_at(&self, writing: &mut Writing, attempt: AttemptId, files: io::Result<[Files; 2]>) -> io::Result<()> {
+    fn finish_at(&self, writing: &mut Writing, attempt: AttemptId, (files, state): (io::Result<[Files; 2]>, CopyState)) -> io::Result<()> {
         if read_end(&self.path(attempt, END))?.is_some() {
             return Ok(());
         }
@@ -288,8 +340,7 @@ impl FolderOutputs {
         if counts == Counts::default() {
             return Ok(());
         }
-        let open: Vec<_> = writing.files.iter().map(|(key, _)| *key).filter(|(of, ..)| *of == attempt).collect();
-        open.iter().for_each(|key| drop(writing.files.pop(key)));
+        writing.close_files(attempt);
         let files = match files {
             Ok(files) if files.each_ref().map(|files| files.bytes) == counts.kept => Ok(files),
             Ok(_) | Err(_) => self.files(attempt),
@@ -299,7 +350,13 @@ impl FolderOutputs {
             Ok(files) => (Some(files), Ok(())),
             Err(error) => (None, Err(error)),
         };
-        if let Err(error) = self.write_end(attempt, counts.dropped, files) {
+        let end = match state {
+            CopyState::Whole | CopyState::Beginning => End::of(&counts, files, (self.now)()),
+            // A digest would vouch for bytes that nobody vouches for.
+            CopyState::Unchecked => End::of(&counts, None, (self.now)()),
+        };
+        let end = End { is_beginning: state == CopyState::Beginning, ..end };
+        if let Err(error) = self.write_end(attempt, &end) {
             // Only this process knows what was dropped, so the next round tries to write it again.
             writing.unended.insert(attempt, counts);
             return Err(error);
@@ -325,10 +382,8 @@ impl FolderOutputs {
         Ok([of(OutputStream::Stdout)?, of(OutputStream::Stderr)?])
     }
 
-    fn write_end(&self, attempt: AttemptId, dropped: [u64; 2], files: Option<[Files; 2]>) -> io::Result<()> {
-        let [stdout_bytes_dropped, stderr_bytes_dropped] = dropped;
-        let end = End { format: END_FORMAT, stdout_bytes_dropped, stderr_bytes_dropped, ended_at: (self.now)(), files };
-        let content = serde_json::to_vec(&end)?;
+    fn write_end(&self, attempt: AttemptId, end: &End) -> io::Result<()> {
+        let content = serde_json::to_vec(end)?;
         let path = self.path(attempt, END);
         path.parent().map_or(Ok(()), make_folder)?;
         let written = create_private(&path, Existing::Replaced).and_then(|mut file| file.write_all(&content));
@@ -390,7 +445,7 @@ impl FolderOutputs {
             return Ok(OutputPart { bytes: Bytes::new(), next: offset, state: OutputState::Removed });
         }
         let state = match end {
-            Some(end) if is_all => end.counts().finished(stream),
+            Some(end) if is_all => end.state(stream),
             Some(_) | None => OutputState::Open,
         };
         Ok(OutputPart { bytes: Bytes::from(bytes), next, state })
@@ -441,8 +496,30 @@ impl From<io::Error> for Unread {
 }
 
 impl End {
+    fn of(counts: &Counts, files: Option<[Files; 2]>, ended_at: Timestamp) -> Self {
+        let [stdout_bytes_dropped, stderr_bytes_dropped] = counts.dropped;
+        Self { format: END_FORMAT, stdout_bytes_dropped, stderr_bytes_dropped, ended_at, files, is_beginning: false }
+    }
+
     fn counts(&self) -> Counts {
         Counts { kept: [0, 0], dropped: [self.stdout_bytes_dropped, self.stderr_bytes_dropped] }
+    }
+
+    /// Returns the state of a stream.
+    fn state(&self, stream: OutputStream) -> OutputState {
+        match self.counts().finished(stream) {
+            // It is not known how much is missing.
+            OutputState::Complete if self.is_beginning => OutputState::Truncated { bytes_dropped: 0 },
+            state => state,
+        }
+    }
+}
+
+impl Writing {
+    /// Closes the files of an attempt.
+    fn close_files(&mut self, attempt: AttemptId) {
+        let open: Vec<_> = self.files.iter().map(|(key, _)| *key).filter(|(of, ..)| *of == attempt).collect();
+        open.iter().for_each(|key| drop(self.files.pop(key)));
     }
 }
 
@@ -564,15 +641,21 @@ impl Disposable for FolderOutputs {
 impl FolderOutputs {
     /// Finishes output that nothing writes. Returns `None` if it is being written.
     fn finish_left(&self, attempt: AttemptId) -> io::Result<Option<Timestamp>> {
-        if self.writing().attempts.contains_key(&attempt) {
+        let is_in_use = |writing: &Writing| writing.attempts.contains_key(&attempt) || writing.copying.contains(&attempt);
+        if is_in_use(&self.writing()) {
             return Ok(None);
         }
         let files = self.files(attempt);
         let mut writing = self.writing();
-        if writing.attempts.contains_key(&attempt) {
+        if is_in_use(&writing) {
             return Ok(None);
         }
-        self.finish_at(&mut writing, attempt, files)?;
+        if self.path(attempt, COPYING).try_exists()? {
+            // The process was killed while it copied the output.
+            self.discard(&mut writing, attempt)?;
+            return Ok(None);
+        }
+        self.finish_at(&mut writing, attempt, (files, CopyState::Whole))?;
         Ok(Some((self.now)()))
     }
 

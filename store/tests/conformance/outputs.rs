@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ensue_engine::ids::{AttemptId, Id};
 use ensue_engine::ports::{OutputError, OutputPart, OutputState, OutputStream, Outputs};
 
-use ensue_store::objects::{MemoryObjects, SharedOutputs};
+use ensue_store::objects::{MemoryObjects, OutputSeal, SharedOutputs};
 use ensue_store::outputs::{FolderOutputs, MemoryOutputs, OutputLimits};
 use ensue_store::retention::{Disposable, Kept};
 use ensue_test_support::NOON;
@@ -70,7 +70,7 @@ fn in_a_folder_at(path: &std::path::Path) -> FolderOutputs {
 }
 
 fn shared(folder: FolderOutputs) -> SharedOutputs {
-    SharedOutputs::of(folder, Arc::new(MemoryObjects::default()), Arc::new(|| NOON)).unwrap()
+    SharedOutputs::of(folder, (Arc::new(MemoryObjects::default()), OutputSeal::new([7; 32], NOON)), Arc::new(|| NOON)).unwrap()
 }
 
 fn throw_away(outputs: &FolderOutputs, attempt: AttemptId) {

@@ -159,7 +159,7 @@ impl Node {
         let told = clock.clone();
         let now: Now = Arc::new(move || told.now());
         let limits = OutputLimits { attempt_bytes: OUTPUT_BYTES_MAX, ..OutputLimits::default() };
-        let outputs = opened.backend.outputs(log, limits, now.clone())?;
+        let outputs = opened.backend.outputs((log, &*opened.vault), limits, now.clone())?;
         let limits = BlobLimits { quota_bytes: u64::MAX, free_bytes: 0 };
         let blobs: Arc<dyn Blobs> = opened.backend.blobs(log, limits, now)?;
         let outside = OutsideWriter::new(opened.outside);
