@@ -489,7 +489,8 @@ asks! {
         /// The time by the wall clock.
         to: Timestamp,
     },
-    /// Accept the wall clock as it is now, and stop holding timers for its last step.
+    /// Accept the wall clock as it is now: stop holding timers for its last step, and let credentials that had ended before it
+    /// was set back follow it.
     First AcceptClock,
     /// Record that the log was restored from an older copy: the records up to this head were written once and
     /// are missing.

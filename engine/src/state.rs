@@ -30,8 +30,9 @@ use crate::workflows::state::Workflows;
 
 /// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms
 /// do not have all that identities and keys have now, nor what identities have used, nor pulling sensors, nor
-/// when the first match of a row was held, nor how many items of a step may fail.
-pub const STATE_FORMAT: u32 = 14;
+/// when the first match of a row was held, nor how many items of a step may fail, nor what had ended before the clock was
+/// set back.
+pub const STATE_FORMAT: u32 = 15;
 
 /// The state after the records of one log.
 #[derive(Clone, Debug, PartialEq)]
@@ -244,6 +245,7 @@ impl State {
                 state.health.apply(record, fact);
                 state.sensors.apply_health(fact);
                 state.timers.apply_clock(record, fact);
+                let _ = state.access.apply_clock(record.time, fact);
                 state.executions.apply_health(record, fact);
             }
         }

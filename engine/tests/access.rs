@@ -21,9 +21,11 @@ use ensue_engine::fact::Fact;
 use ensue_engine::ids::{GrantId, Id, IdentityId, InquiryId, LinkId, SessionId, TokenId};
 use ensue_engine::names::{KeyRef, RoleName};
 use ensue_engine::record::{Actor, CredentialId};
+use ensue_engine::state::State;
 use ensue_engine::time::Timestamp;
 use ensue_test_support::NOON;
 use ensue_test_support::spec::Spec;
+use proptest::prelude::*;
 
 use crate::support::{ana, asked_by};
 
@@ -1072,4 +1074,84 @@ fn name_that_is_used_again_has_nothing_of_what_it_had_before() {
     let spec = spec.given([add_identity(identity(2), &[])]);
     let held = spec.engine().access().rights_of(identity(2), NOON).unwrap();
     assert_eq!(held.rights.reach(Permission::EventsWrite), None);
+}
+
+/// Sets the clock, and lets the log record that.
+fn set_clock(spec: &mut Spec, from: Timestamp, to: Timestamp) {
+    spec.step_clock(to);
+    spec.when(asked_by(Actor::Engine, Ask::NoteClockStep { from, to })).then(&["clock.stepped"]);
+}
+
+/// A token with an end, and a session and a grant that end then too.
+fn ending_at(ends: Timestamp) -> Spec {
+    let token = NewToken { expires_at: Some(ends), ..NewToken::with_roles(TokenId(Id::root(NOON, 3)), "short", vec!["viewer".to_owned()]) };
+    let viewer = grant(1, &Subject::Identity(identity(1)), "viewer", None);
+    team().given([
+        asked_by(Actor::Operator, Ask::AddToken(token)),
+        granted(NewGrant { until: Some(ends), ..viewer }),
+        open(1, Some(2), None),
+    ])
+}
+
+/// Returns whether the token, the session and the grant of [`ending_at`] are in force.
+fn in_force(spec: &Spec) -> [bool; 3] {
+    let reads = |held: Result<Held, NotHeld>| held.is_ok_and(|held| held.rights.reach(Permission::EventsRead).is_some());
+    [held(spec, 3) != Err(NotHeld::Expired), held_in(spec, 1) != Err(NotHeld::Expired), reads(held(spec, 2))]
+}
+
+#[test]
+fn clock_that_is_set_back_revives_nothing_until_it_is_accepted() {
+    let (ends, later) = (NOON.plus_millis(3_600_000), NOON.plus_millis(7_200_000));
+    let mut spec = ending_at(ends);
+    assert_eq!(in_force(&spec), [true; 3]);
+    let to = NOON.minus_millis(10 * DAY_MILLIS);
+    set_clock(&mut spec, later, to);
+    assert_eq!(in_force(&spec), [false; 3]);
+    // What is new follows the clock as it is, also if it ends at the same time.
+    let new = NewToken { expires_at: Some(ends), ..NewToken::with_roles(TokenId(Id::root(NOON, 4)), "new", vec!["viewer".to_owned()]) };
+    spec.when(asked_by(Actor::Operator, Ask::AddToken(new))).then(&["token.added", "token.limited"]);
+    assert!(held(&spec, 4).is_ok());
+    // Another step back changes nothing, and neither does a restart.
+    set_clock(&mut spec, to, to.minus_millis(DAY_MILLIS));
+    assert_eq!(in_force(&spec), [false; 3]);
+    let restored = State::load(spec.engine().log(), &spec.engine().save()).unwrap();
+    assert_eq!(restored.access(), spec.engine().access());
+    spec.when(asked_by(ana(), Ask::AcceptClock)).then(&["clock.accepted"]);
+    assert_eq!(in_force(&spec), [true; 3], "the operator says that it was the earlier time that was wrong");
+    spec.when(asked_by(ana(), Ask::AcceptClock)).then(&[]);
+}
+
+#[test]
+fn clock_that_was_far_ahead_for_some_minutes_ends_nothing_for_longer() {
+    let mut spec = ending_at(NOON.plus_millis(3_600_000));
+    let ahead = NOON.plus_millis(365 * DAY_MILLIS);
+    set_clock(&mut spec, NOON, ahead);
+    assert_eq!(in_force(&spec), [false; 3]);
+    set_clock(&mut spec, ahead.plus_millis(300_000), NOON.plus_millis(300_000));
+    assert_eq!(in_force(&spec), [true; 3], "the step was corrected before it was trusted");
+    set_clock(&mut spec, NOON.plus_millis(300_000), ahead);
+    set_clock(&mut spec, ahead.plus_millis(900_000), NOON.plus_millis(900_000));
+    assert_eq!(in_force(&spec), [false; 3], "the step had lasted");
+}
+
+proptest! {
+    #[test]
+    fn what_has_ended_is_never_in_force_again(moves in prop::collection::vec((0..5_400_000_u64, -864_000_000..3_000_000_i64), 1..20)) {
+        let mut spec = ending_at(NOON.plus_millis(3_600_000));
+        let (mut now, mut before) = (NOON, [true; 3]);
+        for (passes, step) in moves {
+            now = now.plus_millis(passes);
+            spec.step_clock(now);
+            let to = if step < 0 { now.minus_millis(step.unsigned_abs()) } else { now.plus_millis(step.unsigned_abs()) };
+            // They are looked at just before the step.
+            before = if now >= NOON.plus_millis(3_600_000) { [false; 3] } else { before };
+            set_clock(&mut spec, now, to);
+            now = to;
+            let after = in_force(&spec);
+            for (before, after) in before.iter().zip(after) {
+                prop_assert!(*before || !after, "at {}: {:?}", now, after);
+            }
+            before = after;
+        }
+    }
 }

@@ -28,7 +28,7 @@ use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, permit_at, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
-const FORMAT_14: &str = include_str!("golden/state.v14.json");
+const FORMAT_15: &str = include_str!("golden/state.v15.json");
 
 /// Has a pulling sensor read up to a cursor, and disables it.
 fn pull(site: &mut Site) {
@@ -67,6 +67,10 @@ fn busy() -> Site {
         let request = site.request_with(action, &json!({ "duration": "48h" }), None);
         paused(&mut site, request);
     }
+    let (ends, expired) = (NOON.plus_millis(1), TokenId(Id::root(NOON, 5_003)));
+    let expired = NewToken { expires_at: Some(ends), ..NewToken::with_roles(expired, "expired", vec!["viewer".to_owned()]) };
+    site.turn(asked_by(Actor::Operator, Ask::AddToken(expired))).then(&["token.added", "token.limited"]);
+    site.turn(asked_by(Actor::Engine, Ask::NoteClockStep { from: ends, to: NOON })).then(&["clock.stepped"]);
     let (from, to) = (NOON, NOON.plus_millis(2 * 3_600_000));
     site.turn(asked_by(Actor::Engine, Ask::NoteClockStep { from, to })).then(&["clock.stepped"]);
     let hourly = pieces().trigger("core.schedule").scheduled("demo.hourly", "demo.say", every(3_600_000));
@@ -252,21 +256,21 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 14);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_14.trim_end());
+    assert_eq!(saved.format, 15);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_15.trim_end());
 }
 
 #[test]
 fn golden_state_has_rows_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_14).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_15).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn saved_state_of_the_current_format_is_loaded() {
     let busy = busy();
-    let saved = SavedState { format: 14, json: FORMAT_14.trim_end().into() };
+    let saved = SavedState { format: 15, json: FORMAT_15.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
@@ -283,7 +287,7 @@ fn state_of_another_format_is_rejected() {
 #[test]
 fn state_with_a_missing_table_is_rejected() {
     let log = busy().engine().log();
-    let whole: Value = serde_json::from_str(FORMAT_14).unwrap();
+    let whole: Value = serde_json::from_str(FORMAT_15).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
     assert!(load(&whole).is_ok());
     for (part, tables) in whole.as_object().unwrap() {

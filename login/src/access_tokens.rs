@@ -77,6 +77,11 @@ impl SigningKey {
         Self::new(*seed, Timestamp::from_micros(i64::from_be_bytes(since.try_into().ok()?)))
     }
 
+    /// Returns the key as one whose time is over: it signs nothing, and all its tokens have expired.
+    pub fn retired(&self) -> Option<Self> {
+        Self::new(*self.seed, Timestamp::default())
+    }
+
     /// Returns what the vault stores.
     pub fn stored(&self) -> Secret {
         let mut bytes = self.seed.to_vec();

@@ -350,7 +350,7 @@ impl AboutNode {
 
     fn clock_finding(&self) -> Finding {
         let Some(Hold { from, to, until }) = self.hold() else {
-            return good("clock", "the clock has not stepped, and timers run normally");
+            return set_back_finding(self.tokens.directory().over_before_a_step(self.clock.now()));
         };
         let message = format!("the clock stepped from {from} to {to}: schedules and delayed starts that are due wait until {until}");
         note("clock", &message, "if the clock is right now, run `ensue clock accept`; otherwise set it back before then")
@@ -561,6 +561,15 @@ const UNUSED_DAYS: i64 = 90;
 /// Returns when an id was made.
 fn made_at(id: Id) -> Timestamp {
     Timestamp::from_micros(i64::try_from(id.unix_millis().saturating_mul(1_000)).unwrap_or(i64::MAX))
+}
+
+/// Reports credentials that stay ended although the clock says that their end is still to come.
+fn set_back_finding(over: usize) -> Finding {
+    if over == 0 {
+        return good("clock", "the clock has not stepped, and timers run normally");
+    }
+    let message = format!("{over} tokens, sessions or grants had ended before the clock was set back, and stay ended");
+    note("clock", &message, "if the clock is right now and was wrong before, run `ensue clock accept`; otherwise set it right")
 }
 
 /// Reports the tokens without an end that nobody used for a long time. Each is given with its last use, or with when it

@@ -12,7 +12,7 @@ use ensue_engine::access::state;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::effect::Effect;
 use ensue_engine::engine::Engine;
-use ensue_engine::fact::{AccessFact, ByNoun};
+use ensue_engine::fact::{AccessFact, ByNoun, HealthFact};
 use ensue_engine::ids::{IdentityId, SessionId, TokenId};
 use ensue_engine::names::IssuerName;
 use ensue_engine::ports::{Secret, Vault, VaultError};
@@ -155,13 +155,28 @@ impl TokenTable {
         given_parts(token).is_some_and(|(id, secret)| is_equal(self.known().hashes.get(&id), &sha256(&secret)))
     }
 
-    /// Notes committed records about access.
+    /// Notes committed records about access, and about the clock by which it ends.
     pub fn note(&self, records: &[Record]) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let mut access = (*known.access).clone();
         let (mut can_end_rights, mut changes_rights) = (false, false);
         for record in records {
-            let ByNoun::AccessFact(fact) = record.fact.by_noun() else { continue };
+            let fact = match record.fact.by_noun() {
+                ByNoun::AccessFact(fact) => fact,
+                ByNoun::HealthFact(fact) => {
+                    // What was compiled before is certain only by the clock as it was.
+                    (can_end_rights, changes_rights) = (true, true);
+                    let before = access.apply_clock(record.time, fact);
+                    if let HealthFact::ClockStepped(step) = fact
+                        && step.to < step.from
+                        && let Err(error) = self.sessions.note_set_back(before.unwrap_or(step.to))
+                    {
+                        tracing::error!(%error, "what ended before the clock was set back cannot be noted in the vault");
+                    }
+                    continue;
+                }
+                _ => continue,
+            };
             access.apply(fact);
             can_end_rights |= fact.can_end_rights();
             changes_rights |= !matches!(fact, AccessFact::SessionOpened(_) | AccessFact::SessionEnded(_));

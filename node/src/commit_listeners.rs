@@ -11,7 +11,7 @@ use ensue_api::Ends;
 use ensue_engine::batch::CommittedBatch;
 use ensue_engine::command::Command;
 use ensue_engine::effect::{Dispatch, Effect};
-use ensue_engine::fact::{AccessFact, ByNoun, ExecutionFact, KeyFact};
+use ensue_engine::fact::{AccessFact, ByNoun, ExecutionFact, HealthFact, KeyFact};
 use ensue_engine::names::KeyRef;
 use ensue_engine::record::{Digest, Head};
 use ensue_executor::Executor;
@@ -65,6 +65,7 @@ impl CommitListener for CommitListeners {
                         keys_set.push(fact.key.clone());
                     }
                 }
+                ByNoun::HealthFact(HealthFact::ClockStepped(_) | HealthFact::ClockAccepted(_)) => about_access = true,
                 ByNoun::KeyFact(fact) => {
                     about_keys = true;
                     if let KeyFact::KeyRotated(fact) = fact {

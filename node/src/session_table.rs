@@ -155,6 +155,8 @@ pub(crate) enum CodeState {
     Fresh,
     /// It was.
     Used,
+    /// It has expired. A clock that is set back does not change that.
+    Expired,
 }
 
 impl StoredCode {
@@ -278,8 +280,14 @@ impl SessionTable {
     /// Returns the session that an access token of the node names.
     pub(crate) fn signed(&self, text: &str, now: Timestamp) -> Result<SessionId, AccessFault> {
         let keys = self.signing.read().unwrap_or_else(PoisonError::into_inner);
-        let key = |id: &str| keys.iter().find(|key| key.id() == id && !key.is_over(now)).map(|key| &**key);
-        session_of(text, &self.audience, key, now).map(id_of)
+        let mut is_over = false;
+        let key = |id: &str| {
+            let key = keys.iter().find(|key| key.id() == id)?;
+            is_over = key.is_over(now);
+            Some(&**key)
+        };
+        let session = session_of(text, &self.audience, key, now)?;
+        if is_over { Err(AccessFault::Expired) } else { Ok(id_of(session)) }
     }
 
     fn live(&self, id: SessionId) -> Option<Arc<Live>> {
@@ -310,6 +318,18 @@ impl SessionTable {
         Ok(key)
     }
 
+    /// Notes that the clock was set back, from a time until which codes have expired. Access tokens that had expired would be
+    /// valid again, and nobody can know which those are. So all of them have expired, and a client gets a new one for its refresh
+    /// token.
+    pub(crate) fn note_set_back(&self, from: Timestamp) -> Result<(), VaultError> {
+        let mut keys = self.signing.write().unwrap_or_else(PoisonError::into_inner);
+        *keys = keys.iter().filter_map(|key| key.retired()).map(Arc::new).collect();
+        let stored: Vec<_> = keys.iter().map(|key| (key.id().to_owned(), key.stored())).collect();
+        drop(keys);
+        self.vault.put_all(SealedKind::Signing, &stored)?;
+        self.forget_codes(from)
+    }
+
     /// Removes what is at hand of sessions.
     pub(crate) fn forget(&self, ids: &[SessionId]) -> Result<(), VaultError> {
         for id in ids {
@@ -328,9 +348,15 @@ impl SessionTable {
         self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Destroys the codes that expired long enough ago.
+    /// Notes which codes have expired, and destroys those that expired long enough ago.
     pub(crate) fn forget_codes(&self, now: Timestamp) -> Result<(), VaultError> {
         let mut codes = self.codes();
+        let has_expired = |code: &StoredCode| code.used == CodeState::Fresh && Timestamp::from_micros(code.until) <= now;
+        for (id, code) in codes.iter_mut().filter(|(_, code)| has_expired(code)) {
+            let expired = StoredCode { used: CodeState::Expired, ..code.clone() };
+            self.vault.put_all(SealedKind::Code, &[(id.to_string(), expired.stored())])?;
+            *code = expired;
+        }
         // One that holds a refresh token of an issuer is of no further use.
         let is_over = |code: &StoredCode| {
             let remembered = if matches!(code.at_issuer, StoredAtIssuer::New(_)) { Duration::ZERO } else { CODE_REMEMBERED };

@@ -215,13 +215,12 @@ impl NodeSessions {
         if !is_right || !is_of_beginner {
             return Err(CodeRefusal::Unknown);
         }
-        if stored.used == CodeState::Used {
-            return Err(CodeRefusal::Used);
+        match stored.used {
+            CodeState::Used => Err(CodeRefusal::Used),
+            CodeState::Expired => Err(CodeRefusal::Expired),
+            CodeState::Fresh if Timestamp::from_micros(stored.until) <= self.clock.now() => Err(CodeRefusal::Expired),
+            CodeState::Fresh => Ok((id, stored)),
         }
-        if Timestamp::from_micros(stored.until) <= self.clock.now() {
-            return Err(CodeRefusal::Expired);
-        }
-        Ok((id, stored))
     }
 
     /// Uses up a code. Of several requests with it, one succeeds.
@@ -265,9 +264,9 @@ impl NodeSessions {
         let (now, table) = (self.clock.now(), self.sessions());
         let directory = self.table.directory();
         let mut over: BTreeMap<&str, (SessionEnd, Vec<SessionId>)> = BTreeMap::new();
-        for (id, session) in directory.sessions() {
+        for (id, _) in directory.sessions() {
             let used_at = table.used_at(*id).unwrap_or_default();
-            let reason = if session.until <= now {
+            let reason = if directory.is_session_over(id, now) {
                 SessionEnd::Expired
             } else if used_at.plus_millis(millis(IDLE)) > now {
                 continue;

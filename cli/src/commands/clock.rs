@@ -10,14 +10,16 @@ use crate::report::{Outcome, tell};
 ///
 /// If the clock of its machine steps forward by more than an hour, a node holds back schedules and
 /// delayed starts for ten minutes, because the step may be a mistake that is soon corrected. `ensue
-/// doctor` reports this.
+/// doctor` reports this. If the clock is set back, tokens, sessions and grants that had ended stay
+/// ended. Accepting the clock says that it is right now, and that the earlier time was wrong.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   ensue doctor
   ensue clock accept     timers that are due by the current time fire now")]
 pub(crate) enum Clock {
-    /// Accept the system clock after a jump, and release the timers that wait because of it.
+    /// Accept the system clock after a jump: release the timers that wait because of it, and let tokens,
+    /// sessions and grants that had ended before it was set back follow it.
     #[command(after_help = "\
 Examples:
   ensue clock accept
@@ -29,7 +31,7 @@ impl Clock {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let Self::Accept = self;
         asking.client()?.post("/clock/accept", &json!({})).await?;
-        tell("the clock is accepted; due timers no longer wait for a step of it");
+        tell("the clock is accepted; timers and credentials follow it");
         Ok(())
     }
 }

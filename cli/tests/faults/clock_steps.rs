@@ -3,6 +3,7 @@
 //! The monotonic clock stays the kernel's. If libfaketime is not installed, the test is skipped by name; if
 //! `CI` is `true`, it fails.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::ledger::Patience;
@@ -10,7 +11,7 @@ use super::trial::{SentAgain, Trial};
 use crate::database_server::{Server, is_missing};
 use crate::support::skipped::not_installed;
 use crate::support::wall_clock::{WallClock, libfaketime};
-use crate::support::{ADMIN_TOKEN, Client, Node, Place, Printed, until};
+use crate::support::{ADMIN_TOKEN, Answer, Client, Node, Place, Printed, until};
 
 const HOUR: i64 = 3_600;
 const YEAR: i64 = 365 * 24 * HOUR;
@@ -133,6 +134,55 @@ async fn timers_held_by_a_clock_jump_are_reported_and_fire_once_accepted() {
     let again = client.post("/clock/accept", &json!({})).await;
     let after = client.records().await.iter().filter(|record| record["kind"] == "clock.accepted").count();
     assert_eq!((again.status.as_u16(), kinds, after), (200, 1, 1), "{again:#?}");
+}
+
+/// Reads who the holder of a token is, and returns the status and the code of an error.
+async fn asked_as(client: &Client, token: &Value) -> (u16, String) {
+    let request = client.anonymous(Method::GET, "/api/v1/me").bearer_auth(token.as_str().unwrap());
+    let answer = Answer::of(request.send().await.unwrap()).await;
+    (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_that_is_set_back_revives_no_credential() {
+    const TEST: &str = "clock_that_is_set_back_revives_no_credential";
+    let Some(library) = libfaketime() else {
+        return not_installed(TEST, "libfaketime");
+    };
+    let (clock, place) = WallClock::for_nodes_at(Place::new(), &library);
+    let node = place.start();
+    let client = node.client();
+    let made = client.post("/tokens", &json!({ "name": "short", "roles": ["viewer"], "expires_in": "1h" })).await;
+    let token = made.body["token"].clone();
+    let login = client.anonymous(Method::POST, "/api/v1/auth/login").json(&json!({ "token": ADMIN_TOKEN }));
+    let pair = Answer::of(login.send().await.unwrap()).await.body;
+    let link = client.post("/tokens/short/login_links", &json!({})).await.body["code"].clone();
+    assert!(link.is_string(), "{link}");
+    let opens = async |client: &Client| {
+        let request = client.anonymous(Method::POST, "/api/v1/sessions").json(&json!({ "code": link }));
+        let answer = Answer::of(request.send().await.unwrap()).await;
+        (answer.status.as_u16(), answer.body["code"].as_str().unwrap_or_default().to_owned())
+    };
+    for credential in [&token, &pair["access_token"]] {
+        assert_eq!(asked_as(&client, credential).await.0, 200);
+    }
+    let mut steps = 0;
+    // Each step is short enough to be trusted at once.
+    for off in [3_000, 6_000] {
+        clock.is_off_by(off);
+        step_is_noted(&node, &mut steps).await;
+    }
+    let expired = (401, "token_expired".to_owned());
+    let are_over = async |client: &Client, when: &str| {
+        for credential in [&token, &pair["access_token"]] {
+            assert_eq!(asked_as(client, credential).await, expired, "{when}");
+        }
+        assert!(opens(client).await.0 >= 400, "{when}");
+    };
+    are_over(&client, "by the clock").await;
+    clock.is_off_by(-10 * 24 * HOUR);
+    step_is_noted(&node, &mut steps).await;
+    are_over(&client, "after the clock was set back").await;
 }
 
 fn unix_micros() -> i64 {

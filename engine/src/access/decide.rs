@@ -133,7 +133,7 @@ pub(crate) fn rotate_token(state: &State, actor: &Actor, rotated: &RotatedToken,
         expires_at
     };
     let replaced = state.access().tokens().filter(|(_, old)| old.name == rotated.name && old.successor.is_some());
-    let (expired, valid): (Vec<_>, Vec<_>) = replaced.partition(|(_, old)| old.expires_at.is_some_and(|ends| ends <= now));
+    let (expired, valid): (Vec<_>, Vec<_>) = replaced.partition(|(id, _)| state.access().is_expired(id, now));
     if valid.len() >= REPLACED_MAX {
         return Decision::Refused(Refusal::LimitReached { what: "replaced tokens of this name that are still valid", max: REPLACED_MAX });
     }

@@ -9,11 +9,12 @@ use crate::access::facts::IdentityKind;
 use crate::access::keys::state::{KeyVersions, Keys};
 use crate::access::limit::Limit;
 use crate::access::subject::Subject;
-use crate::fact::{AccessFact, KeyFact};
+use crate::fact::{AccessFact, HealthFact, KeyFact};
 use crate::ids::{GrantId, IdentityId, InquiryId, LinkId, SessionId, TokenId};
 use crate::names::{GroupName, IssuerName, KeyRef, RoleName};
 use crate::table::{Table, undone_together};
 use crate::time::Timestamp;
+use crate::timers::state::Hold;
 
 /// The role that may do everything, including creating tokens.
 pub const ADMIN: &str = "admin";
@@ -38,11 +39,24 @@ pub struct Access {
     /// The grants that the settings declare.
     #[serde(default, skip_serializing_if = "Table::is_empty")]
     declared_grants: Table<GrantId, ()>,
+    /// What had ended before the clock was set back, and would not have ended by the clock as it was then.
+    over: Table<Lapsing, ()>,
+    /// The step of the clock that is not trusted yet, under the only key 0.
+    hold: Table<u8, Hold>,
 }
 
 undone_together!(pub Access {
-    keys, tokens, identities, roles, grants, added_by, sessions, absences, declared_roles, declared_grants
+    keys, tokens, identities, roles, grants, added_by, sessions, absences, declared_roles, declared_grants, over, hold
 });
+
+/// Something that ends by its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Lapsing {
+    Token(TokenId),
+    Session(SessionId),
+    Grant(GrantId),
+}
 
 /// When an identity is absent, and who answers inquiries in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -307,6 +321,27 @@ impl Access {
         self.sessions.get(id)
     }
 
+    /// Returns true if a token has expired at a time.
+    pub(crate) fn is_expired(&self, id: &TokenId, now: Timestamp) -> bool {
+        let ends = self.tokens.get(id).and_then(|token| token.expires_at);
+        ends.is_some_and(|ends| ends <= now) || self.over.contains(&Lapsing::Token(*id))
+    }
+
+    /// Returns true if the time of a session is over at a time.
+    pub fn is_session_over(&self, id: &SessionId, now: Timestamp) -> bool {
+        self.session(id).is_some_and(|session| session.until <= now) || self.over.contains(&Lapsing::Session(*id))
+    }
+
+    /// Returns how many tokens, sessions and grants would be in force by the clock, but had ended before it was set back.
+    pub fn over_before_a_step(&self, now: Timestamp) -> usize {
+        let ends = |one: &Lapsing| match one {
+            Lapsing::Token(id) => self.tokens.get(id).and_then(|token| token.expires_at),
+            Lapsing::Session(id) => self.sessions.get(id).map(|session| session.until),
+            Lapsing::Grant(id) => self.grants.get(id).and_then(|grant| grant.until),
+        };
+        self.over.iter().filter(|(one, ())| ends(one).is_some_and(|ends| now < ends)).count()
+    }
+
     /// Returns how many rows the tables have.
     pub(crate) fn sizes(&self) -> Sizes {
         Sizes {
@@ -335,7 +370,10 @@ impl Access {
                 token.successor = Some(fact.successor);
                 token.expires_at = Some(token.expires_at.map_or(fact.until, |ends| ends.min(fact.until)));
             }),
-            AccessFact::TokenRevoked(fact) => self.tokens.remove(&fact.id),
+            AccessFact::TokenRevoked(fact) => {
+                self.tokens.remove(&fact.id);
+                self.over.remove(&Lapsing::Token(fact.id));
+            }
             AccessFact::IdentityAdded(fact) => {
                 let mut identity = Identity { kind: fact.kind, standing: Standing::Enabled, local_groups: Vec::new(), issuers: Vec::new() };
                 if let Some(issuer) = &fact.by_issuer {
@@ -386,6 +424,7 @@ impl Access {
             }
             AccessFact::GrantRemoved(fact) => {
                 self.grants.remove(&fact.id);
+                self.over.remove(&Lapsing::Grant(fact.id));
                 self.declared_grants.remove(&fact.id);
             }
             AccessFact::SessionOpened(fact) => {
@@ -394,9 +433,48 @@ impl Access {
                     Session { identity: fact.identity, way, credential: fact.credential, only: fact.only, link: fact.link, until };
                 self.sessions.insert(fact.id, session);
             }
-            AccessFact::SessionEnded(fact) => self.sessions.remove(&fact.id),
+            AccessFact::SessionEnded(fact) => {
+                self.sessions.remove(&fact.id);
+                self.over.remove(&Lapsing::Session(fact.id));
+            }
             // The vault has the value, and that of a link's code.
             AccessFact::CredentialChanged(_) | AccessFact::LoginLinkMinted(_) => {}
+        }
+    }
+
+    /// Folds a fact about the clock. What has ended stays ended if the clock is set back, until an operator accepts the clock.
+    /// Returns the time until which things have ended, if the clock was set back from there.
+    pub fn apply_clock(&mut self, at: Timestamp, fact: HealthFact<'_>) -> Option<Timestamp> {
+        match fact {
+            HealthFact::ClockStepped(step) => {
+                let (before, hold) = Hold::after(self.hold.get(&0).copied(), step, at);
+                match hold {
+                    Some(hold) => self.hold.insert(0, hold),
+                    None => self.hold.remove(&0),
+                }
+                let has_ended = |ends: Timestamp| step.to < ends && ends <= before;
+                let tokens = self.tokens.iter().filter(|(_, token)| token.expires_at.is_some_and(has_ended));
+                let sessions = self.sessions.iter().filter(|(_, session)| has_ended(session.until));
+                let grants = self.grants.iter().filter(|(_, grant)| grant.until.is_some_and(has_ended));
+                let (tokens, sessions) = (tokens.map(|(id, _)| Lapsing::Token(*id)), sessions.map(|(id, _)| Lapsing::Session(*id)));
+                let over: Vec<Lapsing> = tokens.chain(sessions).chain(grants.map(|(id, _)| Lapsing::Grant(*id))).collect();
+                over.into_iter().for_each(|one| self.over.insert(one, ()));
+                Some(before).filter(|before| step.to < *before)
+            }
+            HealthFact::ClockAccepted(_) => {
+                self.hold.remove(&0);
+                let over: Vec<Lapsing> = self.over.iter().map(|(one, ())| *one).collect();
+                over.iter().for_each(|one| self.over.remove(one));
+                None
+            }
+            HealthFact::NodeStarted(_)
+            | HealthFact::LogRestored(_)
+            | HealthFact::ReactionDeferred(_)
+            | HealthFact::ReactionResumed(_)
+            | HealthFact::ReactionHeld(_)
+            | HealthFact::ReactionParked(_)
+            | HealthFact::ReactionRetried(_)
+            | HealthFact::ReactionDismissed(_) => None,
         }
     }
 

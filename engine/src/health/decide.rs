@@ -15,12 +15,13 @@ pub(crate) fn note_clock_step(state: &State, actor: &Actor, from: Timestamp, to:
     done(state, actor, ClockStepped { from, to }.into())
 }
 
-/// Ends the hold of timers after a step of the clock. Records nothing if no timers are held.
+/// Ends the hold of timers after a step of the clock, and lets credentials follow a clock that was set back. Records nothing
+/// if there is neither.
 pub(crate) fn accept_clock(state: &State, actor: &Actor, now: Timestamp) -> Decision {
-    match state.timers().hold(now) {
-        Some(_) => done(state, actor, ClockAccepted {}.into()),
-        None => Decision::Done { drafts: Vec::new(), answer: Answer::Done },
+    if state.timers().hold(now).is_some() || state.access().over_before_a_step(now) > 0 {
+        return done(state, actor, ClockAccepted {}.into());
     }
+    Decision::Done { drafts: Vec::new(), answer: Answer::Done }
 }
 
 /// Records that the log was restored from an older copy.

@@ -24,7 +24,8 @@ pub struct ClockStepped {
     pub to: Timestamp,
 }
 
-/// An operator accepted the clock as it is now: timers are no longer held for its last step.
+/// An operator accepted the clock as it is now: timers are no longer held for its last step, and credentials that had ended
+/// before it was set back follow it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClockAccepted {}

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fact::{HealthFact, ScheduleFact, TimerFact};
+use crate::health::facts::ClockStepped;
 use crate::ids::{EnforcementId, ExecutionId, Id, LogId, Role, ScheduleId};
 use crate::record::{Position, Record, StreamId};
 use crate::table::{Table, undone_together};
@@ -71,6 +72,20 @@ pub struct Hold {
     pub to: Timestamp,
     /// When the step has lasted long enough, by the clock as it is now.
     pub until: Timestamp,
+}
+
+impl Hold {
+    /// Returns the time before a step of the clock, and the hold after it. A step far forward may be an error that is soon
+    /// corrected. The time before a correction is the one that the clock would show without the step that holds.
+    pub(crate) fn after(last: Option<Self>, step: &ClockStepped, now: Timestamp) -> (Timestamp, Option<Self>) {
+        let ClockStepped { from, to } = *step;
+        let before = match last {
+            Some(hold) if from < hold.until => Timestamp::from_micros(hold.from.micros().saturating_add(from.micros_since(hold.to))),
+            Some(_) | None => from,
+        };
+        let is_far = to.micros_since(before) > HELD_FROM_MICROS;
+        (before, is_far.then(|| Self { from: before, to, until: now.max(to).plus_millis(HELD_FOR_MILLIS) }))
+    }
 }
 
 impl TimerId {
@@ -203,7 +218,11 @@ impl Timers {
         match fact {
             HealthFact::ClockStepped(fact) => {
                 let by = fact.to.micros_since(fact.from);
-                self.hold_after(fact.from, fact.to, record.time);
+                match Hold::after(self.last_hold(), fact, record.time) {
+                    // Timers that run by the clock wait until the step has lasted.
+                    (_, Some(hold)) => self.hold.insert(0, hold),
+                    (_, None) => self.hold.remove(&0),
+                }
                 self.stepped.insert(0, self.stepped().saturating_add(by));
                 self.stepped_at.insert(0, record.position);
             }
@@ -216,21 +235,6 @@ impl Timers {
             | HealthFact::ReactionParked(_)
             | HealthFact::ReactionRetried(_)
             | HealthFact::ReactionDismissed(_) => {}
-        }
-    }
-
-    /// Holds timers after a step far forward, which may be an error that is soon corrected: timers that run
-    /// by the clock wait until the step has lasted. A correction is compared with the time that the clock
-    /// would show without the step that holds.
-    fn hold_after(&mut self, from: Timestamp, to: Timestamp, now: Timestamp) {
-        let before = match self.last_hold() {
-            Some(hold) if from < hold.until => Timestamp::from_micros(hold.from.micros().saturating_add(from.micros_since(hold.to))),
-            Some(_) | None => from,
-        };
-        if to.micros_since(before) > HELD_FROM_MICROS {
-            self.hold.insert(0, Hold { from: before, to, until: now.max(to).plus_millis(HELD_FOR_MILLIS) });
-        } else {
-            self.hold.remove(&0);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a credential allows now: the rights of its holder, within the scopes of the token.
 
-use super::{ADMIN, Access, Grant, Identity, Standing, Token};
+use super::{ADMIN, Access, Grant, Identity, Lapsing, Standing, Token};
 use crate::access::limit::Limit;
 use crate::access::permission::{BuiltInRole, Permission};
 use crate::access::rights::Rights;
@@ -75,7 +75,7 @@ impl Access {
     /// Returns what a token allows at a time, by the grants that last.
     pub(crate) fn held_while(&self, id: &TokenId, now: Timestamp, lasting: Lasting) -> Result<Held, NotHeld> {
         let token = self.token(id).ok_or(NotHeld::Unknown)?;
-        if token.expires_at.is_some_and(|ends| ends <= now) {
+        if self.is_expired(id, now) {
             return Err(NotHeld::Expired);
         }
         let mut held = Held {
@@ -141,7 +141,7 @@ impl Access {
     /// Returns what a session allows at a time, by the grants that last.
     pub(crate) fn held_in_session_while(&self, id: &SessionId, now: Timestamp, lasting: Lasting) -> Result<Held, NotHeld> {
         let session = self.session(id).ok_or(NotHeld::Unknown)?;
-        if session.until <= now {
+        if self.is_session_over(id, now) {
             return Err(NotHeld::Expired);
         }
         let mut held = match (session.credential, session.identity) {
@@ -175,9 +175,10 @@ impl Access {
         if identity.standing == Standing::Enabled { Ok(identity) } else { Err(NotHeld::Disabled) }
     }
 
-    /// Returns the grants to an identity, by itself, its groups or everyone; without an identity, those to everyone.
+    /// Returns the grants to an identity, by itself, its groups or everyone; without an identity, those to everyone. Those that
+    /// had ended before the clock was set back are left out.
     pub fn grants_to(&self, id: Option<IdentityId>) -> impl Iterator<Item = (&GrantId, &Grant)> {
-        self.grants.iter().filter(move |(_, grant)| self.concerns(&grant.subject, id))
+        self.grants.iter().filter(move |(name, grant)| self.concerns(&grant.subject, id) && !self.over.contains(&Lapsing::Grant(**name)))
     }
 
     /// Returns true if an identity is a subject; without an identity, whether everyone is.
