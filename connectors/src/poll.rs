@@ -38,6 +38,8 @@ pub(crate) struct Poll {
     world: Arc<World>,
     /// Where the newest complete poll ended.
     place: Arc<Place>,
+    /// What the log has.
+    logged: Arc<Place>,
     due: Timestamp,
     under_way: Option<JoinHandle<Result<Polled, SourceError>>>,
     throttled: u32,
@@ -72,6 +74,7 @@ pub(crate) fn open(
         })?,
         None => Place::default(),
     };
+    let place = Arc::new(place);
     let now = world.clock.now();
     let due = match (&poll.times, world.purpose) {
         (PollTimes::Every(_), _) | (_, Purpose::Test | Purpose::End) => now,
@@ -80,7 +83,8 @@ pub(crate) fn open(
     Ok(Box::new(Poll {
         asking: Arc::new(Asking::new(sensor, poll, Arc::clone(&world))),
         world,
-        place: Arc::new(place),
+        logged: Arc::clone(&place),
+        place,
         due,
         under_way: None,
         throttled: 0,
@@ -152,8 +156,8 @@ impl Poll {
         };
         self.throttled = 0;
         if found.is_empty() {
-            if self.place.is_like(&place) && self.world.purpose != Purpose::End {
-                // Only ages differ, which need no record.
+            if self.logged.stands_for(&place) && self.world.purpose != Purpose::End {
+                // Only the times differ since when ids are gone, which need no record.
                 self.place = Arc::new(place);
                 return Ok(None);
             }
@@ -233,6 +237,7 @@ impl Source for Poll {
         if !marks.is_empty() {
             self.place = Arc::new(self.place.with_seen(marks.into_iter()));
         }
+        self.logged = Arc::clone(&self.place);
         Box::pin(std::future::ready(Ok(())))
     }
 

@@ -16,7 +16,7 @@ use ensue_connectors::{
     Token, World,
 };
 use ensue_engine::catalog::{
-    Asked, FirstPoll, HttpBody, HttpRequest, Invalid, PollCursor, PollSource, PollTimes, PolledAction, Reading, Sensor, Source,
+    Asked, FirstPoll, HttpBody, HttpRequest, Invalid, PollCursor, PollMemory, PollSource, PollTimes, PolledAction, Reading, Sensor, Source,
 };
 use ensue_engine::schedule::{Cron, Zone};
 use ensue_engine::time::Timestamp;
@@ -86,6 +86,7 @@ fn poll() -> PollSource {
         items_max: 100,
         cursor: None,
         only_new: None,
+        remember: PollMemory::default(),
         first: FirstPoll::Emit,
         reading: Reading::default(),
     }
@@ -476,6 +477,58 @@ async fn interrupted_poll_continues_with_as_many_equal_items_as_are_left() {
             before.sort_unstable();
             assert_eq!(before, [7, 7, 7, 7, 8], "{only_new:?}, after {count}");
         }
+    }
+}
+
+/// Returns what a server answers that has seven items, none in some polls, and then one more.
+fn away(empty: std::ops::Range<u64>) -> impl Fn(&Value, u64) -> Option<WebAnswer> + Send + Sync + 'static {
+    move |_, asked| {
+        Some(match asked {
+            asked if empty.contains(&asked) => items([]),
+            asked if asked < empty.start => items(0..7),
+            _ => items(0..8),
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_that_were_away_for_some_polls_are_not_new() {
+    let source = || PollSource { only_new: Some(expression("item.n")), ..poll() };
+    let mut polling = Polling::begin(source(), None, away(2..14)).await;
+    assert_eq!(polling.next().await.unwrap(), (0..7).collect::<Vec<_>>());
+    assert_eq!(polling.next().await.unwrap(), [7], "after twelve polls without an item");
+    assert_eq!(polling.request_count(), 14);
+    // The same if a new run begins while they are away, from the cursor in the log.
+    let mut polling = Polling::begin(source(), None, away(2..14)).await;
+    polling.next().await.unwrap();
+    let mut next = Polling::begin(source(), polling.source.cursor_at(Token(0)), away(0..12)).await;
+    assert_eq!(next.next().await.unwrap(), [7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_that_were_away_for_longer_than_the_author_says_are_new() {
+    let remember = PollMemory { long: Some(60 * MINUTE), ..PollMemory::default() };
+    for (polls, expected) in [(55, vec![7]), (75, (0..8).collect())] {
+        let source = PollSource { only_new: Some(expression("item.n")), remember, ..poll() };
+        let mut polling = Polling::begin(source, None, away(2..2 + polls)).await;
+        let first = polling.next().await.unwrap();
+        assert_eq!(first.len(), 7);
+        let mut then = Vec::new();
+        while then.is_empty() {
+            then = polling.next().await.unwrap();
+        }
+        assert_eq!(then, expected, "after {polls} minutes");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_are_remembered_for_ten_polls_if_those_take_longer_than_a_day() {
+    let times = [PollTimes::Every(48 * 60 * MINUTE), PollTimes::Cron(Box::new(Cron::parse("0 9 * * 1", Zone::UTC).unwrap()))];
+    for times in times {
+        let source = PollSource { only_new: Some(expression("item.n")), times, ..poll() };
+        let mut polling = Polling::begin(source, None, away(2..11)).await;
+        assert_eq!(polling.next().await.unwrap().len(), 7);
+        assert_eq!(polling.next().await.unwrap(), [7]);
     }
 }
 

@@ -42,8 +42,8 @@ pub use rule::Rule;
 pub use schema::{CONNECTION, Extra, Field, Fields, JsonSchema, MISFITS_MAX, Misfit, ORDER, Presence, Schema, Type};
 pub use sensor::{
     AfterFile, Asked, Decode, Emit, EmitKey, FILES_MAX, FileChange, FileContent, FileSource, FileStart, FirstPoll, OnPoison, PAGES_MAX,
-    POISON_MAX, POLL_ITEMS_MAX, PoisonLimit, PollCursor, PollSource, PollTimes, PolledAction, ProcessSource, Reading, Repeats, Restart,
-    Sensor, Source,
+    POISON_MAX, POLL_ITEMS_MAX, PoisonLimit, PollCursor, PollMemory, PollSource, PollTimes, PolledAction, ProcessSource, REMEMBER_MAX,
+    REMEMBER_MIN, Reading, Repeats, Restart, Sensor, Source,
 };
 pub use verify::{
     CREDENTIAL_HEADERS, HmacAlgorithm, HmacVerify, JwtVerify, KEY_BYTES_MIN, MtlsVerify, Scheme, SignatureEncoding, SignatureList,

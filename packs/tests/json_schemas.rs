@@ -112,7 +112,7 @@ const WHOLE: [(&str, &str); 37] = [
         "sensors/feed.yaml",
         "poll:\n  every: 1m\n  http: { url: 'https://example.test/', query: { since: '${{ cursor }}', page: '${{ page }}' } }\n  items: body.items\n\
          \x20 next_page: body.?next.orValue(null)\n  max_pages: 3\n  max_items: 50\n  cursor: { start: '0', next: 'items.map(i, i.at).max()' }\n\
-         \x20 only_new: item.id\n  first: emit\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ item.host }}' }\n",
+         \x20 only_new: item.id\n  remember: { ids: 100, for: 7d }\n  first: emit\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ item.host }}' }\n",
     ),
     ("sensors/fetched.yaml", "poll: { every: 1m, action: whole.ask, with: {}, only_new: item.id }\nemits:\n  - trigger: whole.pang\n"),
     (

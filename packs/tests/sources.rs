@@ -81,6 +81,20 @@ fn poll_is_installed_with_its_defaults() {
 }
 
 #[test]
+fn author_says_how_long_ids_are_remembered() {
+    let of = |remember: &str| {
+        let text = format!("poll: {{ every: 1m, http: {{ url: 'https://example.test/' }}, only_new: item.id{remember} }}\n{PING}");
+        match source_of("demo.log", demo(&[("sensors/log.yaml", &text)])) {
+            Source::Poll(poll) => (poll.remember.ids, poll.remember.long.map(|long| long.as_secs())),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(of(""), (10_000, None));
+    assert_eq!(of(", remember: { ids: 100, for: 7d }"), (100, Some(7 * 24 * 3_600)));
+    assert_eq!([of(", remember: { ids: 1 }"), of(", remember: { for: 10m }")], [(1, None), (10_000, Some(600))]);
+}
+
+#[test]
 fn lines_of_a_file_are_text_unless_declared_otherwise() {
     let of = |text: &str| match source_of("demo.log", demo(&[("sensors/log.yaml", text)])) {
         Source::File(file) => (file.content, file.reading.decode),
@@ -172,6 +186,12 @@ fn mistakes_in_poll_are_reported() {
             "a cursor nobody reads",
             "poll: { every: 1m, http: { url: 'https://example.test/' }, cursor: { start: '0', next: 'items.size()' } }\n"
         ),
+        (
+            "ids of nothing are remembered",
+            "poll: { every: 1m, http: { url: 'https://example.test/' }, remember: { ids: 5 }, max_items: 5 }\n"
+        ),
+        ("too short a memory", "poll: { every: 1m, http: { url: 'https://example.test/' }, only_new: item.id, remember: { for: 1m } }\n"),
+        ("too many ids", "poll: { every: 1m, http: { url: 'https://example.test/' }, only_new: item.id, remember: { ids: 10001 } }\n"),
         ("no mark of new items", "poll: { every: 1m, http: { url: 'https://example.test/' } }\n"),
     ]));
 }

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_content::parse_json;
-use ensue_engine::catalog::{Asked, Decode, FirstPoll, HttpRequest, PollCursor, PollSource, PolledAction, Sensor};
+use ensue_engine::catalog::{Asked, Decode, FirstPoll, HttpRequest, PollCursor, PollSource, PollTimes, PolledAction, REMEMBER_MAX, Sensor};
+use ensue_engine::time::Timestamp;
 use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Expression, Scope, Value};
 use serde_json::Value as Json;
 
-use super::cursor::{Place, hash};
+use super::cursor::{Memory, Place, hash};
 use crate::error::{SensorErrorKind, SourceError};
 use crate::world::{ActionAnswer, ActionOrder, Purpose, WebAnswer, WebRequest, World};
 
@@ -21,6 +22,8 @@ pub(super) const ANSWER_BYTES_MAX: usize = 10 << 20;
 pub(super) const POLL_BYTES_MAX: usize = 32 << 20;
 /// The maximum size of the author's value, in bytes of JSON.
 const VALUE_BYTES_MAX: usize = 16 << 10;
+/// The shortest time for which ids are remembered if the author does not say for how long.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 /// How long one exchange may take.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -308,7 +311,7 @@ impl Asking {
                 Some(next)
             }
         };
-        let is_skipped = self.skips_at(place);
+        let (is_skipped, now) = (self.skips_at(place), self.world.clock.now());
         let mut seen = place.seen();
         let (mut ids, mut found) = (BTreeSet::new(), Vec::new());
         for (index, Item { document, page }) in items.into_iter().enumerate() {
@@ -329,7 +332,22 @@ impl Asking {
                 found.push(Found { item: document, index, page, mark });
             }
         }
-        Ok(Polled::Complete { found, place: place.after(ids.into_iter(), value) })
+        Ok(Polled::Complete { found, place: place.after(ids.into_iter(), value, now, self.memory(now)) })
+    }
+
+    /// Returns how long ids are remembered. Without a word of the author that is a day, or ten polls if they take longer.
+    fn memory(&self, now: Timestamp) -> Memory {
+        let remember = self.poll.remember;
+        let ten_polls = || match &self.poll.times {
+            PollTimes::Every(period) => period.saturating_mul(10),
+            PollTimes::Cron(cron) => {
+                let tenth = (0..10).try_fold(now, |time, _| cron.next_after(time));
+                let micros = tenth.and_then(|tenth| u64::try_from(tenth.micros_since(now)).ok());
+                micros.map_or(Duration::ZERO, Duration::from_micros)
+            }
+        };
+        let long = remember.long.unwrap_or_else(|| ten_polls().clamp(DAY, REMEMBER_MAX));
+        Memory { ids: remember.ids as usize, long }
     }
 
     /// Returns true if a poll only remembers its items. A test shows them, and a look for the end shows none.

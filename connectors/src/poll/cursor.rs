@@ -1,20 +1,27 @@
 //! Where a poll ended: the author's value, the ids that are known, and the items of a poll that is not finished.
 //!
-//! In the log, it is an object: `value` as the author's expression returned it, `known` with nine bytes for each id
-//! (its hash, and the number of polls since it was there), and `seen` with the hash of each item that already made a
-//! message.
+//! In the log, it is an object: `value` as the author's expression returned it, `ids` with ten bytes for each known id
+//! (its hash, and for how long it is gone at the time `at`), and `made` with the hash of each item that already made a
+//! message, both in base64. Older releases wrote `known` and `seen` instead, in hexadecimal digits.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use ensue_engine::catalog::POLL_ITEMS_MAX;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use ensue_engine::record::Digest;
+use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
 use serde_json::{Map, Value, json};
 
-/// The number of polls for which an id is remembered after it is gone.
-const GONE_POLLS_MAX: u8 = 10;
-/// The size of a hash, in hexadecimal digits.
+/// The size of a hash in older cursors, in hexadecimal digits.
 const HASH_DIGITS: usize = 16;
+/// The size of a hash, in bytes.
+const HASH_BYTES: usize = 8;
+/// How long a unit of the time is for which an id is gone, in microseconds.
+const UNIT_MICROS: i64 = 10 * 60 * 1_000_000;
+/// Stands for an id that the newest answer has.
+const THERE: u16 = u16::MAX;
 
 /// Where a poll ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,10 +30,21 @@ pub(super) struct Place {
     pub(super) has_polled: bool,
     /// The author's value; `None` before the first poll, and without `cursor`.
     pub(super) value: Option<Value>,
-    /// The known ids, and for how many polls each of them is gone.
-    known: BTreeMap<u64, u8>,
+    /// When the newest poll was, in units since 1970; 0 if no id is known.
+    at: i64,
+    /// The known ids, and when the first answer came that no longer had them, in the same units.
+    known: BTreeMap<u64, Option<i64>>,
     /// How often an item of the unfinished poll made a message, by its mark.
     seen: BTreeMap<u64, u32>,
+}
+
+/// How long ids are remembered that answers no longer have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory {
+    /// The maximum number of ids, with those of the newest answer.
+    pub(super) ids: usize,
+    /// For how long.
+    pub(super) long: Duration,
 }
 
 impl Place {
@@ -36,9 +54,23 @@ impl Place {
         let text = |name: &str| root.get(name).and_then(|node| node.as_str()).unwrap_or_default().into_owned();
         let mut place = Self { has_polled: root.get("polled")?.as_bool()?, ..Self::default() };
         place.value = root.get("value").map(|value| value.to_value());
+        if let Some(at) = root.get("at") {
+            place.at = at.to_value().as_u64().and_then(|at| i64::try_from(at).ok())?;
+        }
+        for entry in entries(&text("ids"), HASH_BYTES + 2)? {
+            let (hash, gone) = entry.split_at(HASH_BYTES);
+            let gone = u16::from_be_bytes(gone.try_into().ok()?);
+            let since = (gone != THERE).then(|| place.at.saturating_sub(i64::from(gone)));
+            place.known.insert(u64::from_be_bytes(hash.try_into().ok()?), since);
+        }
+        for hash in entries(&text("made"), HASH_BYTES)? {
+            *place.seen.entry(u64::from_be_bytes(hash.try_into().ok()?)).or_default() += 1;
+        }
+        // An older release counted the polls since an id was there, which says nothing about the time.
         for entry in pieces(&text("known"), HASH_DIGITS + 2)? {
             let (hash, gone) = entry.split_at(HASH_DIGITS);
-            place.known.insert(u64::from_str_radix(hash, 16).ok()?, u8::from_str_radix(gone, 16).ok()?);
+            u8::from_str_radix(gone, 16).ok()?;
+            place.known.insert(u64::from_str_radix(hash, 16).ok()?, None);
         }
         for entry in pieces(&text("seen"), HASH_DIGITS)? {
             *place.seen.entry(u64::from_str_radix(&entry, 16).ok()?).or_default() += 1;
@@ -53,12 +85,19 @@ impl Place {
             fields.insert("value".to_owned(), value.clone());
         }
         if !self.known.is_empty() {
-            let known: String = self.known.iter().map(|(hash, gone)| format!("{hash:016x}{gone:02x}")).collect();
-            fields.insert("known".to_owned(), known.into());
+            let gone = |since: i64| u16::try_from(self.at.saturating_sub(since).max(0)).unwrap_or(THERE).min(THERE - 1);
+            let entry = |(hash, since): (&u64, &Option<i64>)| {
+                let gone = since.map_or(THERE, gone);
+                [&hash.to_be_bytes()[..], &gone.to_be_bytes()].concat()
+            };
+            let known: Vec<u8> = self.known.iter().flat_map(entry).collect();
+            fields.insert("at".to_owned(), self.at.into());
+            fields.insert("ids".to_owned(), STANDARD_NO_PAD.encode(known).into());
         }
         if !self.seen.is_empty() {
-            let times = |(hash, count): (&u64, &u32)| format!("{hash:016x}").repeat(*count as usize);
-            fields.insert("seen".to_owned(), self.seen.iter().map(times).collect::<String>().into());
+            let times = |(hash, count): (&u64, &u32)| hash.to_be_bytes().repeat(*count as usize);
+            let seen: Vec<u8> = self.seen.iter().flat_map(times).collect();
+            fields.insert("made".to_owned(), STANDARD_NO_PAD.encode(seen).into());
         }
         Document::from_value(&Value::Object(fields))
     }
@@ -82,27 +121,33 @@ impl Place {
         place
     }
 
-    /// Returns true if both know the same, whatever its age.
-    pub(super) fn is_like(&self, other: &Self) -> bool {
-        let is_same = (self.has_polled, &self.value, &self.seen) == (other.has_polled, &other.value, &other.seen);
-        is_same && self.known.keys().eq(other.known.keys())
+    /// Returns true if a place in the log is as good as a newer one: it knows the same, and forgets nothing earlier. An id
+    /// that is gone since then may be remembered for longer.
+    pub(super) fn stands_for(&self, newer: &Self) -> bool {
+        let is_same = (self.has_polled, &self.value, &self.seen) == (newer.has_polled, &newer.value, &newer.seen);
+        let known = || self.known.iter().zip(&newer.known);
+        is_same
+            && self.known.len() == newer.known.len()
+            && known().all(|((id, since), (other, newer))| id == other && (since.is_none() || since == newer))
     }
 
-    /// Returns the place after a complete poll that found these ids, and ended with this value.
-    pub(super) fn after(&self, ids: impl Iterator<Item = u64>, value: Option<Value>) -> Self {
-        let mut known: BTreeMap<u64, u8> = self
-            .known
-            .iter()
-            .filter_map(|(id, gone)| gone.checked_add(1).filter(|gone| *gone < GONE_POLLS_MAX).map(|gone| (*id, gone)))
-            .collect();
-        known.extend(ids.map(|id| (id, 0)));
-        // What is gone for the longest time is forgotten first.
-        let mut gone = GONE_POLLS_MAX;
-        while known.len() > POLL_ITEMS_MAX as usize && gone > 1 {
-            gone -= 1;
-            known.retain(|_, age| *age < gone);
+    /// Returns the place after a complete poll at a time that found these ids, and ended with this value.
+    pub(super) fn after(&self, ids: impl Iterator<Item = u64>, value: Option<Value>, now: Timestamp, memory: Memory) -> Self {
+        let at = now.micros().div_euclid(UNIT_MICROS).max(0);
+        let long = i64::try_from(memory.long.as_micros()).unwrap_or(i64::MAX) / UNIT_MICROS;
+        let gone = self.known.iter().map(|(id, since)| (*id, since.unwrap_or(at).min(at)));
+        let mut known: BTreeMap<u64, Option<i64>> =
+            gone.filter(|(_, since)| at.saturating_sub(*since) <= long).map(|(id, since)| (id, Some(since))).collect();
+        known.extend(ids.map(|id| (id, None)));
+        // What is gone for the longest time is forgotten first. The ids of this poll stay, or its items would be new again.
+        let excess = known.len().saturating_sub(memory.ids);
+        let mut gone: Vec<(i64, u64)> = known.iter().filter_map(|(id, since)| since.map(|since| (since, *id))).collect();
+        gone.sort_unstable();
+        for (_, id) in gone.into_iter().take(excess) {
+            known.remove(&id);
         }
-        Self { has_polled: true, value, known, seen: BTreeMap::new() }
+        let at = if known.is_empty() { 0 } else { at };
+        Self { has_polled: true, value, at, known, seen: BTreeMap::new() }
     }
 }
 
@@ -110,6 +155,12 @@ impl Place {
 pub(super) fn hash(bytes: &[u8]) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *Digest::of(bytes).as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Returns the entries of a text in base64, which have this many bytes each.
+fn entries(text: &str, bytes: usize) -> Option<Vec<Vec<u8>>> {
+    let all = STANDARD_NO_PAD.decode(text).ok()?;
+    all.len().is_multiple_of(bytes).then(|| all.chunks_exact(bytes).map(<[u8]>::to_vec).collect())
 }
 
 fn pieces(text: &str, digits: usize) -> Option<Vec<String>> {
@@ -121,12 +172,26 @@ fn pieces(text: &str, digits: usize) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::catalog::POLL_ITEMS_MAX;
+    use proptest::prelude::*;
+
     use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const DAY: Memory = Memory { ids: POLL_ITEMS_MAX as usize, long: Duration::from_secs(24 * 3_600) };
+
+    fn at_hour(hour: i64) -> Timestamp {
+        Timestamp::from_micros(1_774_699_200_000_000 + hour * 3_600_000_000)
+    }
+
+    fn polled(place: &Place, hour: i64, ids: &[u64]) -> Place {
+        place.after(ids.iter().copied(), None, at_hour(hour), DAY)
+    }
 
     #[test]
     fn place_is_read_back_as_it_was_written() {
-        let place = Place::default().after([1, u64::MAX].into_iter(), Some(json!("2026-01-01")));
-        let place = place.with_seen([7, 7, 8].into_iter());
+        let place = Place::default().after([1, u64::MAX].into_iter(), Some(json!("2026-01-01")), at_hour(0), DAY);
+        let place = place.after([1].into_iter(), Some(json!("2026-01-02")), at_hour(5), DAY).with_seen([7, 7, 8].into_iter());
         assert_eq!(Place::read(&place.written()), Some(place));
         assert_eq!(Place::read(&Place::default().written()), Some(Place::default()));
     }
@@ -139,34 +204,120 @@ mod tests {
             json!({ "polled": 1 }),
             json!({ "polled": true, "known": "abc" }),
             json!({ "polled": true, "seen": "zz" }),
+            json!({ "polled": true, "at": 1, "ids": "abcd" }),
+            json!({ "polled": true, "at": -1 }),
+            json!({ "polled": true, "made": "?" }),
         ] {
             assert_eq!(Place::read(&Document::from_value(&other)), None, "{other}");
         }
     }
 
     #[test]
-    fn id_is_forgotten_ten_polls_after_it_was_gone() {
-        let mut place = Place::default().after([1].into_iter(), None);
-        for _ in 1..GONE_POLLS_MAX {
-            place = place.after([2].into_iter(), None);
-            assert!(place.knows(1) && place.knows(2));
+    fn cursor_of_an_older_release_knows_the_same_ids() {
+        let older = json!({ "polled": true, "known": "000000000000000103ffffffffffffffff00", "seen": "0000000000000007".repeat(2) });
+        let place = Place::read(&Document::from_value(&older)).unwrap();
+        assert!(place.knows(1) && place.knows(u64::MAX) && !place.knows(2));
+        assert_eq!(place.seen(), BTreeMap::from([(7, 2)]));
+        let next = polled(&place, 0, &[]);
+        assert!(next.knows(1), "its time begins with the first poll that does not find it");
+        assert_eq!(Place::read(&next.written()), Some(next));
+    }
+
+    #[test]
+    fn id_is_known_until_it_is_gone_for_as_long_as_the_author_says_however_many_polls_that_are() {
+        let mut place = polled(&Place::default(), 0, &[1]);
+        for hour in 1..=25 {
+            for _ in 0..60 {
+                place = polled(&place, hour, &[2]);
+            }
+            assert!(place.knows(1) && place.knows(2), "hour {hour}");
         }
-        place = place.after([2].into_iter(), None);
+        place = polled(&place, 26, &[2]);
         assert!(!place.knows(1) && place.knows(2));
+    }
+
+    #[test]
+    fn id_that_returns_is_known_for_as_long_again() {
+        let mut place = polled(&Place::default(), 0, &[1]);
+        for (hour, ids) in [(1, &[][..]), (20, &[1]), (30, &[]), (50, &[])] {
+            place = polled(&place, hour, ids);
+            assert!(place.knows(1), "hour {hour}");
+        }
+        assert!(!polled(&place, 60, &[]).knows(1));
+    }
+
+    #[test]
+    fn time_in_which_nobody_asked_is_no_time_without_an_id() {
+        let place = polled(&Place::default(), 0, &[1]);
+        assert!(polled(&place, 1_000, &[]).knows(1));
+    }
+
+    #[test]
+    fn place_in_the_log_stands_for_newer_ones_until_it_would_forget_an_id_earlier() {
+        let logged = polled(&Place::default(), 0, &[1, 2]);
+        let gone = polled(&logged, 1, &[1]);
+        assert!(logged.stands_for(&gone), "2 is remembered for longer");
+        assert!(logged.stands_for(&polled(&gone, 2, &[1, 2])));
+        assert!(!logged.stands_for(&polled(&gone, 2, &[1, 3])));
+        assert!(!gone.stands_for(&polled(&gone, 2, &[1, 2])), "2 would be forgotten although it was there");
+        assert!(gone.stands_for(&polled(&gone, 2, &[1])));
     }
 
     #[test]
     fn known_ids_stay_within_their_limit() {
         let most = u64::from(POLL_ITEMS_MAX);
-        let mut place = Place::default().after(0..most, None);
-        place = place.after(most..2 * most, None);
+        let mut place = Place::default().after(0..most, None, at_hour(0), DAY);
+        place = place.after(most..2 * most, None, at_hour(1), DAY);
         assert!(!place.knows(0) && place.knows(most) && place.knows(2 * most - 1));
-        assert!(place.written().bytes().len() < 256 << 10);
+        // A poll that is interrupted before its last item has all marks, too, and the author's value.
+        let interrupted = place.with_seen(0..most);
+        assert!(interrupted.written().bytes().len() < (256 << 10) - (16 << 10));
+    }
+
+    #[test]
+    fn ids_of_the_newest_poll_are_known_even_if_they_are_more_than_the_author_says() {
+        let few = Memory { ids: 2, long: HOUR };
+        let place = Place::default().after([1, 2].into_iter(), None, at_hour(0), few);
+        let place = place.after([3].into_iter(), None, at_hour(0), few);
+        assert_eq!([1, 2, 3].map(|id| place.knows(id)), [false, true, true]);
+        let place = place.after([4, 5, 6].into_iter(), None, at_hour(0), few);
+        assert_eq!([3, 4, 5, 6].map(|id| place.knows(id)), [false, true, true, true]);
     }
 
     #[test]
     fn complete_poll_forgets_what_was_seen_in_it() {
-        let place = Place::default().with_seen([7].into_iter()).after([].into_iter(), None);
+        let place = Place::default().with_seen([7].into_iter()).after([].into_iter(), None, at_hour(0), DAY);
         assert!(place.seen().is_empty() && place.has_polled);
+    }
+
+    proptest! {
+        #[test]
+        fn any_place_is_read_back_and_what_was_there_within_the_time_is_known(
+            polls in prop::collection::vec((0_i64..40, prop::collection::vec(0_u64..12, 0..6)), 1..20),
+        ) {
+            let (mut place, mut hour) = (Place::default(), 0);
+            let mut gone_since: BTreeMap<u64, Option<i64>> = BTreeMap::new();
+            for (passed, ids) in &polls {
+                hour += passed;
+                let before = place.clone();
+                place = polled(&place, hour, ids);
+                for since in gone_since.values_mut() {
+                    *since = since.or(Some(hour));
+                }
+                gone_since.extend(ids.iter().map(|id| (*id, None)));
+                gone_since.retain(|_, since| since.is_none_or(|since| hour - since <= 24));
+                prop_assert_eq!((0..12).filter(|id| place.knows(*id)).collect::<Vec<_>>(), gone_since.keys().copied().collect::<Vec<_>>());
+                prop_assert_eq!(Place::read(&place.written()), Some(place.clone()));
+                if before.stands_for(&place) {
+                    prop_assert!(polled(&place, hour + 24, &[]).known.keys().all(|id| polled(&before, hour + 24, &[]).knows(*id)));
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_in_a_cursor_harms(ids in ".{0,40}", at in any::<i64>(), old in "[0-9a-f]{0,40}") {
+            let _ = Place::read(&Document::from_value(&json!({ "polled": true, "at": at, "ids": ids, "made": ids, "known": old, "seen": old })))
+                .map(|place| polled(&place, 0, &[1]).written());
+        }
     }
 }

@@ -204,6 +204,7 @@ fn poll(
         items_max: written.items_max,
         cursor: optional(cursor)?,
         only_new: optional(only_new)?,
+        remember: written.remember,
         first: written.first,
         reading,
     })

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ensue_engine::catalog::{
     Decode, FileChange, FileContent, FileStart, FirstPoll, Invalid, OnPoison, PAGES_MAX, POISON_MAX, POLL_ITEMS_MAX, PoisonLimit,
-    PollTimes, Restart, Schema,
+    PollMemory, PollTimes, REMEMBER_MAX, REMEMBER_MIN, Restart, Schema,
 };
 use ensue_engine::schedule::plan::When;
 
@@ -137,6 +137,11 @@ pub(super) static POLL: Shape = Shape {
             "An expression that returns the id of an `item`. An item whose id was seen before makes no event.",
         ),
         optional(
+            "remember",
+            Kind::Fields(&REMEMBER),
+            "How long the ids of `only_new` are remembered that answers no longer have. Those of the last poll always are.",
+        ),
+        optional(
             "first",
             Kind::Choice(&FIRST_WORDS),
             "What happens to the items of the sensor's first poll: `skip` (default), they are only remembered; `emit`, they make events.",
@@ -148,7 +153,25 @@ pub(super) static POLL: Shape = Shape {
         Between::OnlyBeside { field: "timezone", other: "cron" },
         Between::ExactlyOneOf(&["http", "action"]),
         Between::OnlyBeside { field: "with", other: "action" },
+        Between::OnlyBeside { field: "remember", other: "only_new" },
     ],
+};
+
+static REMEMBER: Shape = Shape {
+    what: "`remember`",
+    fields: &[
+        optional(
+            "ids",
+            Kind::Integer { from: 1, to: POLL_ITEMS_MAX as i64 },
+            "The maximum number of ids. Those that are gone for the longest time are forgotten first. The default is 10,000.",
+        ),
+        optional(
+            "for",
+            Kind::Text(Form::SomeTime),
+            "For how long, from 10 minutes to 365 days. The default is a day, or ten polls if they take longer.",
+        ),
+    ],
+    ..Shape::BARE
 };
 
 static CURSOR: Shape = Shape {
@@ -280,6 +303,7 @@ pub(crate) struct Poll {
     pub(crate) items_max: u32,
     pub(crate) cursor: Option<Cursor>,
     pub(crate) only_new: Option<Node>,
+    pub(crate) remember: PollMemory,
     pub(crate) first: FirstPoll,
     /// Where it is written, for a warning about the whole.
     pub(crate) at: Range<usize>,
@@ -404,6 +428,7 @@ fn read_poll(node: Node, at: Range<usize>, file: &SourceText, report: &mut Repor
         Some(entry) => read_cursor(entry.value, file, report).map(Some),
         None => Some(None),
     };
+    let remember = read_remember(&mut fields, report);
     let only_new = fields.take("only_new").map(|entry| entry.value);
     let first = fields.choice("first", &FIRSTS, report).unwrap_or_default();
     Some(Poll {
@@ -415,6 +440,7 @@ fn read_poll(node: Node, at: Range<usize>, file: &SourceText, report: &mut Repor
         items_max: items_max?,
         cursor: cursor?,
         only_new,
+        remember: remember?,
         first,
         at,
     })
@@ -461,6 +487,26 @@ fn read_count(name: &str, otherwise: u32, fields: &mut Fields<'_>, report: &mut 
         return Some(otherwise);
     }
     fields.integer(name, report).and_then(|count| u32::try_from(count).ok())
+}
+
+fn read_remember(fields: &mut Fields<'_>, report: &mut Report) -> Option<PollMemory> {
+    let (file, at, has_ids) = (fields.file, fields.key_of("remember"), fields.has("only_new"));
+    let Some(entry) = fields.take("remember") else { return Some(PollMemory::default()) };
+    if !has_ids {
+        report
+            .error(Code::FieldOutOfPlace, file, at, "`remember` is only for `only_new`: it says how long ids are remembered")
+            .hint("remove it, or add `only_new: item.id`");
+        return None;
+    }
+    let mut fields = Fields::open(entry.value, &REMEMBER, file, report)?;
+    let ids = read_count("ids", PollMemory::default().ids, &mut fields, report);
+    let for_at = fields.span_of("for");
+    let long = if fields.has("for") { read_some_time("for", &mut fields, report).map(Some) } else { Some(None) };
+    if long?.is_some_and(|long| !(REMEMBER_MIN..=REMEMBER_MAX).contains(&long)) {
+        report.error(Code::InvalidSchedule, file, for_at, "`for` must be from 10 minutes to 365 days").hint("for example `7d`");
+        return None;
+    }
+    Some(PollMemory { ids: ids?, long: long? })
 }
 
 fn read_cursor(node: Node, file: &SourceText, report: &mut Report) -> Option<Cursor> {

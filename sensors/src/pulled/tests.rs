@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_engine::catalog::{
     AfterFile, Asked, Emit, EmitKey, Field, Fields, FileChange, FileContent, FileSource, FileStart, FirstPoll, HttpBody, HttpRequest,
-    Invalid, PollSource, PollTimes, Presence, ProcessSource, Reading, Restart, Schema, Type,
+    Invalid, PollMemory, PollSource, PollTimes, Presence, ProcessSource, Reading, Restart, Schema, Type,
 };
 use ensue_engine::record::Digest;
 use ensue_expression::{Expression, Roots, Template};
@@ -77,6 +77,7 @@ fn poll() -> Source {
         items_max: 1,
         cursor: None,
         only_new: None,
+        remember: PollMemory::default(),
         first: FirstPoll::Skip,
         reading: reading(Decode::Json),
     }))

@@ -92,7 +92,7 @@ mod tests {
     use ensue_expression::Roots;
 
     use super::*;
-    use crate::catalog::sensor::{FirstPoll, PollCursor, PollSource, PollTimes, ProcessSource, Reading, Restart};
+    use crate::catalog::sensor::{FirstPoll, PollCursor, PollMemory, PollSource, PollTimes, ProcessSource, Reading, Restart};
     use crate::catalog::{HttpBody, WithoutConnection};
 
     fn roots() -> Roots {
@@ -134,6 +134,7 @@ mod tests {
             items_max: 100,
             cursor: Some(PollCursor { start: expression("''"), next: expression("items.map(i, i.at).sort().last()") }),
             only_new: None,
+            remember: PollMemory::default(),
             first: FirstPoll::Skip,
             reading: reading(),
         }

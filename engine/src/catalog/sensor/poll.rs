@@ -12,8 +12,12 @@ use crate::schedule::Cron;
 
 /// The greatest `max_pages` of a poll.
 pub const PAGES_MAX: u32 = 1_000;
-/// The greatest `max_items` of a poll, which is also the number of ids that are remembered.
+/// The greatest `max_items` of a poll, which is also the greatest number of ids that are remembered.
 pub const POLL_ITEMS_MAX: u32 = 10_000;
+/// The shortest time for which ids are remembered.
+pub const REMEMBER_MIN: Duration = Duration::from_secs(10 * 60);
+/// The longest time for which ids are remembered.
+pub const REMEMBER_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// A server that is asked, or an action that is run, repeatedly.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub struct PollSource {
     pub cursor: Option<PollCursor>,
     /// The id of an item, if items that were seen before make no message.
     pub only_new: Option<Expression>,
+    /// How long ids are remembered.
+    pub remember: PollMemory,
     /// What happens to the items of the first poll.
     pub first: FirstPoll,
     /// How items are read.
@@ -85,6 +91,21 @@ pub struct PollCursor {
     /// Its value after a poll that found items, which may read `items` and `cursor`. If an action is polled, it may read
     /// the `result` of the last page; then it is computed after each poll.
     pub next: Expression,
+}
+
+/// How long the ids of items are remembered that answers no longer have. Those of the newest answer always are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PollMemory {
+    /// The maximum number of ids, at most [`POLL_ITEMS_MAX`].
+    pub ids: u32,
+    /// For how long, from [`REMEMBER_MIN`] to [`REMEMBER_MAX`]. `None` means a day, or ten polls if they take longer.
+    pub long: Option<Duration>,
+}
+
+impl Default for PollMemory {
+    fn default() -> Self {
+        Self { ids: POLL_ITEMS_MAX, long: None }
+    }
 }
 
 /// What happens to the items of the first poll.

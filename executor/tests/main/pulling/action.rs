@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ensue_engine::catalog::{
-    Action, Asked, Catalog, Definitions, Field, Fields, FirstPoll, HttpBody, HttpRequest, OnLost, Pack, PollCursor, PollSource, PollTimes,
-    PolledAction, Presence, ProcessCommand, Run, RunAs, Schema, ShellScript, Type,
+    Action, Asked, Catalog, Definitions, Field, Fields, FirstPoll, HttpBody, HttpRequest, OnLost, Pack, PollCursor, PollMemory, PollSource,
+    PollTimes, PolledAction, Presence, ProcessCommand, Run, RunAs, Schema, ShellScript, Type,
 };
 use ensue_engine::names::VarName;
 use ensue_engine::record::{BodyHandle, CatalogRevision};
@@ -137,6 +137,7 @@ fn poll() -> PollSource {
         items_max: 100,
         cursor: Some(PollCursor { start: expression("0"), next: expression("result.next") }),
         only_new: None,
+        remember: PollMemory::default(),
         first: FirstPoll::Emit,
         reading: reading(Decode::Json),
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ensue_engine::catalog::{self, FirstPoll, HttpBody, HttpRequest, PollCursor, PollSource, PollTimes, UsedConnection};
+use ensue_engine::catalog::{self, FirstPoll, HttpBody, HttpRequest, PollCursor, PollMemory, PollSource, PollTimes, UsedConnection};
 use ensue_engine::names::ConnectionName;
 use ensue_engine::time::Timestamp;
 use ensue_executor::connections::{
@@ -44,6 +44,7 @@ fn poll(url: &str) -> PollSource {
         items_max: 100,
         cursor: None,
         only_new: Some(expression("item.id")),
+        remember: PollMemory::default(),
         first: FirstPoll::Emit,
         reading: reading(Decode::Json),
     }
