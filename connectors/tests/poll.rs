@@ -506,7 +506,7 @@ async fn items_that_were_away_for_some_polls_are_not_new() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn items_that_were_away_for_longer_than_the_author_says_are_new() {
+async fn items_that_were_away_for_longer_than_the_author_allows_are_new() {
     let remember = PollMemory { long: Some(60 * MINUTE), ..PollMemory::default() };
     for (polls, expected) in [(55, vec![7]), (75, (0..8).collect())] {
         let source = PollSource { only_new: Some(expression("item.n")), remember, ..poll() };

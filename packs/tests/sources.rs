@@ -81,7 +81,7 @@ fn poll_is_installed_with_its_defaults() {
 }
 
 #[test]
-fn author_says_how_long_ids_are_remembered() {
+fn author_sets_how_long_ids_are_remembered() {
     let of = |remember: &str| {
         let text = format!("poll: {{ every: 1m, http: {{ url: 'https://example.test/' }}, only_new: item.id{remember} }}\n{PING}");
         match source_of("demo.log", demo(&[("sensors/log.yaml", &text)])) {

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn id_is_known_until_it_is_gone_for_as_long_as_the_author_says_however_many_polls_that_are() {
+    fn id_is_known_until_it_is_gone_for_as_long_as_the_author_wants_however_many_polls_that_are() {
         let mut place = polled(&Place::default(), 0, &[1]);
         for hour in 1..=25 {
             for _ in 0..60 {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn time_in_which_nobody_asked_is_no_time_without_an_id() {
+    fn time_in_which_nobody_asked_does_not_count() {
         let place = polled(&Place::default(), 0, &[1]);
         assert!(polled(&place, 1_000, &[]).knows(1));
     }
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_the_newest_poll_are_known_even_if_they_are_more_than_the_author_says() {
+    fn ids_of_the_newest_poll_are_known_even_if_they_are_more_than_the_author_wants() {
         let few = Memory { ids: 2, long: HOUR };
         let place = Place::default().after([1, 2].into_iter(), None, at_hour(0), few);
         let place = place.after([3].into_iter(), None, at_hour(0), few);
@@ -292,7 +292,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_place_is_read_back_and_what_was_there_within_the_time_is_known(
+        fn any_place_is_read_back_and_knows_each_id_for_its_time(
             polls in prop::collection::vec((0_i64..40, prop::collection::vec(0_u64..12, 0..6)), 1..20),
         ) {
             let (mut place, mut hour) = (Place::default(), 0);
