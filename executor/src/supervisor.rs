@@ -53,7 +53,7 @@ const WORDS_WAITING_MAX: usize = 64;
 pub(crate) const READY: &[u8] = b"ready\n";
 
 /// Runs a supervisor in its folder until it ends, or a keeper if the folder is one of a keeper. It must be the first thing that its
-/// process does. With [`namespace::PROBE`] as the folder, it only tells whether programs get namespaces here.
+/// process does. With [`namespace::PROBE`] as the folder, it only prints whether programs get namespaces here.
 pub fn run(folder: &Path, release: &str) -> io::Result<()> {
     if folder == Path::new(namespace::PROBE) {
         return io::stdout().write_all(namespace::try_out().as_bytes());
