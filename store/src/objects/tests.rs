@@ -78,6 +78,8 @@ fn attempt(number: u128) -> AttemptId {
 
 /// The objects of an attempt's output by the names of their parts.
 type Parts = BTreeMap<String, Vec<u8>>;
+/// What somebody changes in them.
+type Change = Box<dyn FnOnce(&mut Parts)>;
 
 impl Shared {
     fn parts_of(&self, number: u128) -> Parts {
@@ -375,7 +377,7 @@ fn changed_output_in_the_shared_store_is_never_served() {
     assert_eq!(names, ["end", "stderr/0", "stdout/0", "stdout/9"]);
     let forged_end = br#"{"stdout_bytes":15,"stderr_bytes":8}"#.to_vec();
     let put = |part: &'static str, content: Vec<u8>| move |parts: &mut Parts| drop(parts.insert(part.to_owned(), content));
-    let changes: Vec<(&str, Box<dyn FnOnce(&mut Parts)>)> = vec![
+    let changes: Vec<(&str, Change)> = vec![
         ("other bytes of the same length", Box::new(|parts| parts.get_mut("stdout/0").unwrap()[..9].copy_from_slice(b"FORGED-X-"))),
         ("bytes without a seal", Box::new(put("stdout/0", b"FORGED-X-".to_vec()))),
         ("an end without a seal", Box::new(put("end", forged_end.clone()))),
