@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ensue_engine::ids::LogId;
-use ensue_engine::ports::{AppendError, Log, LogError, LogReader};
+use ensue_engine::ports::{AppendError, Log, LogError, LogReader, Vault};
 use ensue_engine::record::Position;
 use ensue_node::backend::sqlite::Places;
 use ensue_node::backend::{Backend, KeptBlobs, KeptOutputs, StorageError, Views};
@@ -170,8 +170,8 @@ impl Backend for OnServers {
         Backend::views_beside(&self.places, log)
     }
 
-    fn outputs(&self, log: LogId, limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
-        Backend::outputs(&self.places, log, limits, now)
+    fn outputs(&self, of: (LogId, &dyn Vault), limits: OutputLimits, now: Now) -> io::Result<Arc<dyn KeptOutputs>> {
+        Backend::outputs(&self.places, of, limits, now)
     }
 
     fn blobs(&self, log: LogId, limits: BlobLimits, now: Now) -> io::Result<Arc<dyn KeptBlobs>> {
