@@ -22,7 +22,7 @@ async fn ready_node_shows_everything_that_was_acknowledged_before_its_start() {
     }
     let newest = client.get("/events?limit=1").await;
     node.kill();
-    // All read models are folded anew.
+    // All read models are folded again.
     for file in ["views.sqlite", "views.sqlite-wal", "views.sqlite-shm"] {
         let _ = std::fs::remove_file(place.data().join(file));
     }
