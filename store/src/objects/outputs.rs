@@ -61,6 +61,8 @@ struct Waiting {
     attempts: BTreeMap<AttemptId, Copied>,
     /// The attempts that began under another process, which may have copied output of theirs.
     inherited: BTreeSet<AttemptId>,
+    /// What is known of the output of such attempts. It may lack what they printed last, until their program is heard here.
+    taken_over: BTreeMap<AttemptId, CopyState>,
     /// When attempts were found to have no output in the shared store.
     absent: LruCache<AttemptId, Instant>,
 }
@@ -73,6 +75,8 @@ struct Copied {
     /// Whether there may be more in the folder.
     has_more: bool,
     is_finished: bool,
+    /// Whether more may have been printed than this process knows.
+    is_beginning: bool,
 }
 
 /// The content of the last object.
@@ -84,12 +88,16 @@ struct End {
     /// How many bytes of each stream were copied. An end without a seal does not say it.
     #[serde(default)]
     copied: Option<[u64; 2]>,
+    /// Whether more may have been printed: the machine of the attempt was lost.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_beginning: bool,
 }
 
 impl SharedOutputs {
     /// Shares the outputs of a folder, from a thread of its own that ends with this value.
     pub fn of(local: FolderOutputs, (objects, seal): (Arc<dyn Objects>, OutputSeal), now: Now) -> io::Result<Self> {
-        let waiting = Waiting { attempts: BTreeMap::new(), inherited: BTreeSet::new(), absent: LruCache::new(ABSENT_MAX) };
+        let (attempts, inherited, taken_over) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
+        let waiting = Waiting { attempts, inherited, taken_over, absent: LruCache::new(ABSENT_MAX) };
         let (waiting, copying, fetching) = (Mutex::new(waiting), Mutex::default(), Mutex::default());
         let sharing = Arc::new(Sharing { local, objects, seal, now, waiting, copying, fetching });
         let (stop, stopped) = sync_channel(1);
@@ -145,7 +153,9 @@ impl Outputs for SharedOutputs {
     fn append_at(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes: &[u8]) -> Result<(), OutputError> {
         self.sharing.take_over(attempt);
         self.sharing.local.append_at(attempt, stream, offset, bytes)?;
-        self.sharing.waiting().attempts.entry(attempt).or_default().has_more = true;
+        let mut waiting = self.sharing.waiting();
+        waiting.hear(attempt);
+        waiting.attempts.entry(attempt).or_default().has_more = true;
         Ok(())
     }
 
@@ -156,14 +166,17 @@ impl Outputs for SharedOutputs {
 
     fn note_printed(&self, attempt: AttemptId, stream: OutputStream, bytes: u64) -> Result<(), OutputError> {
         self.sharing.take_over(attempt);
-        self.sharing.local.note_printed(attempt, stream, bytes)
+        self.sharing.local.note_printed(attempt, stream, bytes)?;
+        self.sharing.waiting().hear(attempt);
+        Ok(())
     }
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
         self.sharing.take_over(attempt);
-        let finished = self.sharing.local.finish(attempt);
+        let state = self.sharing.waiting().taken_over.remove(&attempt).unwrap_or(CopyState::Whole);
+        let finished = self.sharing.local.finish_as(attempt, state);
         if let Some(copied) = self.sharing.waiting().attempts.get_mut(&attempt) {
-            (copied.has_more, copied.is_finished) = (true, true);
+            *copied = Copied { has_more: true, is_finished: true, is_beginning: state == CopyState::Beginning, ..*copied };
         }
         finished
     }
@@ -180,6 +193,15 @@ impl Outputs for SharedOutputs {
 
     fn tail(&self, attempt: AttemptId) -> Option<String> {
         self.sharing.local.tail(attempt)
+    }
+}
+
+impl Waiting {
+    /// Notes that the program of an attempt is heard here: how much it prints is known from now on.
+    fn hear(&mut self, attempt: AttemptId) {
+        if self.taken_over.get(&attempt) == Some(&CopyState::Beginning) {
+            self.taken_over.remove(&attempt);
+        }
     }
 }
 
@@ -252,7 +274,7 @@ impl Sharing {
         }
         if copied.is_finished {
             let [stdout_bytes, stderr_bytes] = OutputStream::ALL.map(|stream| self.printed(attempt, stream));
-            let end = End { stdout_bytes, stderr_bytes, copied: Some(copied.bytes) };
+            let end = End { stdout_bytes, stderr_bytes, copied: Some(copied.bytes), is_beginning: copied.is_beginning };
             let content = serde_json::to_vec(&end).map_err(|error| ObjectError(error.to_string()))?;
             call.ends.push(self.sealed(attempt, END.to_owned(), &content));
         }
@@ -336,11 +358,17 @@ impl Sharing {
         let fetched = self.objects.parts(&owner(attempt)).map_err(FetchError::from);
         match fetched.and_then(|parts| if parts.is_empty() { Ok(None) } else { self.fetch(attempt, parts).map(Some) }) {
             Ok(None) => {}
-            Ok(Some(Fetched { bytes, .. })) => {
-                let copied = Copied { bytes, has_more: true, is_finished: false };
-                self.waiting().attempts.insert(attempt, copied);
+            Ok(Some(Fetched { bytes, state })) => {
+                let state = if state == CopyState::Unchecked { state } else { CopyState::Beginning };
+                let copied = Copied { bytes, has_more: true, ..Copied::default() };
+                let mut waiting = self.waiting();
+                waiting.taken_over.insert(attempt, state);
+                waiting.attempts.insert(attempt, copied);
             }
-            Err(error) => tracing::warn!(%attempt, %error, "what an attempt printed under another node cannot be read"),
+            Err(error) => {
+                self.waiting().taken_over.insert(attempt, CopyState::Beginning);
+                tracing::warn!(%attempt, %error, "what an attempt printed under another node cannot be read");
+            }
         }
     }
 
@@ -432,7 +460,7 @@ impl Sharing {
             }
             chunks = rest;
         }
-        if let Some(End { stdout_bytes, stderr_bytes, copied }) = &end {
+        if let Some(End { stdout_bytes, stderr_bytes, copied, .. }) = &end {
             for stream in OutputStream::ALL {
                 if copied.is_some_and(|copied| fetched[index(stream)] < copied[index(stream)]) {
                     return Err(FetchError::damaged(Some(stream), LACKING));
@@ -442,8 +470,8 @@ impl Sharing {
             self.local.note_printed(attempt, OutputStream::Stderr, *stderr_bytes)?;
         }
         let state = match (is_checked, end) {
-            (true, Some(_)) => CopyState::Whole,
-            (true, None) => CopyState::Beginning,
+            (true, Some(End { is_beginning: false, .. })) => CopyState::Whole,
+            (true, Some(_) | None) => CopyState::Beginning,
             (false, _) => CopyState::Unchecked,
         };
         Ok(Fetched { bytes: fetched, state })

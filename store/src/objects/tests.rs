@@ -498,6 +498,22 @@ fn node_that_takes_over_does_not_continue_a_changed_output() {
 }
 
 #[test]
+fn output_of_a_lost_attempt_may_lack_what_it_printed_last() {
+    let (shared, one, other, third) = (Shared::default(), Machine::new(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    print(&first, 1, Stdout, "copied");
+    first.copy().unwrap();
+    // The machine prints more, and is lost before that is copied.
+    let second = other.outputs(&shared);
+    assert!(second.go_on(vec![attempt(1)]).is_empty());
+    second.finish(attempt(1)).unwrap();
+    let truncated = ("copied".to_owned(), OutputState::Truncated { bytes_dropped: 0 });
+    assert_eq!(read(&second, 1, Stdout), truncated);
+    drop(second);
+    assert_eq!(read(&third.outputs(&shared), 1, Stdout), truncated, "nor does another node take it for the whole");
+}
+
+#[test]
 fn copy_that_a_kill_interrupted_is_made_again() {
     let shared = Shared::with_printed([1]);
     let machine = Machine::new();

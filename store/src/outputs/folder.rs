@@ -322,13 +322,18 @@ impl FolderOutputs {
         on_disk.min(self.limits.quota_bytes.saturating_sub(self.used_bytes()))
     }
 
-    fn try_finish(&self, attempt: AttemptId) -> io::Result<()> {
+    /// Finishes an output of which this is known, as [`finish`](Outputs::finish) does.
+    pub fn finish_as(&self, attempt: AttemptId, state: CopyState) -> Result<(), OutputError> {
+        self.try_finish(attempt, state).map_err(|error| failed(attempt, &error))
+    }
+
+    fn try_finish(&self, attempt: AttemptId, state: CopyState) -> io::Result<()> {
         if read_end(&self.path(attempt, END))?.is_some() {
             return Ok(());
         }
         // Read back before the lock is taken, so that others can write in the meantime.
         let files = self.files(attempt);
-        self.finish_at(&mut self.writing(), attempt, (files, CopyState::Whole))
+        self.finish_at(&mut self.writing(), attempt, (files, state))
     }
 
     fn finish_at(&self, writing: &mut Writing, attempt: AttemptId, (files, state): (io::Result<[Files; 2]>, CopyState)) -> io::Result<()> {
@@ -570,7 +575,7 @@ impl Outputs for FolderOutputs {
     }
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
-        self.try_finish(attempt).map_err(|error| failed(attempt, &error))
+        self.finish_as(attempt, CopyState::Whole)
     }
 
     fn read(&self, attempt: AttemptId, stream: OutputStream, offset: u64, bytes_max: usize) -> Result<OutputPart, OutputError> {
@@ -663,8 +668,10 @@ impl FolderOutputs {
     fn remove_files(&self, part: u8, attempts: &[AttemptId]) -> io::Result<u64> {
         let mut freed = 0;
         let Some(entries) = existing(fs::read_dir(self.part_path(part)))? else { return Ok(0) };
+        let mut entries = entries.collect::<io::Result<Vec<_>>>()?;
+        // An interruption must not leave a part of a copy without the file that says so.
+        entries.sort_by_key(|entry| entry.path().extension().is_some_and(|extension| extension == COPYING));
         for entry in entries {
-            let entry = entry?;
             if attempt_of(&entry).is_some_and(|attempt| attempts.contains(&attempt))
                 && let Some(about) = existing(entry.metadata())?
             {
