@@ -52,7 +52,8 @@ pub(crate) fn document(webhook: &Webhook, request: &HookRequest) -> Result<Docum
         }
         BodyForm::Multipart => {
             let boundary = declared.as_ref().and_then(ContentType::boundary);
-            multipart::fields(&bytes, boundary, |bytes| text.read_part(bytes)).map(|fields| Document::from_value(&fields))
+            let bytes = bytes.strip_prefix(UTF_8_MARK).unwrap_or(&bytes);
+            multipart::fields(bytes, boundary, |bytes| text.read_part(bytes)).map(|fields| Document::from_value(&fields))
         }
         BodyForm::Text => {
             let text = text.read(&bytes).map_err(|why| unreadable("a text", why.to_string()))?;
@@ -60,6 +61,9 @@ pub(crate) fn document(webhook: &Webhook, request: &HookRequest) -> Result<Docum
         }
     }
 }
+
+/// The byte order mark of UTF-8 (RFC 3629 §6).
+const UTF_8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Returns true if a page in a browser may have sent a delivery.
 ///

@@ -74,7 +74,11 @@ fn parts<'b>(body: &'b [u8], boundary: &str, read: &impl Fn(&[u8]) -> Result<Str
     let mut rest = if let Some(rest) = body.strip_prefix(opening.as_bytes()) {
         rest
     } else {
-        let (_, rest) = cut(body, delimiter.as_bytes()).ok_or_else(|| malformed("its boundary does not occur"))?;
+        let (preamble, rest) = cut(body, delimiter.as_bytes()).ok_or_else(|| malformed("its boundary does not occur"))?;
+        // It would be skipped with the first part.
+        if cut(preamble, opening.as_bytes()).is_some() {
+            return Err(malformed("its first boundary is not at the beginning of a line"));
+        }
         rest
     };
     let mut parts = Vec::new();
