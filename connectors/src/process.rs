@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_content::{decode_utf8, parse_json};
+use ensue_content::{decode_utf8, parse_json_text};
 use ensue_engine::catalog::{Decode, Invalid, ProcessSource, Restart, Sensor};
 use ensue_engine::schedule::moment;
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Node, NodeKind};
-use ensue_sensors::message::{Body, Message, Room, Token};
+use ensue_sensors::message::{Body, MESSAGE_BYTES_MAX, Message, Room, Token};
 use serde_json::Map;
 
 use crate::Pending;
@@ -202,7 +202,7 @@ impl Process {
             Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return Ok(None),
             Line::Whole(bytes) => match self.process.reading.decode {
                 Decode::Text => Said::Event { body: Body::Bytes(bytes), cursor: None, time: None },
-                Decode::Json => said(bytes, self.process.reading.invalid),
+                Decode::Json => parse_line(bytes, self.process.reading.invalid),
             },
             Line::Cut { head, whole } => Said::Event { body: Body::Cut { head, whole }, cursor: None, time: None },
         };
@@ -298,9 +298,10 @@ enum Said {
 }
 
 /// Reads a line as the protocol. A line that is not of it is an event as it is, or no JSON, which is found out later.
-fn said(line: Bytes, invalid: Invalid) -> Said {
-    // A line has no byte order mark of its own, which could make another charset of it.
-    let document = decode_utf8(&line, invalid).ok().and_then(|text| parse_json(&text, None, invalid).ok());
+fn parse_line(line: Bytes, invalid: Invalid) -> Said {
+    // Replaced bytes are longer than they were. A line that is too long then is refused as it is.
+    let text = decode_utf8(&line, invalid).ok().filter(|text| text.len() <= MESSAGE_BYTES_MAX);
+    let document = text.and_then(|text| parse_json_text(text, invalid).ok());
     let Some(document) = document else { return Said::Event { body: Body::Bytes(line), cursor: None, time: None } };
     let root = document.root();
     let as_it_is = || Said::Event { body: Body::Json(document.clone()), cursor: None, time: None };

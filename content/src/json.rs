@@ -36,6 +36,15 @@ pub fn parse_json(bytes: &Bytes, charset: Option<&str>, invalid: Invalid) -> Res
     if text.trim_ascii().is_empty() {
         return Ok(Document::from_value(&Value::Null));
     }
+    parse_json_text(text, invalid)
+}
+
+/// Parses a text in UTF-8 as JSON, as [`parse_json`] does with what it decoded. A byte order mark, and a text without
+/// content, are not JSON.
+///
+/// # Errors
+/// If the text is not JSON.
+pub fn parse_json_text(text: Bytes, invalid: Invalid) -> Result<Document, JsonBodyError> {
     if invalid == Invalid::Reject {
         return Ok(Document::parse(text)?);
     }

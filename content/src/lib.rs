@@ -11,4 +11,4 @@ mod json;
 pub use charset::{DecodeError, charset_in_document, decode, decode_part, decode_text, decode_utf8, has_byte_order_mark, is_charset};
 pub use compression::{CODINGS, DecompressError, Limit, decompress};
 pub use content_type::{ContentType, parameters};
-pub use json::{JsonBodyError, parse_json};
+pub use json::{JsonBodyError, parse_json, parse_json_text};

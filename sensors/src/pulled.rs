@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ensue_content::{DecodeError, JsonBodyError, decode_utf8, parse_json};
+use ensue_content::{DecodeError, JsonBodyError, decode_utf8, parse_json_text};
 use ensue_engine::catalog::{Decode, Extra, Invalid, Misfit, Sensor, Source};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{SensorRef, TriggerRef};
@@ -126,9 +126,7 @@ fn text_or_json(bytes: &Bytes, form: Decode, invalid: Invalid) -> Result<Documen
         return Err(PulledRefusal::TooLarge { bytes: text.len() as u64 });
     }
     match form {
-        // An answer without a body is null. A message without one is cut.
-        Decode::Json if text.trim_ascii().is_empty() => Document::parse(text).map_err(|error| PulledRefusal::NotJson(error.into())),
-        Decode::Json => parse_json(&text, None, invalid).map_err(PulledRefusal::NotJson),
+        Decode::Json => parse_json_text(text, invalid).map_err(PulledRefusal::NotJson),
         Decode::Text => Ok(Document::from_value(&String::from_utf8_lossy(&text).into())),
     }
 }
