@@ -23,7 +23,7 @@ use crate::error::{SensorErrorKind, SourceError};
 use crate::source::{Guarantee, Pulled, Source};
 use crate::world::{Purpose, World};
 use asking::{Asking, Found, Polled};
-use cursor::Place;
+use cursor::PollState;
 
 /// The longest time that a server may ask to be left alone.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
@@ -37,9 +37,9 @@ pub(crate) struct Poll {
     asking: Arc<Asking>,
     world: Arc<World>,
     /// Where the newest complete poll ended.
-    place: Arc<Place>,
+    place: Arc<PollState>,
     /// What the log has.
-    logged: Arc<Place>,
+    logged: Arc<PollState>,
     due: Timestamp,
     under_way: Option<JoinHandle<Result<Polled, SourceError>>>,
     throttled: u32,
@@ -48,7 +48,7 @@ pub(crate) struct Poll {
     /// The messages that are not settled, in order.
     held: VecDeque<Held>,
     /// The place after all messages of the newest poll, until they are settled.
-    next_place: Option<Arc<Place>>,
+    next_place: Option<Arc<PollState>>,
     last: u64,
     newest_at: Option<Timestamp>,
 }
@@ -69,10 +69,10 @@ pub(crate) fn open(
     cursor: Option<&Document>,
 ) -> Result<Box<dyn Source>, SourceError> {
     let place = match cursor {
-        Some(cursor) => Place::read(cursor).ok_or_else(|| {
+        Some(cursor) => PollState::read(cursor).ok_or_else(|| {
             SourceError::new(SensorErrorKind::Protocol, "the stored cursor is not one of a poll; set it back with `ensue sensors rewind`")
         })?,
-        None => Place::default(),
+        None => PollState::default(),
     };
     let place = Arc::new(place);
     let now = world.clock.now();

@@ -12,7 +12,7 @@ use ensue_engine::time::Timestamp;
 use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Expression, Scope, Value};
 use serde_json::Value as Json;
 
-use super::cursor::{Memory, Place, hash};
+use super::cursor::{Memory, PollState, hash};
 use crate::error::{SensorErrorKind, SourceError};
 use crate::world::{ActionAnswer, ActionOrder, Purpose, WebAnswer, WebRequest, World};
 
@@ -34,7 +34,7 @@ pub(super) enum Polled {
         /// The items that make messages, in their order.
         found: Vec<Found>,
         /// Where it ended.
-        place: Place,
+        place: PollState,
     },
     /// The same as before, as the server says.
     Unchanged,
@@ -105,7 +105,7 @@ impl Asking {
     }
 
     /// Makes one poll. It changes nothing outside of what it returns.
-    pub(super) async fn poll(&self, place: &Place) -> Result<Polled, SourceError> {
+    pub(super) async fn poll(&self, place: &PollState) -> Result<Polled, SourceError> {
         let cursor = self.cursor(place)?;
         let mut items: Vec<Item> = Vec::new();
         let (mut bytes, mut page) = (0, Json::Null);
@@ -161,7 +161,7 @@ impl Asking {
     }
 
     /// Returns the author's value for this poll, or null if there is none.
-    fn cursor(&self, place: &Place) -> Result<Json, SourceError> {
+    fn cursor(&self, place: &PollState) -> Result<Json, SourceError> {
         let Some(cursor) = &self.poll.cursor else { return Ok(Json::Null) };
         match &place.value {
             Some(value) => Ok(value.clone()),
@@ -292,7 +292,7 @@ impl Asking {
     }
 
     /// Decides which items are new, and where the poll ended.
-    fn complete(&self, place: &Place, cursor: Json, items: Vec<Item>, result: Option<&Document>) -> Result<Polled, SourceError> {
+    fn complete(&self, place: &PollState, cursor: Json, items: Vec<Item>, result: Option<&Document>) -> Result<Polled, SourceError> {
         let value = match &self.poll.cursor {
             None => None,
             Some(written) if items.is_empty() && !moves_without_items(written) => Some(cursor),
@@ -351,7 +351,7 @@ impl Asking {
     }
 
     /// Returns true if a poll only remembers its items. A test shows them, and a look for the end shows none.
-    fn skips_at(&self, place: &Place) -> bool {
+    fn skips_at(&self, place: &PollState) -> bool {
         let is_skipped = !place.has_polled && self.poll.first == FirstPoll::Skip;
         match self.world.purpose {
             Purpose::Run => is_skipped,

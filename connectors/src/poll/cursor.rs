@@ -25,7 +25,7 @@ const THERE: u16 = u16::MAX;
 
 /// Where a poll ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct PollState {
     /// False before the first poll was complete.
     pub(super) has_polled: bool,
     /// The author's value; `None` before the first poll, and without `cursor`.
@@ -47,7 +47,7 @@ pub(super) struct Memory {
     pub(super) long: Duration,
 }
 
-impl Place {
+impl PollState {
     /// Reads a place from the log. Returns `None` if it is not one.
     pub(super) fn read(document: &Document) -> Option<Self> {
         let root = document.root();
@@ -134,7 +134,9 @@ impl Place {
     /// Returns the place after a complete poll at a time that found these ids, and ended with this value.
     pub(super) fn after(&self, ids: impl Iterator<Item = u64>, value: Option<Value>, now: Timestamp, memory: Memory) -> Self {
         let at = now.micros().div_euclid(UNIT_MICROS).max(0);
-        let long = i64::try_from(memory.long.as_micros()).unwrap_or(i64::MAX) / UNIT_MICROS;
+        // Both times are rounded down to a unit, so one more is needed: an id is never forgotten earlier than the author says.
+        let units = memory.long.as_micros().div_ceil(UNIT_MICROS.unsigned_abs().into());
+        let long = i64::try_from(units).unwrap_or(i64::MAX);
         let gone = self.known.iter().map(|(id, since)| (*id, since.unwrap_or(at).min(at)));
         let mut known: BTreeMap<u64, Option<i64>> =
             gone.filter(|(_, since)| at.saturating_sub(*since) <= long).map(|(id, since)| (id, Some(since))).collect();
@@ -184,16 +186,28 @@ mod tests {
         Timestamp::from_micros(1_774_699_200_000_000 + hour * 3_600_000_000)
     }
 
-    fn polled(place: &Place, hour: i64, ids: &[u64]) -> Place {
+    fn polled(place: &PollState, hour: i64, ids: &[u64]) -> PollState {
         place.after(ids.iter().copied(), None, at_hour(hour), DAY)
     }
 
     #[test]
     fn place_is_read_back_as_it_was_written() {
-        let place = Place::default().after([1, u64::MAX].into_iter(), Some(json!("2026-01-01")), at_hour(0), DAY);
+        let place = PollState::default().after([1, u64::MAX].into_iter(), Some(json!("2026-01-01")), at_hour(0), DAY);
         let place = place.after([1].into_iter(), Some(json!("2026-01-02")), at_hour(5), DAY).with_seen([7, 7, 8].into_iter());
-        assert_eq!(Place::read(&place.written()), Some(place));
-        assert_eq!(Place::read(&Place::default().written()), Some(Place::default()));
+        assert_eq!(PollState::read(&place.written()), Some(place));
+        assert_eq!(PollState::read(&PollState::default().written()), Some(PollState::default()));
+    }
+
+    #[test]
+    fn id_is_never_forgotten_before_its_time() {
+        let memory = Memory { long: Duration::from_secs(15 * 60), ..DAY };
+        let at = |seconds: i64| Timestamp::from_micros(at_hour(0).micros() + seconds * 1_000_000);
+        for begin in [0, 1, 599] {
+            let state = PollState::default().after([1].into_iter(), None, at(begin), memory);
+            let gone = state.after([].into_iter(), None, at(begin + 1), memory);
+            assert!(gone.after([].into_iter(), None, at(begin + 1 + 15 * 60), memory).knows(1), "{begin}");
+            assert!(!gone.after([].into_iter(), None, at(begin + 1 + 40 * 60), memory).knows(1), "{begin}");
+        }
     }
 
     #[test]
@@ -208,24 +222,24 @@ mod tests {
             json!({ "polled": true, "at": -1 }),
             json!({ "polled": true, "made": "?" }),
         ] {
-            assert_eq!(Place::read(&Document::from_value(&other)), None, "{other}");
+            assert_eq!(PollState::read(&Document::from_value(&other)), None, "{other}");
         }
     }
 
     #[test]
     fn cursor_of_an_older_release_knows_the_same_ids() {
         let older = json!({ "polled": true, "known": "000000000000000103ffffffffffffffff00", "seen": "0000000000000007".repeat(2) });
-        let place = Place::read(&Document::from_value(&older)).unwrap();
+        let place = PollState::read(&Document::from_value(&older)).unwrap();
         assert!(place.knows(1) && place.knows(u64::MAX) && !place.knows(2));
         assert_eq!(place.seen(), BTreeMap::from([(7, 2)]));
         let next = polled(&place, 0, &[]);
         assert!(next.knows(1), "its time begins with the first poll that does not find it");
-        assert_eq!(Place::read(&next.written()), Some(next));
+        assert_eq!(PollState::read(&next.written()), Some(next));
     }
 
     #[test]
     fn id_is_known_until_it_is_gone_for_as_long_as_the_author_wants_however_many_polls_that_are() {
-        let mut place = polled(&Place::default(), 0, &[1]);
+        let mut place = polled(&PollState::default(), 0, &[1]);
         for hour in 1..=25 {
             for _ in 0..60 {
                 place = polled(&place, hour, &[2]);
@@ -238,7 +252,7 @@ mod tests {
 
     #[test]
     fn id_that_returns_is_known_for_as_long_again() {
-        let mut place = polled(&Place::default(), 0, &[1]);
+        let mut place = polled(&PollState::default(), 0, &[1]);
         for (hour, ids) in [(1, &[][..]), (20, &[1]), (30, &[]), (50, &[])] {
             place = polled(&place, hour, ids);
             assert!(place.knows(1), "hour {hour}");
@@ -248,13 +262,13 @@ mod tests {
 
     #[test]
     fn time_in_which_nobody_asked_does_not_count() {
-        let place = polled(&Place::default(), 0, &[1]);
+        let place = polled(&PollState::default(), 0, &[1]);
         assert!(polled(&place, 1_000, &[]).knows(1));
     }
 
     #[test]
     fn place_in_the_log_stands_for_newer_ones_until_it_would_forget_an_id_earlier() {
-        let logged = polled(&Place::default(), 0, &[1, 2]);
+        let logged = polled(&PollState::default(), 0, &[1, 2]);
         let gone = polled(&logged, 1, &[1]);
         assert!(logged.stands_for(&gone), "2 is remembered for longer");
         assert!(logged.stands_for(&polled(&gone, 2, &[1, 2])));
@@ -266,7 +280,7 @@ mod tests {
     #[test]
     fn known_ids_stay_within_their_limit() {
         let most = u64::from(POLL_ITEMS_MAX);
-        let mut place = Place::default().after(0..most, None, at_hour(0), DAY);
+        let mut place = PollState::default().after(0..most, None, at_hour(0), DAY);
         place = place.after(most..2 * most, None, at_hour(1), DAY);
         assert!(!place.knows(0) && place.knows(most) && place.knows(2 * most - 1));
         // A poll that is interrupted before its last item has all marks, too, and the author's value.
@@ -277,7 +291,7 @@ mod tests {
     #[test]
     fn ids_of_the_newest_poll_are_known_even_if_they_are_more_than_the_author_wants() {
         let few = Memory { ids: 2, long: HOUR };
-        let place = Place::default().after([1, 2].into_iter(), None, at_hour(0), few);
+        let place = PollState::default().after([1, 2].into_iter(), None, at_hour(0), few);
         let place = place.after([3].into_iter(), None, at_hour(0), few);
         assert_eq!([1, 2, 3].map(|id| place.knows(id)), [false, true, true]);
         let place = place.after([4, 5, 6].into_iter(), None, at_hour(0), few);
@@ -286,7 +300,7 @@ mod tests {
 
     #[test]
     fn complete_poll_forgets_what_was_seen_in_it() {
-        let place = Place::default().with_seen([7].into_iter()).after([].into_iter(), None, at_hour(0), DAY);
+        let place = PollState::default().with_seen([7].into_iter()).after([].into_iter(), None, at_hour(0), DAY);
         assert!(place.seen().is_empty() && place.has_polled);
     }
 
@@ -295,7 +309,7 @@ mod tests {
         fn any_place_is_read_back_and_knows_each_id_for_its_time(
             polls in prop::collection::vec((0_i64..40, prop::collection::vec(0_u64..12, 0..6)), 1..20),
         ) {
-            let (mut place, mut hour) = (Place::default(), 0);
+            let (mut place, mut hour) = (PollState::default(), 0);
             let mut gone_since: BTreeMap<u64, Option<i64>> = BTreeMap::new();
             for (passed, ids) in &polls {
                 hour += passed;
@@ -307,7 +321,7 @@ mod tests {
                 gone_since.extend(ids.iter().map(|id| (*id, None)));
                 gone_since.retain(|_, since| since.is_none_or(|since| hour - since <= 24));
                 prop_assert_eq!((0..12).filter(|id| place.knows(*id)).collect::<Vec<_>>(), gone_since.keys().copied().collect::<Vec<_>>());
-                prop_assert_eq!(Place::read(&place.written()), Some(place.clone()));
+                prop_assert_eq!(PollState::read(&place.written()), Some(place.clone()));
                 if before.stands_for(&place) {
                     prop_assert!(polled(&place, hour + 24, &[]).known.keys().all(|id| polled(&before, hour + 24, &[]).knows(*id)));
                 }
@@ -316,7 +330,7 @@ mod tests {
 
         #[test]
         fn no_text_in_a_cursor_harms(ids in ".{0,40}", at in any::<i64>(), old in "[0-9a-f]{0,40}") {
-            let _ = Place::read(&Document::from_value(&json!({ "polled": true, "at": at, "ids": ids, "made": ids, "known": old, "seen": old })))
+            let _ = PollState::read(&Document::from_value(&json!({ "polled": true, "at": at, "ids": ids, "made": ids, "known": old, "seen": old })))
                 .map(|place| polled(&place, 0, &[1]).written());
         }
     }
