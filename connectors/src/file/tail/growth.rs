@@ -242,7 +242,7 @@ impl Reading<'_> {
         let mut seen = FileState { look: found.look, since, undecided_since: None, head, is_read: true, is_outside: found.is_outside };
         if before.is_none_or(|before| !before.is_read) {
             let (file, look) = self.open(found)?;
-            if !place.is_in(&file, look.bytes)? {
+            if !place.is_in(&file, look.bytes)? || !head.map_or(Ok(true), |head| head.is_in(&file))? {
                 return Ok(true);
             }
             (seen.look, seen.is_read) = (look, self.read_lines(&file, &mut place, FinalLine::Awaited)?);
