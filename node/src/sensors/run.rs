@@ -317,7 +317,7 @@ impl Run {
         if batch.accepts_something() {
             // Once the batch is in the log, the sensor is shown and recorded as running again.
             self.is_started &= !self.refusals.is_failing();
-            self.refusals = Refusals::default();
+            self.refusals.accept(reading.poison.limit);
             return Ok(());
         }
         let Some(first) = first else { return Ok(()) };
@@ -546,6 +546,13 @@ impl Refusals {
         self.failures > 0
     }
 
+    /// Notes that a message was accepted. A period that had too many refusals stays, so that a sender who lets some messages
+    /// pass makes at most one failure in it.
+    fn accept(&mut self, limit: u32) {
+        let counted = self.period.filter(|(_, refused)| *refused > limit);
+        *self = Self { period: counted, ..Self::default() };
+    }
+
     /// Adds refused messages. Returns true if they are more within the period than the sensor allows, which counts once.
     fn add(&mut self, refused: u32, now: Timestamp, (limit, per): (u32, Duration)) -> bool {
         let (since, before) = self.period.filter(|(since, _)| now < since.plus_millis(millis(per))).unwrap_or((now, 0));
@@ -639,5 +646,9 @@ mod tests {
         assert!(!refusals.add(100, at(60), limit));
         assert!(refusals.add(1, at(61), limit));
         assert_eq!(refusals.failures, 2);
+        refusals.accept(100);
+        assert!(!refusals.is_failing());
+        assert!(!refusals.add(5_000, at(62), limit), "the period counts once, also if some messages are accepted in it");
+        assert!(refusals.add(101, at(121), limit));
     }
 }
