@@ -1122,6 +1122,21 @@ fn clock_that_is_set_back_revives_nothing_until_it_is_accepted() {
 }
 
 #[test]
+fn absence_that_has_ended_does_not_begin_again_when_the_clock_is_set_back() {
+    let (ends, later) = (NOON.plus_millis(3_600_000), NOON.plus_millis(7_200_000));
+    let mut spec = ending_at(ends);
+    let absence = |until| NewAbsence { id: identity(1), from: None, until: Some(until), deputy: None };
+    spec.when(asked_by(Actor::Operator, Ask::SetAbsence(absence(ends)))).then(&["identity.absent_set"]);
+    let is_absent = |spec: &Spec, at: Timestamp| spec.engine().access().is_absent(&identity(1), at);
+    assert!(is_absent(&spec, NOON) && !is_absent(&spec, later));
+    set_clock(&mut spec, later, NOON);
+    assert!(!is_absent(&spec, NOON));
+    // A new one follows the clock as it is.
+    spec.when(asked_by(Actor::Operator, Ask::SetAbsence(absence(ends.plus_millis(1))))).then(&["identity.absent_set"]);
+    assert!(is_absent(&spec, NOON));
+}
+
+#[test]
 fn clock_that_was_far_ahead_for_some_minutes_ends_nothing_for_longer() {
     let mut spec = ending_at(NOON.plus_millis(3_600_000));
     let ahead = NOON.plus_millis(365 * DAY_MILLIS);

@@ -77,9 +77,9 @@ impl SigningKey {
         Self::new(*seed, Timestamp::from_micros(i64::from_be_bytes(since.try_into().ok()?)))
     }
 
-    /// Returns the key as one whose time is over: it signs nothing, and all its tokens have expired.
-    pub fn retired(&self) -> Option<Self> {
-        Self::new(*self.seed, Timestamp::default())
+    /// Returns the key as one whose time is over by every clock: it signs nothing, and all its tokens have expired.
+    pub fn retire(&self) -> Option<Self> {
+        Self::new(*self.seed, Timestamp::from_micros(i64::MIN))
     }
 
     /// Returns what the vault stores.

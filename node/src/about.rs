@@ -568,7 +568,7 @@ fn set_back_finding(over: usize) -> Finding {
     if over == 0 {
         return good("clock", "the clock has not stepped, and timers run normally");
     }
-    let message = format!("{over} tokens, sessions or grants had ended before the clock was set back, and stay ended");
+    let message = format!("{over} tokens, sessions, grants or absences had ended before the clock was set back, and stay ended");
     note("clock", &message, "if the clock is right now and was wrong before, run `ensue clock accept`; otherwise set it right")
 }
 

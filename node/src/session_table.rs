@@ -323,11 +323,12 @@ impl SessionTable {
     /// token.
     pub(crate) fn note_set_back(&self, from: Timestamp) -> Result<(), VaultError> {
         let mut keys = self.signing.write().unwrap_or_else(PoisonError::into_inner);
-        *keys = keys.iter().filter_map(|key| key.retired()).map(Arc::new).collect();
+        *keys = keys.iter().filter_map(|key| key.retire()).map(Arc::new).collect();
         let stored: Vec<_> = keys.iter().map(|key| (key.id().to_owned(), key.stored())).collect();
         drop(keys);
-        self.vault.put_all(SealedKind::Signing, &stored)?;
-        self.forget_codes(from)
+        // One failure must not keep the other from being noted.
+        let retired = self.vault.put_all(SealedKind::Signing, &stored);
+        self.forget_codes(from).and(retired)
     }
 
     /// Removes what is at hand of sessions.

@@ -160,7 +160,7 @@ pub(crate) fn rotate_token(state: &State, actor: &Actor, rotated: &RotatedToken,
 /// Creates a link that opens one session with the rights of a token. Whoever has the link acts as the holder of the token, so the
 /// caller must be able to do what the token carries, as for replacing it.
 pub(crate) fn mint_login_link(state: &State, actor: &Actor, link: &NewLoginLink, now: Timestamp) -> Decision {
-    // Another token may have the name by now.
+    // The name may have passed to another token since the caller looked it up.
     let Some((token, held)) = state.access().token_named(&link.name).filter(|(token, _)| *token == link.token) else {
         return Decision::Refused(Refusal::NoToken(link.name.clone()));
     };

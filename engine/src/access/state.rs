@@ -56,6 +56,7 @@ enum Lapsing {
     Token(TokenId),
     Session(SessionId),
     Grant(GrantId),
+    Absence(IdentityId),
 }
 
 /// When an identity is absent, and who answers inquiries in its place.
@@ -70,8 +71,8 @@ pub struct Absence {
 }
 
 impl Absence {
-    /// Returns true if the absence has begun and has not ended.
-    pub fn is_at(&self, now: Timestamp) -> bool {
+    /// Returns true if the absence has begun and has not ended, by the clock alone.
+    fn is_at(&self, now: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
     }
 }
@@ -254,6 +255,16 @@ impl Access {
         self.identities.get(id)
     }
 
+    /// Returns true if an identity is absent at a time.
+    pub fn is_absent(&self, id: &IdentityId, now: Timestamp) -> bool {
+        self.absence(id).is_some_and(|absence| absence.is_at(now)) && !self.over.contains(&Lapsing::Absence(*id))
+    }
+
+    fn end_absence(&mut self, id: IdentityId) {
+        self.absences.remove(&id);
+        self.over.remove(&Lapsing::Absence(id));
+    }
+
     /// Returns the absence of an identity, also if it has not begun or has ended.
     pub fn absence(&self, id: &IdentityId) -> Option<&Absence> {
         self.absences.get(id)
@@ -332,12 +343,13 @@ impl Access {
         self.session(id).is_some_and(|session| session.until <= now) || self.over.contains(&Lapsing::Session(*id))
     }
 
-    /// Returns how many tokens, sessions and grants would be in force by the clock, but had ended before it was set back.
+    /// Returns how many tokens, sessions, grants and absences would be in force by the clock, but had ended before it was set back.
     pub fn over_before_a_step(&self, now: Timestamp) -> usize {
         let ends = |one: &Lapsing| match one {
             Lapsing::Token(id) => self.tokens.get(id).and_then(|token| token.expires_at),
             Lapsing::Session(id) => self.sessions.get(id).map(|session| session.until),
             Lapsing::Grant(id) => self.grants.get(id).and_then(|grant| grant.until),
+            Lapsing::Absence(id) => self.absences.get(id).and_then(|absence| absence.until),
         };
         self.over.iter().filter(|(one, ())| ends(one).is_some_and(|ends| now < ends)).count()
     }
@@ -386,11 +398,14 @@ impl Access {
             AccessFact::IdentityEnabled(fact) => self.identities.change(&fact.id, |identity| identity.standing = Standing::Enabled),
             AccessFact::IdentityErased(fact) => {
                 self.identities.remove(&fact.id);
-                self.absences.remove(&fact.id);
+                self.end_absence(fact.id);
             }
             AccessFact::IdentityAbsentSet(fact) => match (fact.from, fact.until, fact.deputy) {
-                (None, None, None) => self.absences.remove(&fact.id),
-                (from, until, deputy) => self.absences.insert(fact.id, Absence { from, until, deputy }),
+                (None, None, None) => self.end_absence(fact.id),
+                (from, until, deputy) => {
+                    self.end_absence(fact.id);
+                    self.absences.insert(fact.id, Absence { from, until, deputy });
+                }
             },
             AccessFact::IdentityLinked(fact) => self.identities.change(&fact.id, |identity| identity.link_to(&fact.issuer)),
             AccessFact::IdentityUnlinked(fact) => {
@@ -457,7 +472,9 @@ impl Access {
                 let sessions = self.sessions.iter().filter(|(_, session)| has_ended(session.until));
                 let grants = self.grants.iter().filter(|(_, grant)| grant.until.is_some_and(has_ended));
                 let (tokens, sessions) = (tokens.map(|(id, _)| Lapsing::Token(*id)), sessions.map(|(id, _)| Lapsing::Session(*id)));
-                let over: Vec<Lapsing> = tokens.chain(sessions).chain(grants.map(|(id, _)| Lapsing::Grant(*id))).collect();
+                let absences = self.absences.iter().filter(|(_, absence)| absence.until.is_some_and(has_ended));
+                let (grants, absences) = (grants.map(|(id, _)| Lapsing::Grant(*id)), absences.map(|(id, _)| Lapsing::Absence(*id)));
+                let over: Vec<Lapsing> = tokens.chain(sessions).chain(grants).chain(absences).collect();
                 over.into_iter().for_each(|one| self.over.insert(one, ()));
                 Some(before).filter(|before| step.to < *before)
             }

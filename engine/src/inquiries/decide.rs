@@ -145,7 +145,10 @@ fn asks(inquiry: &Inquiry, answerer: Answerer<'_>) -> bool {
 /// itself has a deputy, so that a deputy's deputy does not answer.
 fn roles_of_represented(state: &State, inquiry: &Inquiry, deputy: &str, of: IdentityId, now: Timestamp) -> Option<Vec<String>> {
     let deputy: IdentityId = deputy.parse().ok()?;
-    let is_absent = || state.access().absence(&of).is_some_and(|absence| absence.deputy == Some(deputy) && absence.is_at(now));
+    let is_absent = || {
+        let absence = state.access().absence(&of).filter(|absence| absence.deputy == Some(deputy));
+        absence.is_some() && state.access().is_absent(&of, now)
+    };
     if !inquiry.delegations.contains(&Delegation { by: of, to: deputy }) && !is_absent() {
         return None;
     }

@@ -161,7 +161,7 @@ impl Access {
     fn add_represented(&self, held: &mut Held, now: Timestamp) {
         let Some(identity) = held.identity else { return };
         for (id, absence) in self.deputy_of(identity) {
-            if absence.is_at(now) {
+            if self.is_absent(id, now) {
                 held.represents.push(*id);
             }
             let next = absence.from.into_iter().chain(absence.until).filter(|time| *time > now).min();
