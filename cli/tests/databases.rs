@@ -268,17 +268,24 @@ async fn until_copied(ended: impl Fn() -> usize, outputs: usize) {
     until("the output is copied", async || ended() == outputs).await;
 }
 
-/// Lets a machine be lost after it made a report. The next one must have it, and share what it makes itself.
-async fn report_outlives_its_machine(pair: &Pair, ended: impl Fn() -> usize) {
+/// Starts both machines, and loses the first one after it made a report and copied it. Returns the second one, which waits, and the
+/// id of the execution.
+async fn lost_after_a_report(pair: &Pair, ended: impl Fn() -> usize) -> (Second, String) {
     for place in [&pair.first, &*pair.second] {
         place.write_pack_file("shop/actions/report.yaml", REPORT);
     }
     let first = pair.first.start();
     let second = pair.start_second().await;
     let id = reported(&first).await;
-    until_copied(&ended, 1).await;
+    until_copied(ended, 1).await;
     first.kill();
     std::fs::remove_dir_all(pair.first.data()).unwrap();
+    (second, id)
+}
+
+/// Lets a machine be lost after it made a report. The next one must have it, and share what it makes itself.
+async fn report_outlives_its_machine(pair: &Pair, ended: impl Fn() -> usize) {
+    let (second, id) = lost_after_a_report(pair, &ended).await;
 
     let (second, _) = second.serves(Instant::now());
     report_is_whole(&second, &id).await;
@@ -299,15 +306,7 @@ async fn output_and_artifacts_of_a_lost_machine_are_read_at_the_next_one() {
 
 /// Lets somebody change the output of a lost machine where the machines share it. The next machine must not serve it.
 async fn changed_output_is_refused(pair: &Pair, ended: impl Fn() -> usize, change: impl FnOnce()) {
-    for place in [&pair.first, &*pair.second] {
-        place.write_pack_file("shop/actions/report.yaml", REPORT);
-    }
-    let first = pair.first.start();
-    let second = pair.start_second().await;
-    let id = reported(&first).await;
-    until_copied(&ended, 1).await;
-    first.kill();
-    std::fs::remove_dir_all(pair.first.data()).unwrap();
+    let (second, id) = lost_after_a_report(pair, &ended).await;
     change();
 
     let (second, _) = second.serves(Instant::now());
