@@ -14,8 +14,8 @@ use ensue_engine::access::state::Standing;
 use ensue_engine::access::state::held::{Held, NotHeld};
 use ensue_engine::access::subject::Subject;
 use ensue_engine::command::{
-    Ask, ChangedCredential, Command, DeclaredAccess, KeyRotation, NewGrant, NewLoginLink, NewSession, NewToken, OpenedLink, Refusal,
-    RotatedToken,
+    Ask, ChangedCredential, Command, DeclaredAccess, KeyRotation, NewAbsence, NewGrant, NewLoginLink, NewSession, NewToken, OpenedLink,
+    Refusal, RotatedToken,
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{GrantId, Id, IdentityId, InquiryId, LinkId, SessionId, TokenId};
