@@ -165,7 +165,7 @@ impl NodeSecrets {
     }
 }
 
-/// Returns the masks of these keys, or none if there is no value to mask.
+/// Returns the masks of these keys, or `None` if all their values are too short to mask.
 fn masks_of<'k>(keys: impl IntoIterator<Item = &'k GivenKey>) -> Option<Arc<Masks>> {
     Masks::of_values(keys.into_iter().map(|GivenKey { key, value }| (key.as_str(), value.reveal())))
 }

@@ -230,11 +230,11 @@ impl Supervisor {
             NodeSays::Start(order) => {
                 let user = User::of(order.isolation.users, std::process::id());
                 // Before any thread is started.
-                let namespaces = self.user_namespace.prepare(&order.isolation);
+                self.user_namespace.prepare(&order.isolation);
                 let raised = self.bound.raise(order.limits.processes, user.as_ref().ok().copied().flatten(), &self.user_namespace);
                 let started = user
                     .map_err(|why| NoStart { kind: NotStarted::Isolation, why })
-                    .and_then(|user| Held::start(&self.folder, &mut self.slot, &self.system, &order, tail, (user, &namespaces)));
+                    .and_then(|user| Held::start(&self.folder, &mut self.slot, &self.system, &order, tail, (user, &self.user_namespace)));
                 if let Some(raised) = raised {
                     raised.fasten();
                 }

@@ -1,5 +1,5 @@
-//! The isolation of a program: files by Landlock, what is known about files by namespaces, and system calls by seccomp, all for
-//! the thread that starts it and for everything that comes of that thread.
+//! The isolation of a program: the content of files by Landlock, their metadata by namespaces, and system calls by seccomp. It
+//! applies to the thread that starts the program and to everything that this thread starts.
 //!
 //! It is a wall against mistakes and against curious packs, not a virtual machine: the program shares the
 //! kernel and the network with the node, and also its user unless the node runs as root. [`probe`] reports
@@ -17,7 +17,7 @@ use rustix::thread::{
     set_no_new_privs,
 };
 
-use super::namespace::{self, NamespaceError, Preparation, View};
+use super::namespace::{self, NamespaceError, UserNamespace, View};
 use super::program::Placed;
 use super::system_calls;
 use super::user::User;
@@ -68,7 +68,7 @@ pub(crate) fn probe(users: ProgramUsers, supervisor: Option<&SupervisorCommand>)
     };
     let metadata = match (users, supervisor) {
         (ProgramUsers::Node, Some(command)) => namespace::probe(command),
-        (ProgramUsers::Node, None) => missing("there is no supervisor"),
+        (ProgramUsers::Node, None) => missing("no supervisor can be started"),
         // They do not own the files of the node.
         (ProgramUsers::One { .. } | ProgramUsers::Range { .. }, _) => Wall::Stands,
     };
@@ -182,11 +182,12 @@ fn drop_capabilities() -> rustix::io::Result<()> {
 /// Moves this thread into the namespaces of a program, if it needs any. Returns whether the machine has them; an error means that
 /// it has them and that this program could not be given its own.
 fn enter_namespaces(placed: Placed<'_>) -> Result<Wall, NamespaceError> {
-    let Placed { isolation, namespaces, private, pack, .. } = placed;
-    match namespaces {
-        Preparation::NotNeeded => return Ok(Wall::Stands),
-        Preparation::Ready => {}
-        Preparation::Impossible(error) => return Ok(Wall::Missing { why: error.to_string() }),
+    let Placed { isolation, user_namespace, private, pack, .. } = placed;
+    if !namespace::is_needed(isolation) {
+        return Ok(Wall::Stands);
+    }
+    if let UserNamespace::Failed(error) = user_namespace {
+        return Ok(Wall::Missing { why: error.to_string() });
     }
     let resolve = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let resolve_all = |paths: &[PathBuf]| paths.iter().filter_map(|path| path.canonicalize().ok()).collect::<Vec<_>>();
@@ -367,9 +368,14 @@ mod tests {
     /// More filters than the kernel accepts on one thread.
     const FILTERS: usize = 1_000;
 
+    /// The isolation of a program whose user is another than the node's, so that it needs no namespaces.
+    fn isolation(mode: IsolationMode) -> Isolation {
+        Isolation { mode, users: ProgramUsers::One { user: 65_534, group: 65_534 }, ..Isolation::default() }
+    }
+
     fn placed(isolation: &Isolation) -> Placed<'_> {
         let root = Path::new("/");
-        Placed { isolation, namespaces: &Preparation::NotNeeded, private: root, pack: root, program: root }
+        Placed { isolation, user_namespace: &UserNamespace::NotTried, private: root, pack: root, program: root }
     }
 
     #[test]
@@ -379,7 +385,7 @@ mod tests {
             return skipped(test, &format!("this machine has no wall around system calls: {why}"));
         }
         let error = std::thread::spawn(|| {
-            let isolation = Isolation { mode: IsolationMode::Auto, ..Isolation::default() };
+            let isolation = isolation(IsolationMode::Auto);
             (0..FILTERS).find_map(|_| raise(placed(&isolation), &System::open(), None).unwrap())
         });
         let error = error.join().unwrap().unwrap();
@@ -394,7 +400,7 @@ mod tests {
         }
         let raised = std::thread::spawn(|| {
             while system_calls::deny().is_ok() {}
-            let isolation = Isolation { mode: IsolationMode::Required, ..Isolation::default() };
+            let isolation = isolation(IsolationMode::Required);
             raise(placed(&isolation), &System::open(), None)
         });
         let error = raised.join().unwrap().unwrap_err();

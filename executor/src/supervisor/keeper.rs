@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::bound::Bound;
 use super::folder::Folder;
 use super::isolation::System;
-use super::namespace::{Preparation, UserNamespace};
+use super::namespace::UserNamespace;
 use super::program::{self, Placed};
 use super::tree::{self, Tree};
 use super::user::User;
@@ -117,12 +117,12 @@ pub(super) fn run(folder: &Path) -> io::Result<()> {
     let mut bound = Bound::default();
     // Before any thread is started.
     let mut user_namespace = UserNamespace::default();
-    let namespaces = user_namespace.prepare(&order.isolation);
+    user_namespace.prepare(&order.isolation);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         // Before the program begins: from then on, a request to stop must not end the keeper alone.
         let signals = Signals::heard();
-        match start(folder, &order, (&namespaces, &user_namespace), &mut bound) {
+        match start(folder, &order, &user_namespace, &mut bound) {
             Ok(process) => kept(process, Duration::from_millis(order.grace_millis), signals).await,
             Err(why) => Outcome::NotStarted(why),
         }
@@ -134,12 +134,7 @@ pub(super) fn run(folder: &Path) -> io::Result<()> {
 }
 
 /// Starts the program with the keeper's own standard streams.
-fn start(
-    folder: &Path,
-    order: &KeptOrder,
-    (namespaces, user_namespace): (&Preparation, &UserNamespace),
-    bound: &mut Bound,
-) -> Result<Pid, String> {
+fn start(folder: &Path, order: &KeptOrder, user_namespace: &UserNamespace, bound: &mut Bound) -> Result<Pid, String> {
     let why = |error: io::Error| error.to_string();
     let user = User::of(order.isolation.users, std::process::id())?;
     Folder::at(folder).note_kept(order.private.clone(), user.and_then(User::own)).map_err(why)?;
@@ -157,7 +152,8 @@ fn start(
     }
     command.stdin(Stdio::inherit()).stdout(Stdio::inherit()).stderr(Stdio::inherit());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    let placed = Placed { isolation: &order.isolation, namespaces, private: &order.private, pack: &order.pack, program: &order.program };
+    let placed =
+        Placed { isolation: &order.isolation, user_namespace, private: &order.private, pack: &order.pack, program: &order.program };
     let raised = bound.raise(order.limits.processes, user, user_namespace);
     let spawned = program::spawn_behind_walls(command, &System::open(), placed, user);
     if let Some(raised) = raised {

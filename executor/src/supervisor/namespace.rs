@@ -1,10 +1,10 @@
-//! The namespaces of a program that runs as the node's own user: one of users, one of mounts and one of System V objects.
+//! The namespaces of a program that runs as the node's own user: a user, a mount and an IPC namespace.
 //!
-//! Landlock does not govern calls that change what is known about a file: its mode, owner, times and extended attributes. A
-//! user may change these of each file that is the user's own. A mount that is read-only refuses them, so the program gets its own
-//! view of the mounts: everything is read-only except what it may write, and the hidden files are not there.
+//! Landlock does not govern the calls that change the metadata of a file: its mode, owner, times and extended attributes. A user
+//! may change those of every file that it owns. A read-only mount refuses them. So the program gets mounts of its own, in which
+//! everything is read-only except what it may write, and hidden files do not exist.
 //!
-//! A process that has another user than the node owns none of these files and needs no namespaces.
+//! A program that runs as another user than the node owns none of these files, and needs no namespaces.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -43,10 +43,10 @@ const REMOTE_BY_PREFIX: &str = "fuse.";
 /// Why a program gets no namespaces.
 #[derive(Debug, Error)]
 pub(super) enum NamespaceError {
-    /// The system does not allow one of users.
+    /// The system does not let the node's user create a user namespace.
     #[error("this system lets the node's user create no user namespace ({0})")]
     User(io::Error),
-    /// The system allows none of mounts.
+    /// The system does not let the node's user create a mount namespace.
     #[error("this system lets the node's user create no mount namespace ({0})")]
     Mounts(Errno),
     /// The list of mounts cannot be read.
@@ -102,47 +102,46 @@ pub(super) fn try_out() -> String {
     // Folders that every system has, in place of those of a program.
     let (devices, hidden) = (Path::new("/dev"), [PathBuf::from("/proc")]);
     let view = View { private: devices, pack: devices, writable: &[], readable: &[], hidden: &hidden };
-    let user = if may_mount() { Ok(()) } else { enter_user() };
-    match user.and_then(|()| enter_mounts(&view)) {
-        Ok(()) => POSSIBLE.to_owned(),
-        Err(error) => error.to_string(),
+    let mut user_namespace = UserNamespace::default();
+    user_namespace.prepare(&Isolation::default());
+    if let UserNamespace::Failed(error) = user_namespace {
+        return error.to_string();
     }
+    enter_mounts(&view).map_or_else(|error| error.to_string(), |()| POSSIBLE.to_owned())
 }
 
-/// Whether the programs of a supervisor get namespaces.
-pub(super) enum Preparation {
-    /// They need none: they are not isolated, or have other users than the node.
-    NotNeeded,
-    /// They get them when they start.
-    Ready,
-    /// They cannot.
-    Impossible(NamespaceError),
+/// Returns true if programs with this isolation need namespaces: they are isolated, and run as the node's own user.
+pub(super) fn is_needed(isolation: &Isolation) -> bool {
+    isolation.mode != IsolationMode::None && isolation.users == ProgramUsers::Node
 }
 
-/// The user namespace of a supervisor, which it enters before its first program that needs one.
+/// The user namespace of a supervisor. It is entered once, before the first program that needs it: after a failure, the process may
+/// be in a namespace without its user.
 #[derive(Default)]
-pub(super) struct UserNamespace {
-    is_own: bool,
+pub(super) enum UserNamespace {
+    /// No program has needed it yet.
+    #[default]
+    NotTried,
+    /// The process may create mounts without it.
+    NotNeeded,
+    /// The process is in one of its own.
+    Own,
+    /// The system lets the process create none.
+    Failed(NamespaceError),
 }
 
 impl UserNamespace {
-    /// Prepares this process for programs with this isolation. It must have a single thread unless it was prepared before.
-    pub(super) fn prepare(&mut self, isolation: &Isolation) -> Preparation {
-        if isolation.mode == IsolationMode::None || isolation.users != ProgramUsers::Node {
-            return Preparation::NotNeeded;
+    /// Enters the namespace if programs with this isolation need it. The process must have a single thread unless this was called
+    /// before.
+    pub(super) fn prepare(&mut self, isolation: &Isolation) {
+        if is_needed(isolation) && matches!(self, Self::NotTried) {
+            *self = if may_mount() { Self::NotNeeded } else { enter_user().map_or_else(Self::Failed, |()| Self::Own) };
         }
-        if !may_mount() {
-            if let Err(error) = enter_user() {
-                return Preparation::Impossible(error);
-            }
-            self.is_own = true;
-        }
-        Preparation::Ready
     }
 
     /// Returns true if a limit on the processes of the node's user counts only those that this process has started.
     pub(super) fn counts_processes(&self) -> bool {
-        self.is_own && release() >= COUNTED_BY_NAMESPACE
+        matches!(self, Self::Own) && release() >= COUNTED_BY_NAMESPACE
     }
 }
 

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use super::folder::Folder;
 use super::isolation::{self, System};
 use super::memory::{Killed, KillsForMemory};
-use super::namespace::Preparation;
+use super::namespace::UserNamespace;
 use super::protocol::{Holds, NotStarted, Stream, WrittenOrder};
 use super::spool::Spools;
 use super::tree::{self, Tree};
@@ -175,7 +175,7 @@ impl Held {
         system: &System,
         order: &WrittenOrder,
         tail: &Bytes,
-        (user, namespaces): (Option<User>, &Preparation),
+        (user, user_namespace): (Option<User>, &UserNamespace),
     ) -> Result<Arc<Self>, NoStart> {
         let supervisor = NoStart::because(NotStarted::Supervisor);
         let own_user = user.and_then(User::own);
@@ -201,7 +201,7 @@ impl Held {
         command.current_dir(&order.private).process_group(0);
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout_from)).stderr(Stdio::from(stderr_from));
         let (private_path, pack, program) = (Path::new(&order.private), Path::new(&order.pack), Path::new(&order.program));
-        let placed = Placed { isolation: &order.isolation, namespaces, private: private_path, pack, program };
+        let placed = Placed { isolation: &order.isolation, user_namespace, private: private_path, pack, program };
         let spawned = spawn_behind_walls(command, system, placed, user);
         // Before anything else is started, and so that only the program holds the other end.
         slot.take_back().map_err(&supervisor)?;
@@ -278,7 +278,7 @@ pub(super) struct Spawned {
 #[derive(Clone, Copy)]
 pub(super) struct Placed<'o> {
     pub(super) isolation: &'o Isolation,
-    pub(super) namespaces: &'o Preparation,
+    pub(super) user_namespace: &'o UserNamespace,
     /// Its private directory.
     pub(super) private: &'o Path,
     /// The folder of its pack.
