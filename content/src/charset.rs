@@ -120,7 +120,8 @@ fn first_malformed(encoding: &'static Encoding, body: &[u8]) -> usize {
 /// Returns the charset that an XML or HTML document declares at its beginning: `<?xml … encoding="…"?>` or
 /// `<meta … charset=…>`.
 ///
-/// A charset that is not known is none, and neither is UTF-16: the declaration could be read as ASCII, so it is not true.
+/// Returns `None` if it declares no charset, an unknown one, or UTF-16: the declaration itself was read as ASCII, so the document
+/// is not in UTF-16.
 pub fn charset_in_document(bytes: &[u8]) -> Option<String> {
     let label = label_in_document(bytes)?;
     let encoding = Encoding::for_label_no_replacement(label.as_bytes())?;
