@@ -62,6 +62,7 @@ const REFUSED: &[&str] = &[
     "TRACEPARENT",
     "TRACESTATE",
     "_JAVA_OPTIONS",
+    "_RJEM_MALLOC_CONF",
 ];
 
 /// Prefixes of such names.
@@ -218,6 +219,7 @@ mod tests {
             "ENV",
             "PYTHONPATH",
             "NODE_OPTIONS",
+            "_RJEM_MALLOC_CONF",
             "GIT_SSH_COMMAND",
             "GIT_CONFIG_COUNT",
             "BASH_FUNC_x",

@@ -58,8 +58,10 @@ pub fn run(folder: &Path, release: &str) -> io::Result<()> {
     if folder == Path::new(namespace::PROBE) {
         return io::stdout().write_all(namespace::try_out().as_bytes());
     }
+    // Before any thread is started, and before this process holds a secret.
+    let user_namespace = UserNamespace::prepare(folder)?;
     if keeper::is_meant(folder) {
-        return keeper::run(folder);
+        return keeper::run(folder, &user_namespace);
     }
     let slot = Descriptor3::reserve()?;
     // From here the socket's name is short, however long the folder's is.
@@ -82,7 +84,7 @@ pub fn run(folder: &Path, release: &str) -> io::Result<()> {
             slot,
             bound: Bound::default(),
             system: System::open(),
-            user_namespace: UserNamespace::default(),
+            user_namespace,
             held: None,
             is_discarded: false,
         };
@@ -229,8 +231,6 @@ impl Supervisor {
             }
             NodeSays::Start(order) => {
                 let user = User::of(order.isolation.users, std::process::id());
-                // Before any thread is started.
-                self.user_namespace.prepare(&order.isolation);
                 let raised = self.bound.raise(order.limits.processes, user.as_ref().ok().copied().flatten(), &self.user_namespace);
                 let started = user
                     .map_err(|why| NoStart { kind: NotStarted::Isolation, why })

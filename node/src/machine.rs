@@ -125,9 +125,12 @@ fn walls(settings: &ActionSettings, users: ProgramUsers, at_end: AtEnd, supervis
         return good(check, "programs write only in their private directory, cannot see the node, and cannot make dangerous system calls");
     }
     let message = format!("this machine cannot isolate programs completely: {}", missing.join("; "));
-    let is_of_namespaces = walls.metadata != Wall::Stands && missing.len() == 1;
-    let remedy =
-        if is_of_namespaces { "let the node's user create user namespaces, or run the node as root" } else { "use a newer kernel" };
+    let namespaces = "let the node's user create user namespaces, or run the node as root";
+    let remedy = match (&walls.metadata, missing.len()) {
+        (Wall::Stands, _) => "use a newer kernel".to_owned(),
+        (Wall::Missing { .. }, 1) => namespaces.to_owned(),
+        (Wall::Missing { .. }, _) => format!("use a newer kernel, and {namespaces}"),
+    };
     match settings.isolation {
         IsolationMode::Required => bad(check, message + "; no program is started", &format!("{remedy}, or set `actions.isolation: auto`")),
         IsolationMode::Auto | IsolationMode::None => note(check, &message, &format!("{remedy}, or run only packs that you trust")),

@@ -98,7 +98,7 @@ impl SupervisedPrograms {
         if let Some(group) = settings.isolation.users.group() {
             directory::let_pass(&settings.private, group)?;
         }
-        let pool = Pool::new(settings.supervisors.clone(), settings.command.clone(), settings.release.clone());
+        let pool = Pool::new(settings.supervisors.clone(), settings.command.clone(), settings.release.clone(), &settings.isolation);
         let shared = Shared { settings, pool, holding: Mutex::default(), runtime: Handle::current() };
         Ok(Self { shared: Arc::new(shared) })
     }

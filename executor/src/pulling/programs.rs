@@ -31,6 +31,7 @@ use crate::ports::PackFiles;
 use crate::programs::{GivenKey, Isolation, KILLED_PATIENCE, NodeSecrets, ProgramLimits, ProgramUsers, SupervisorCommand, make_for};
 use crate::render::Renderer;
 use crate::supervisor::keeper::{self, KeptOrder, Outcome};
+use crate::supervisor::namespace::NamespaceNote;
 
 /// The folder of a pack's sensors: `./x` is a file there.
 const SENSORS: &str = "sensors";
@@ -63,6 +64,7 @@ pub struct SensorProgramsSettings {
 /// Runs the programs of sensors.
 pub struct SensorPrograms {
     settings: SensorProgramsSettings,
+    namespaces: Arc<NamespaceNote>,
 }
 
 impl SensorPrograms {
@@ -78,7 +80,8 @@ impl SensorPrograms {
         for left in std::fs::read_dir(&settings.keepers)?.flatten() {
             keeper::end_left(&left.path());
         }
-        Ok(Self { settings })
+        let namespaces = Arc::new(NamespaceNote::new(settings.command.clone(), &settings.isolation));
+        Ok(Self { settings, namespaces })
     }
 
     async fn started(&self, order: ProgramOrder) -> Result<Box<dyn world::Program>, SourceError> {
@@ -129,10 +132,9 @@ impl SensorPrograms {
         if order.purpose == Purpose::Test {
             env.insert("ENSUE_TEST".to_owned(), "1".into());
         }
-        let own = self.settings.command.environment.iter().map(|(name, _)| name);
         let kept = KeptOrder {
             program,
-            not_passed_on: own.filter(|name| !env.contains_key(*name)).cloned().collect(),
+            not_passed_on: self.settings.command.environment.iter().map(|(name, _)| name.clone()).collect(),
             arguments: arguments.collect(),
             private,
             pack,
@@ -143,12 +145,13 @@ impl SensorPrograms {
         let folder = self.settings.keepers.join(&id);
         let spawn_error = |why: io::Error| SourceError::new(SensorErrorKind::Exited, format!("the program cannot be started: {why}"));
         {
-            let folder = folder.clone();
-            let prepared = tokio::task::spawn_blocking(move || keeper::prepare(&folder, &kept));
+            let (folder, namespaces) = (folder.clone(), self.namespaces.clone());
+            let prepared = tokio::task::spawn_blocking(move || keeper::prepare(&folder, &kept, &namespaces));
             prepared.await.map_err(|why| spawn_error(io::Error::other(why)))?.map_err(spawn_error)?;
         }
         let mut command = Command::from(self.settings.command.in_folder(&folder));
-        command.envs(&env);
+        // The keeper's own variables count, whatever the author sets.
+        command.envs(env.iter().filter(|(name, _)| !self.settings.command.environment.iter().any(|(own, _)| own == *name)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Descriptors that this process itself was started with may not be marked close-on-exec.
         close_fds::set_fds_cloexec_threadsafe(3, &[]);

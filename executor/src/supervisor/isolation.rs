@@ -12,6 +12,7 @@ use landlock::{
     ABI, Access, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
     set_no_new_privs,
@@ -200,7 +201,9 @@ fn enter_namespaces(placed: Placed<'_>) -> Result<Wall, NamespaceError> {
     });
     match entered {
         Ok(()) => Ok(Wall::Stands),
-        Err(error @ NamespaceError::Mounts(_)) => Ok(Wall::Missing { why: error.to_string() }),
+        Err(error @ NamespaceError::Mounts(Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOSYS)) => {
+            Ok(Wall::Missing { why: error.to_string() })
+        }
         Err(error) => Err(error),
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::bound::Bound;
 use super::folder::Folder;
 use super::isolation::System;
-use super::namespace::UserNamespace;
+use super::namespace::{NamespaceNote, UserNamespace};
 use super::program::{self, Placed};
 use super::tree::{self, Tree};
 use super::user::User;
@@ -71,8 +71,9 @@ pub(crate) enum Outcome {
 }
 
 /// Makes the folder of a keeper. Blocks.
-pub(crate) fn prepare(folder: &Path, order: &KeptOrder) -> io::Result<()> {
+pub(crate) fn prepare(folder: &Path, order: &KeptOrder, namespaces: &NamespaceNote) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(folder)?;
+    namespaces.write(folder)?;
     write(&folder.join(ORDER), &serde_json::to_vec(order)?)
 }
 
@@ -107,7 +108,7 @@ pub(super) fn is_meant(folder: &Path) -> bool {
 }
 
 /// Runs a keeper until its program or its node has ended.
-pub(super) fn run(folder: &Path) -> io::Result<()> {
+pub(super) fn run(folder: &Path, user_namespace: &UserNamespace) -> io::Result<()> {
     let _ = rustix::process::setsid();
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     // No program of the same user may inspect it.
@@ -115,14 +116,11 @@ pub(super) fn run(folder: &Path) -> io::Result<()> {
     rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
     let order: KeptOrder = serde_json::from_slice(&read(&folder.join(ORDER))?)?;
     let mut bound = Bound::default();
-    // Before any thread is started.
-    let mut user_namespace = UserNamespace::default();
-    user_namespace.prepare(&order.isolation);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         // Before the program begins: from then on, a request to stop must not end the keeper alone.
         let signals = Signals::heard();
-        match start(folder, &order, &user_namespace, &mut bound) {
+        match start(folder, &order, user_namespace, &mut bound) {
             Ok(process) => kept(process, Duration::from_millis(order.grace_millis), signals).await,
             Err(why) => Outcome::NotStarted(why),
         }

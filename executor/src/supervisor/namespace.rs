@@ -1,4 +1,4 @@
-//! The namespaces of a program that runs as the node's own user: a user, a mount and an IPC namespace.
+//! The namespaces of a program that runs as the node's own user: a user and a mount namespace.
 //!
 //! Landlock does not govern the calls that change the metadata of a file: its mode, owner, times and extended attributes. A user
 //! may change those of every file that it owns. A read-only mount refuses them. So the program gets mounts of its own, in which
@@ -6,6 +6,7 @@
 //!
 //! A program that runs as another user than the node owns none of these files, and needs no namespaces.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -13,6 +14,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -20,7 +23,7 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
     mount_remount, move_mount, open_tree, unmount,
 };
-use rustix::process::{DumpableBehavior, getegid, geteuid, set_dumpable_behavior};
+use rustix::process::{getegid, geteuid};
 use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
 use thiserror::Error;
 
@@ -29,9 +32,14 @@ use crate::programs::{Isolation, IsolationMode, ProgramUsers, SupervisorCommand,
 /// The argument, in place of its folder, with which a supervisor tries whether it can create namespaces.
 pub(super) const PROBE: &str = "namespaces";
 /// What it prints if it can.
-const POSSIBLE: &str = "possible\n";
+const POSSIBLE: &str = "possible";
 /// The maximum length of what it prints otherwise, in bytes.
 const REASON_BYTES_MAX: u64 = 4 << 10;
+/// How long it may take.
+const PROBE_PATIENCE: Duration = Duration::from_secs(10);
+const PROBE_LOOK_EVERY: Duration = Duration::from_millis(1);
+/// The file in the folder of a supervisor with the answer of the probe. There is none if its programs need no namespaces.
+const NOTE: &str = "namespaces";
 /// The maximum size of the list of mounts, in bytes.
 const MOUNTS_BYTES_MAX: u64 = 16 << 20;
 
@@ -43,6 +51,9 @@ const REMOTE_BY_PREFIX: &str = "fuse.";
 /// Why a program gets no namespaces.
 #[derive(Debug, Error)]
 pub(super) enum NamespaceError {
+    /// The probe found that the machine has none.
+    #[error("{0}")]
+    Missing(String),
     /// The system does not let the node's user create a user namespace.
     #[error("this system lets the node's user create no user namespace ({0})")]
     User(io::Error),
@@ -77,37 +88,47 @@ pub(super) struct View<'v> {
 }
 
 /// Returns whether a supervisor that is started with this command can create namespaces, by starting one. Blocks.
+///
+/// Only another process can try it. Where AppArmor restricts user namespaces, a process may create one and not use it: it would be in
+/// it for good, as a user that does not exist there.
 pub(crate) fn probe(command: &SupervisorCommand) -> Wall {
-    let missing = |why: String| Wall::Missing { why };
-    let mut tried = command.in_folder(Path::new(PROBE));
-    tried.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let tried = tried.spawn().and_then(|mut child| {
-        let mut said = String::new();
-        if let Some(stdout) = child.stdout.take() {
-            stdout.take(REASON_BYTES_MAX).read_to_string(&mut said)?;
-        }
-        child.wait()?;
-        Ok(said)
-    });
-    match tried {
-        Ok(said) if said == POSSIBLE => Wall::Stands,
-        Ok(said) if said.is_empty() => missing("the process that was to test it ended without an answer".to_owned()),
-        Ok(said) => missing(said.trim_end().to_owned()),
-        Err(error) => missing(format!("no process was available to test it ({error})")),
+    match ask_probe(command) {
+        Ok(answer) if answer == POSSIBLE => Wall::Stands,
+        Ok(answer) => Wall::Missing { why: answer },
+        Err(error) => Wall::Missing { why: format!("no process was available to test it ({error})") },
     }
 }
 
-/// Tries everything that a program's start does with namespaces, and returns what [`probe`] reads.
-pub(super) fn try_out() -> String {
-    // Folders that every system has, in place of those of a program.
-    let (devices, hidden) = (Path::new("/dev"), [PathBuf::from("/proc")]);
-    let view = View { private: devices, pack: devices, writable: &[], readable: &[], hidden: &hidden };
-    let mut user_namespace = UserNamespace::default();
-    user_namespace.prepare(&Isolation::default());
-    if let UserNamespace::Failed(error) = user_namespace {
-        return error.to_string();
+fn ask_probe(command: &SupervisorCommand) -> io::Result<String> {
+    let mut child = command.in_folder(Path::new(PROBE)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+    let began = Instant::now();
+    while child.try_wait()?.is_none() {
+        if began.elapsed() > PROBE_PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it did not end in time"));
+        }
+        std::thread::sleep(PROBE_LOOK_EVERY);
     }
-    enter_mounts(&view).map_or_else(|error| error.to_string(), |()| POSSIBLE.to_owned())
+    let mut answer = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        stdout.take(REASON_BYTES_MAX).read_to_string(&mut answer)?;
+    }
+    // A filter of system calls may end the process.
+    Ok(if answer.is_empty() { "the process that was to create a user namespace ended without an answer".to_owned() } else { answer })
+}
+
+/// Tries what a program's start does with namespaces, and returns what [`probe`] reads.
+pub(super) fn try_out() -> String {
+    // Folders that every system has, in place of those of a program, whose own are hidden as well.
+    let (private, pack, hidden) = (Path::new("/proc/sys/kernel"), Path::new("/proc/sys/fs"), [PathBuf::from("/proc/sys")]);
+    let view = View { private, pack, writable: &[], readable: &[], hidden: &hidden };
+    let entered = match UserNamespace::enter() {
+        Ok(UserNamespace::Failed(error)) => Err(error),
+        Ok(_) => enter_mounts(&view),
+        Err(error) => Err(NamespaceError::User(error)),
+    };
+    entered.map_or_else(|error| error.to_string(), |()| POSSIBLE.to_owned())
 }
 
 /// Returns true if programs with this isolation need namespaces: they are isolated, and run as the node's own user.
@@ -115,28 +136,79 @@ pub(super) fn is_needed(isolation: &Isolation) -> bool {
     isolation.mode != IsolationMode::None && isolation.users == ProgramUsers::Node
 }
 
-/// The user namespace of a supervisor. It is entered once, before the first program that needs it: after a failure, the process may
-/// be in a namespace without its user.
+/// Tells supervisors whether they can create namespaces. It is found out once, before the first of them is started.
+pub(crate) struct NamespaceNote {
+    command: SupervisorCommand,
+    is_needed: bool,
+    answer: OnceLock<String>,
+}
+
+impl NamespaceNote {
+    /// For supervisors that are started with this command, and whose programs have this isolation.
+    pub(crate) fn new(command: SupervisorCommand, isolation: &Isolation) -> Self {
+        Self { command, is_needed: is_needed(isolation), answer: OnceLock::new() }
+    }
+
+    /// Writes the answer into the folder of a supervisor that is not started yet. Blocks.
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+        if !self.is_needed {
+            return Ok(());
+        }
+        let answer = match self.answer.get() {
+            Some(answer) => answer,
+            // An error is not remembered: it says nothing about the machine.
+            None => {
+                let answer = ask_probe(&self.command)?;
+                self.answer.get_or_init(|| answer)
+            }
+        };
+        fs::write(folder.join(NOTE), answer)
+    }
+}
+
+/// The user namespace of a supervisor.
 #[derive(Default)]
 pub(super) enum UserNamespace {
-    /// No program has needed it yet.
+    /// No program needs it, as far as the supervisor was told.
     #[default]
     NotTried,
     /// The process may create mounts without it.
     NotNeeded,
     /// The process is in one of its own.
     Own,
-    /// The system lets the process create none.
+    /// The process could create none.
     Failed(NamespaceError),
 }
 
 impl UserNamespace {
-    /// Enters the namespace if programs with this isolation need it. The process must have a single thread unless this was called
-    /// before.
-    pub(super) fn prepare(&mut self, isolation: &Isolation) {
-        if is_needed(isolation) && matches!(self, Self::NotTried) {
-            *self = if may_mount() { Self::NotNeeded } else { enter_user().map_or_else(Self::Failed, |()| Self::Own) };
+    /// Enters the namespace if the folder of this supervisor says that it can. The process must have a single thread, and nobody
+    /// must have been forbidden to inspect it, because such a process cannot write its own maps.
+    ///
+    /// # Errors
+    /// If the process is in a namespace that it cannot use. It must end.
+    pub(super) fn prepare(folder: &Path) -> io::Result<Self> {
+        match fs::read_to_string(folder.join(NOTE)) {
+            Ok(answer) if answer == POSSIBLE => Self::enter(),
+            Ok(answer) => Ok(Self::Failed(NamespaceError::Missing(answer))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::NotTried),
+            Err(error) => Err(error),
         }
+    }
+
+    /// Enters a namespace in which the process may create mounts. Its user and group stay the same.
+    fn enter() -> io::Result<Self> {
+        if capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN)) {
+            return Ok(Self::NotNeeded);
+        }
+        let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+        if let Err(error) = unshare(UnshareFlags::NEWUSER) {
+            return Ok(Self::Failed(NamespaceError::User(error.into())));
+        }
+        // Only the superuser may map groups of a process that may change its groups.
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+        fs::write("/proc/self/gid_map", format!("{group} {group} 1"))?;
+        Ok(Self::Own)
     }
 
     /// Returns true if a limit on the processes of the node's user counts only those that this process has started.
@@ -156,72 +228,42 @@ fn release() -> (u32, u32) {
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
-fn may_mount() -> bool {
-    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
-}
-
-/// Gives this process the right to create mounts in namespaces of its own. Its user and group stay the same. The process must have
-/// a single thread.
-fn enter_user() -> Result<(), NamespaceError> {
-    // A process that nobody may inspect cannot write its own maps. It holds no program yet.
-    let let_inspect = |behavior| set_dumpable_behavior(behavior).map_err(|error| NamespaceError::User(error.into()));
-    let_inspect(DumpableBehavior::Dumpable)?;
-    let entered = unshare_user().map_err(NamespaceError::User);
-    let_inspect(DumpableBehavior::NotDumpable)?;
-    entered
-}
-
-fn unshare_user() -> io::Result<()> {
-    const USERS: &str = "/proc/self/uid_map";
-    let (user, group) = (geteuid().as_raw(), getegid().as_raw());
-    // Without its maps, the process would be nobody from then on.
-    File::options().write(true).open(USERS)?;
-    unshare(UnshareFlags::NEWUSER)?;
-    // Only the superuser may map groups of a process that may change its groups.
-    fs::write("/proc/self/setgroups", "deny")?;
-    fs::write(USERS, format!("{user} {user} 1"))?;
-    fs::write("/proc/self/gid_map", format!("{group} {group} 1"))
-}
-
 #[allow(deprecated, reason = "the newer function is unsafe because of a flag that is not used here")]
 fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
     rustix::thread::unshare(flags)
 }
 
-/// Gives this thread, and everything that it starts, a view of the mounts in which the program can change only what it may write.
+/// Gives this thread, and everything that it starts, mounts in which the program can change only what it may write. After an error,
+/// as much of this as possible is done.
 pub(super) fn enter_mounts(view: &View<'_>) -> Result<(), NamespaceError> {
-    unshare(UnshareFlags::NEWNS | UnshareFlags::NEWIPC).map_err(NamespaceError::Mounts)?;
+    unshare(UnshareFlags::NEWNS).map_err(NamespaceError::Mounts)?;
     // Nothing that is mounted from now on, here or outside, is seen on the other side.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(NamespaceError::Mounts)?;
     let hidden = outermost(view.hidden);
     let is_hidden = |path: &Path| hidden.iter().any(|hidden| path.starts_with(hidden));
     // Opened while they can still be reached by their paths.
     let mut inside = Vec::new();
-    for (path, access) in [(view.private, Access::Write), (view.pack, Access::Read)] {
-        if is_hidden(path) {
-            inside.push(Inside { path, access, tree: clone_tree(path).map_err(failed("opened", path))? });
-        }
+    for path in [view.private, view.pack].into_iter().filter(|path| is_hidden(path)) {
+        inside.push((path, clone_tree(path).map_err(failed("opened", path))?));
     }
-    let writable: Vec<&Path> = view.writable.iter().map(PathBuf::as_path).chain([view.private]).filter(|path| !is_hidden(path)).collect();
-    for path in &writable {
+    let writable: Vec<&Path> = view.writable.iter().map(PathBuf::as_path).chain([view.private]).collect();
+    for path in writable.iter().filter(|path| !is_hidden(path)) {
         mount_bind_recursive(*path, *path).map_err(failed("mounted", path))?;
     }
-    let covers = Covers::of(&hidden, &inside, view.private)?;
-    for mount in mounts().map_err(NamespaceError::List)? {
-        let is_writable = writable.iter().any(|path| mount.point.starts_with(path));
-        let is_left = mount.is_remote && !view.uses(&mount.point);
-        if !is_writable && !is_left {
-            make_read_only(&mount)?;
-        }
-    }
-    covers.put()?;
-    for Inside { path, access, tree } in inside {
+    let within: Vec<&Path> = inside.iter().map(|(path, _)| *path).collect();
+    let covers = Covers::of(&hidden, &within, view.private)?;
+    let covered = covers.put();
+    for (path, tree) in inside {
         attach(&tree, path).map_err(failed("mounted", path))?;
-        if access == Access::Read {
-            mount_remount(path, MountFlags::BIND | MountFlags::RDONLY, "").map_err(failed("made read-only", path))?;
+    }
+    let mut made_read_only = Ok(());
+    for (point, mount) in mounts().map_err(NamespaceError::List)? {
+        let is_left = mount.is_remote && !view.uses(&point);
+        if !is_left && !writable.iter().any(|path| point.starts_with(path)) {
+            made_read_only = made_read_only.and(make_read_only(&point, mount.flags));
         }
     }
-    Ok(())
+    covered.and(made_read_only)
 }
 
 impl View<'_> {
@@ -230,19 +272,6 @@ impl View<'_> {
         let given = [self.private, self.pack].into_iter();
         given.chain(self.writable.iter().chain(self.readable).map(PathBuf::as_path)).any(|path| path.starts_with(point))
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Access {
-    Read,
-    Write,
-}
-
-/// Something visible inside something hidden.
-struct Inside<'v> {
-    path: &'v Path,
-    access: Access,
-    tree: OwnedFd,
 }
 
 /// Returns the paths that are not inside another of them.
@@ -263,37 +292,38 @@ struct Covers<'v>(Vec<(&'v Path, OwnedFd)>);
 
 impl<'v> Covers<'v> {
     /// Creates them in a file system of their own, which is mounted at `place` meanwhile.
-    fn of(hidden: &[&'v Path], inside: &[Inside<'_>], place: &Path) -> Result<Self, NamespaceError> {
+    fn of(hidden: &[&'v Path], inside: &[&Path], place: &Path) -> Result<Self, NamespaceError> {
         if hidden.is_empty() {
             return Ok(Self(Vec::new()));
         }
         let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-        mount("none", place, "tmpfs", flags, c"mode=500,size=1m").map_err(failed("covered", place))?;
+        mount("none", place, "tmpfs", flags, c"mode=700,size=1m").map_err(failed("covered", place))?;
         let covers = Self::fill(hidden, inside, place);
         // What was created stays as long as it is mounted somewhere.
         unmount(place, UnmountFlags::DETACH).map_err(failed("uncovered", place))?;
         covers
     }
 
-    fn fill(hidden: &[&'v Path], inside: &[Inside<'_>], place: &Path) -> Result<Self, NamespaceError> {
+    fn fill(hidden: &[&'v Path], inside: &[&Path], place: &Path) -> Result<Self, NamespaceError> {
         let mut made = Vec::new();
         for (index, path) in hidden.iter().enumerate() {
             let cover = place.join(index.to_string());
-            let create = |cover: &Path| {
-                if !fs::symlink_metadata(path)?.is_dir() {
-                    return File::options().write(true).create_new(true).mode(0o000).open(cover).map(drop);
-                }
-                let mut folders = fs::DirBuilder::new();
-                folders.recursive(true).mode(0o700).create(cover)?;
-                let mut way = inside.iter().filter_map(|inside| inside.path.strip_prefix(path).ok());
-                way.try_for_each(|rest| folders.create(cover.join(rest)))
-            };
-            match create(&cover) {
-                Ok(()) => made.push((*path, cover)),
+            let about = match fs::symlink_metadata(path) {
+                Ok(about) => about,
                 // The program has the node's user, and cannot reach it either.
-                Err(error) if is_out_of_reach(&error) => {}
+                Err(error) if is_out_of_reach(&error) => continue,
                 Err(error) => return Err(failed("covered", path)(error)),
-            }
+            };
+            let created = if about.is_dir() {
+                let mut folders = fs::DirBuilder::new();
+                folders.recursive(true).mode(0o700);
+                let mut ways = inside.iter().filter_map(|inside| inside.strip_prefix(path).ok());
+                folders.create(&cover).and_then(|()| ways.try_for_each(|rest| folders.create(cover.join(rest))))
+            } else {
+                File::options().write(true).create_new(true).mode(0o000).open(&cover).map(drop)
+            };
+            created.map_err(failed("covered", path))?;
+            made.push((*path, cover));
         }
         mount_remount(place, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC, "")
             .map_err(failed("made read-only", place))?;
@@ -301,8 +331,17 @@ impl<'v> Covers<'v> {
         trees.collect::<Result<_, _>>().map(Self)
     }
 
+    /// Mounts them. One that fails does not keep the others from being mounted.
     fn put(self) -> Result<(), NamespaceError> {
-        self.0.iter().try_for_each(|(path, tree)| attach(tree, path).map_err(failed("hidden", path)))
+        let mut put = Ok(());
+        for (path, tree) in &self.0 {
+            match attach(tree, path) {
+                // It was removed meanwhile.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => put = put.and(Err(failed("hidden", path)(error))),
+            }
+        }
+        put
     }
 }
 
@@ -323,34 +362,37 @@ fn is_out_of_reach(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::NotADirectory)
 }
 
-fn make_read_only(mount: &Mount) -> Result<(), NamespaceError> {
-    match mount_remount(&mount.point, MountFlags::BIND | MountFlags::RDONLY | mount.flags, "") {
+fn make_read_only(point: &Path, flags: MountFlags) -> Result<(), NamespaceError> {
+    match mount_remount(point, MountFlags::BIND | MountFlags::RDONLY | flags, "") {
         Ok(()) => Ok(()),
         // Another mount covers it, or the node's user cannot reach it: nor can the program.
         Err(Errno::INVAL | Errno::NOENT | Errno::ACCESS | Errno::NOTDIR) => Ok(()),
-        Err(error) => Err(failed("made read-only", &mount.point)(error)),
+        Err(error) => Err(failed("made read-only", point)(error)),
     }
 }
 
 /// A mount.
 #[derive(Debug, PartialEq, Eq)]
 struct Mount {
-    point: PathBuf,
     /// What it must keep: only the user namespace that has set these may take them away.
     flags: MountFlags,
     is_remote: bool,
 }
 
-/// Lists the mounts of this thread.
-fn mounts() -> io::Result<Vec<Mount>> {
+/// Lists the mounts of this thread by where they are.
+fn mounts() -> io::Result<BTreeMap<PathBuf, Mount>> {
     let mut list = Vec::new();
     File::open("/proc/thread-self/mountinfo")?.take(MOUNTS_BYTES_MAX).read_to_end(&mut list)?;
-    let wrong = || io::Error::new(io::ErrorKind::InvalidData, "it has a line of another form");
-    list.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(|line| read_mount(line).ok_or_else(wrong)).collect()
+    read_mounts(&list).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "it has a line of another form"))
+}
+
+/// Reads a list of mounts. Of several at one place, only the last one can be reached.
+fn read_mounts(list: &[u8]) -> Option<BTreeMap<PathBuf, Mount>> {
+    list.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(read_mount).collect()
 }
 
 /// Reads a line of `mountinfo` (proc_pid_mountinfo(5)).
-fn read_mount(line: &[u8]) -> Option<Mount> {
+fn read_mount(line: &[u8]) -> Option<(PathBuf, Mount)> {
     let mut fields = line.split(|byte| *byte == b' ').skip(4);
     let point = PathBuf::from(std::ffi::OsString::from_vec(unescape(fields.next()?)));
     let flags = fields.next()?.split(|byte| *byte == b',').fold(MountFlags::empty(), |flags, option| {
@@ -365,7 +407,7 @@ fn read_mount(line: &[u8]) -> Option<Mount> {
     });
     let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
     let kind = std::ffi::OsStr::from_bytes(kind).to_string_lossy();
-    Some(Mount { point, flags, is_remote: REMOTE.contains(&&*kind) || kind.starts_with(REMOTE_BY_PREFIX) })
+    Some((point, Mount { flags, is_remote: REMOTE.contains(&&*kind) || kind.starts_with(REMOTE_BY_PREFIX) }))
 }
 
 /// Replaces the octal escapes of a field, which stand for white space and backslashes.
@@ -388,10 +430,13 @@ mod tests {
     #[test]
     fn line_of_a_mount_is_read() {
         let line = br"44 29 0:39 / /a\040b\134c rw,nosuid,nodev,relatime shared:12 master:3 - fuse.sshfs host:/ rw,user_id=0";
-        let expected = Mount { point: PathBuf::from(r"/a b\c"), flags: MountFlags::NOSUID | MountFlags::NODEV, is_remote: true };
-        assert_eq!(read_mount(line), Some(expected));
-        let local = br"29 1 254:0 / / rw,noatime - ext4 /dev/root rw";
-        assert_eq!(read_mount(local), Some(Mount { point: "/".into(), flags: MountFlags::empty(), is_remote: false }));
+        let remote = Mount { flags: MountFlags::NOSUID | MountFlags::NODEV, is_remote: true };
+        assert_eq!(read_mount(line), Some((r"/a b\c".into(), remote)));
+        let line = br"29 1 254:0 / / rw,noatime - ext4 /dev/root rw";
+        assert_eq!(read_mount(line), Some(("/".into(), Mount { flags: MountFlags::empty(), is_remote: false })));
+        let stacked = b"1 0 0:1 / /data rw - tmpfs none rw\n2 1 0:2 / /data rw,nosuid,nodev - tmpfs none rw\n";
+        let last = Mount { flags: MountFlags::NOSUID | MountFlags::NODEV, is_remote: false };
+        assert_eq!(read_mounts(stacked), Some(BTreeMap::from([("/data".into(), last)])));
         assert_eq!(read_mount(b"29 1 254:0 /"), None);
         assert_eq!(read_mount(b"29 1 254:0 / / rw"), None);
     }

@@ -73,8 +73,16 @@ const DENIED: &[libc::c_long] = &[
     // Objects of the kernel that outlive a process, and that no limit counts: shared memory, semaphores and queues of
     // System V, and queues of POSIX.
     libc::SYS_shmget,
+    libc::SYS_shmat,
+    libc::SYS_shmctl,
     libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
     libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
     libc::SYS_mq_open,
     // Keys that outlive a process.
     libc::SYS_add_key,

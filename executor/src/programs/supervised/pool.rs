@@ -13,9 +13,10 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::connection::Connection;
-use crate::programs::SupervisorCommand;
+use crate::programs::{Isolation, SupervisorCommand};
 use crate::supervisor::READY;
 use crate::supervisor::folder::Folder;
+use crate::supervisor::namespace::NamespaceNote;
 
 /// The number of supervisors kept ready, in addition to those that hold a program.
 pub(super) const SUPERVISORS_AHEAD: usize = 2;
@@ -35,6 +36,7 @@ struct Inner {
     folder: PathBuf,
     command: SupervisorCommand,
     release: String,
+    namespaces: Arc<NamespaceNote>,
     state: Mutex<State>,
 }
 
@@ -46,8 +48,9 @@ struct State {
 
 impl Pool {
     /// Creates an empty pool.
-    pub(super) fn new(folder: PathBuf, command: SupervisorCommand, release: String) -> Self {
-        Self { inner: Arc::new(Inner { folder, command, release, state: Mutex::default() }) }
+    pub(super) fn new(folder: PathBuf, command: SupervisorCommand, release: String, isolation: &Isolation) -> Self {
+        let namespaces = Arc::new(NamespaceNote::new(command.clone(), isolation));
+        Self { inner: Arc::new(Inner { folder, command, release, namespaces, state: Mutex::default() }) }
     }
 
     /// Returns a supervisor without a program, and starts a replacement.
@@ -104,6 +107,8 @@ impl Inner {
     async fn started(&self) -> io::Result<Connection> {
         let (name, key) = (random()?, random()?);
         let folder = Folder::make(self.folder.join(name), &key)?;
+        let (namespaces, path) = (self.namespaces.clone(), folder.path().to_owned());
+        tokio::task::spawn_blocking(move || namespaces.write(&path)).await.map_err(io::Error::other)??;
         let connected = match timeout(UP_PATIENCE, self.up(&folder)).await {
             Ok(connected) => connected,
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it did not start in time")),
