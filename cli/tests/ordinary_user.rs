@@ -138,6 +138,36 @@ async fn program_of_an_ordinary_user_changes_no_modes_or_times_of_the_node_s_fil
     assert_eq!(node.stop(), Some(0));
 }
 
+/// Where OpenSSH looks for further settings, each of which must belong to the superuser or to the user of `ssh`.
+const SSH_SETTINGS: &str = "/etc/ssh/ssh_config.d";
+
+const CONNECT: &str = "\
+description: Shows the settings of OpenSSH for a host.
+run:
+  shell:
+    script: |
+      ssh -G host.example 2>&1 | grep -E '^port|owner'
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ssh_of_a_program_reads_the_settings_of_the_system() {
+    let test = "ssh_of_a_program_reads_the_settings_of_the_system";
+    if !rustix::process::geteuid().is_root() || !Path::new(SSH_SETTINGS).is_dir() {
+        return skipped(test, &format!("only root can mount something at {SSH_SETTINGS}, which must exist"));
+    }
+    let settings = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(settings.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::write(settings.path().join("50-port.conf"), "Host host.example\n  Port 2222\n").unwrap();
+    let script = format!("mount --bind \"$0\" {SSH_SETTINGS} && exec \"$@\"");
+    let with_settings = ["unshare", "--mount", "sh", "-c", &script, &settings.path().display().to_string()].map(str::to_owned);
+    let place = place().within(with_settings.into());
+    place.write_pack_file("look/actions/connect.yaml", CONNECT);
+    let Some((_place, node)) = isolated_node(test, place, METADATA).await else { return };
+    let shown = node.client().run("look.connect", &json!({})).await;
+    assert_eq!(shown["result"], "port 2222", "{shown:#}");
+    assert_eq!(node.stop(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn program_reads_neither_the_settings_file_nor_the_password_beside_it() {
     let test = "program_reads_neither_the_settings_file_nor_the_password_beside_it";

@@ -125,10 +125,10 @@ impl Place {
         self
     }
 
-    /// Runs the binary through another program, which gets the binary and its arguments.
+    /// Runs the binary through another program, which gets the binary and its arguments. A second one runs within the first.
     #[must_use]
     pub(crate) fn within(mut self, program: Vec<String>) -> Self {
-        self.within = program;
+        self.within.extend(program);
         self
     }
 

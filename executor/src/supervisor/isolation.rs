@@ -198,6 +198,7 @@ fn enter_namespaces(placed: Placed<'_>) -> Result<Wall, NamespaceError> {
         writable: &resolve_all(&isolation.writable),
         readable: &resolve_all(&isolation.readable),
         hidden: &hidden_now(isolation),
+        copied: &user_namespace.owner_checked(),
     });
     match entered {
         Ok(()) => Ok(Wall::Stands),

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -48,6 +48,13 @@ const MOUNTS_BYTES_MAX: u64 = 16 << 20;
 const REMOTE: &[&str] = &["afs", "autofs", "ceph", "cifs", "fuse", "fuseblk", "nfs", "nfs4", "smb3"];
 const REMOTE_BY_PREFIX: &str = "fuse.";
 
+/// Folders of settings that programs reject unless each file in them belongs to the superuser or to their own user, as OpenSSH does
+/// with the files that `/etc/ssh/ssh_config` includes.
+const OWNER_CHECKED: &[&str] = &["/etc/ssh/ssh_config.d"];
+/// The maximum number of files in such a folder, and the maximum size of each in bytes. Others are not there for programs.
+const OWNER_CHECKED_FILES_MAX: usize = 64;
+const OWNER_CHECKED_BYTES_MAX: u64 = 16 << 10;
+
 /// Why a program gets no namespaces.
 #[derive(Debug, Error)]
 pub(super) enum NamespaceError {
@@ -85,6 +92,8 @@ pub(super) struct View<'v> {
     pub(super) readable: &'v [PathBuf],
     /// What is not there, even inside the others. The private directory and the pack's folder are there even inside these.
     pub(super) hidden: &'v [PathBuf],
+    /// Folders in which it finds copies of the files that belong to its own user.
+    pub(super) copied: &'v [&'v Path],
 }
 
 /// Returns whether a supervisor that is started with this command can create namespaces, by starting one. Blocks.
@@ -122,7 +131,7 @@ fn ask_probe(command: &SupervisorCommand) -> io::Result<String> {
 pub(super) fn try_out() -> String {
     // Folders that every system has, in place of those of a program, whose own are hidden as well.
     let (private, pack, hidden) = (Path::new("/proc/sys/kernel"), Path::new("/proc/sys/fs"), [PathBuf::from("/proc/sys")]);
-    let view = View { private, pack, writable: &[], readable: &[], hidden: &hidden };
+    let view = View { private, pack, writable: &[], readable: &[], hidden: &hidden, copied: &[] };
     let entered = match UserNamespace::enter() {
         Ok(UserNamespace::Failed(error)) => Err(error),
         Ok(_) => enter_mounts(&view),
@@ -211,6 +220,12 @@ impl UserNamespace {
         Ok(Self::Own)
     }
 
+    /// Returns the folders whose files seem to belong to nobody in this namespace, and that programs reject because of it.
+    pub(super) fn owner_checked(&self) -> Vec<&'static Path> {
+        let folders = OWNER_CHECKED.iter().map(Path::new);
+        if matches!(self, Self::Own) { folders.filter(|folder| folder.is_dir()).collect() } else { Vec::new() }
+    }
+
     /// Returns true if a limit on the processes of the node's user counts only those that this process has started.
     pub(super) fn counts_processes(&self) -> bool {
         matches!(self, Self::Own) && release() >= COUNTED_BY_NAMESPACE
@@ -251,7 +266,8 @@ pub(super) fn enter_mounts(view: &View<'_>) -> Result<(), NamespaceError> {
         mount_bind_recursive(*path, *path).map_err(failed("mounted", path))?;
     }
     let within: Vec<&Path> = inside.iter().map(|(path, _)| *path).collect();
-    let covers = Covers::of(&hidden, &within, view.private)?;
+    let copied: Vec<&Path> = view.copied.iter().copied().filter(|path| !is_hidden(path)).collect();
+    let covers = Covers::of(&hidden, &within, &copied, view.private)?;
     let covered = covers.put();
     for (path, tree) in inside {
         attach(&tree, path).map_err(failed("mounted", path))?;
@@ -287,25 +303,30 @@ fn outermost(paths: &[PathBuf]) -> Vec<&Path> {
     outer
 }
 
-/// Empty files and folders to be mounted over the hidden ones.
+/// Empty files and folders to be mounted over the hidden ones, and folders of copies.
 struct Covers<'v>(Vec<(&'v Path, OwnedFd)>);
 
 impl<'v> Covers<'v> {
     /// Creates them in a file system of their own, which is mounted at `place` meanwhile.
-    fn of(hidden: &[&'v Path], inside: &[&Path], place: &Path) -> Result<Self, NamespaceError> {
-        if hidden.is_empty() {
+    fn of(hidden: &[&'v Path], inside: &[&Path], copied: &[&'v Path], place: &Path) -> Result<Self, NamespaceError> {
+        if hidden.is_empty() && copied.is_empty() {
             return Ok(Self(Vec::new()));
         }
         let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-        mount("none", place, "tmpfs", flags, c"mode=700,size=1m").map_err(failed("covered", place))?;
-        let covers = Self::fill(hidden, inside, place);
+        mount("none", place, "tmpfs", flags, c"mode=700,size=4m").map_err(failed("covered", place))?;
+        let covers = Self::fill(hidden, inside, copied, place);
         // What was created stays as long as it is mounted somewhere.
         unmount(place, UnmountFlags::DETACH).map_err(failed("uncovered", place))?;
         covers
     }
 
-    fn fill(hidden: &[&'v Path], inside: &[&Path], place: &Path) -> Result<Self, NamespaceError> {
+    fn fill(hidden: &[&'v Path], inside: &[&Path], copied: &[&'v Path], place: &Path) -> Result<Self, NamespaceError> {
         let mut made = Vec::new();
+        for (index, path) in copied.iter().enumerate() {
+            let cover = place.join(format!("copy-{index}"));
+            copy_files(path, &cover).map_err(failed("copied", path))?;
+            made.push((*path, cover));
+        }
         for (index, path) in hidden.iter().enumerate() {
             let cover = place.join(index.to_string());
             let about = match fs::symlink_metadata(path) {
@@ -343,6 +364,23 @@ impl<'v> Covers<'v> {
         }
         put
     }
+}
+
+/// Creates a folder with a copy of each file of another one, without the right to write it. What cannot be read is left out.
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().mode(0o755).create(to)?;
+    for entry in fs::read_dir(from)?.flatten().take(OWNER_CHECKED_FILES_MAX) {
+        // Follows links, as those do who read the files.
+        let Ok(about) = fs::metadata(entry.path()) else { continue };
+        if about.is_file()
+            && about.len() <= OWNER_CHECKED_BYTES_MAX
+            && let Ok(content) = fs::read(entry.path())
+        {
+            let copy = to.join(entry.file_name());
+            File::options().write(true).create_new(true).mode(0o444).open(copy)?.write_all(&content)?;
+        }
+    }
+    Ok(())
 }
 
 fn clone_tree(path: &Path) -> rustix::io::Result<OwnedFd> {
