@@ -127,7 +127,8 @@ fn package_for_python_is_built_installed_and_imported() {
     let test = "package_for_python_is_built_installed_and_imported";
     let python = Path::new(crate::support::PYTHON).join("bin/python");
     let is_new_enough = "import setuptools; assert int(setuptools.__version__.split('.')[0]) >= 77";
-    if Printed::by(Command::new(&python).args(["-c", is_new_enough])).code != Some(0) {
+    let tried = Command::new(&python).args(["-c", is_new_enough]).output();
+    if !tried.is_ok_and(|tried| tried.status.success()) {
         return not_installed(test, "the package `setuptools` 77 or newer of Python");
     }
     let (source, installed) = (copy_of("python"), tempfile::TempDir::new().unwrap());
