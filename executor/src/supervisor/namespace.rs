@@ -178,7 +178,7 @@ impl NamespaceNote {
 /// The user namespace of a supervisor.
 #[derive(Default)]
 pub(super) enum UserNamespace {
-    /// No program needs it, as far as the supervisor was told.
+    /// No program of this supervisor needs it: its folder has no answer of the probe.
     #[default]
     NotTried,
     /// The process may create mounts without it.

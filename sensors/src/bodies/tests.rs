@@ -342,7 +342,7 @@ fn byte_order_mark_belongs_to_a_whole_body_and_not_to_its_fields() {
     let form = "multipart/form-data; boundary=XX";
     let part = b"--XX\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--XX--";
     assert_eq!(read(&[BodyForm::Multipart], form, [b"\xef\xbb\xbf", &part[..]].concat()).unwrap(), json!({ "a": "1" }));
-    // No part is taken for what may stand before the first boundary.
+    // Text before the first boundary is allowed, and is never a part.
     let refusal = read(&[BodyForm::Multipart], form, [b"\xff\xfe", &part[..]].concat()).unwrap_err();
     assert_eq!(refusal.slug(), "body-unreadable", "{refusal}");
 }
