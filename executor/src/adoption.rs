@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ensue_engine::effect::{Dispatch, Effect};
+use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::AttemptId;
 
 use crate::begun::Previous;
@@ -20,18 +21,23 @@ use crate::worker::{Begin, Executor, Worker};
 impl Executor {
     /// Takes over what the log owes at the start of a node, before anything else is carried out. A program that an earlier node
     /// left is adopted where the log still waits for it under the same token, and killed otherwise. Every other attempt that was
-    /// running is reported as lost, with the evidence of the `begun` file where it was given to this worker and with none where it was
-    /// given to another, and the log decides what becomes of it.
+    /// running is reported as lost. If it was given to this worker, the evidence is that of its supervisor, which may never have started
+    /// its program, or otherwise that of the `begun` file; if it was given to another, there is none. The log decides what becomes of
+    /// it.
     pub async fn take_over(&self, owed: impl IntoIterator<Item = Effect>, previous: &Previous) {
         let worker = &self.worker;
         let left = worker.means.ports.programs.left().await;
         let mut left: BTreeMap<AttemptId, Left> = left.into_iter().map(|left| (left.attempt, left)).collect();
         let owed: Vec<Effect> = owed.into_iter().collect();
         let stopped: BTreeSet<AttemptId> = owed.iter().filter_map(stops).collect();
+        let own = worker.means.ports.begun.worker();
         for effect in owed {
             match effect {
                 Effect::Dispatch(dispatch) => match left.remove(&dispatch.attempt) {
-                    Some(left) if left.token == dispatch.token => {
+                    Some(Left { token, evidence: Evidence::NotBegun, .. }) if token == dispatch.token && *dispatch.worker == *own => {
+                        worker.lose_of_earlier_node(*dispatch, Evidence::NotBegun);
+                    }
+                    Some(left) if left.token == dispatch.token && left.evidence == Evidence::MayHaveBegun => {
                         let signal = if stopped.contains(&dispatch.attempt) { Signal::Stop } else { Signal::GoOn };
                         worker.adopt(*dispatch, left, signal);
                     }
@@ -39,11 +45,8 @@ impl Executor {
                         if let Some(left) = stale {
                             worker.discard(left);
                         }
-                        let Dispatch { execution, attempt, worker: given_to, trace, .. } = *dispatch;
-                        let evidence = previous.evidence(attempt, &given_to);
-                        let worker = Arc::clone(worker);
-                        let loss = Loss { execution, attempt, evidence, error: None, trace };
-                        self.worker.runtime.spawn(async move { worker.lose(loss).await });
+                        let evidence = previous.evidence(dispatch.attempt, &dispatch.worker);
+                        worker.lose_of_earlier_node(*dispatch, evidence);
                     }
                 },
                 // An adopted program was notified above. If none was adopted, the reported loss says that the
@@ -68,6 +71,14 @@ impl Worker {
             tracing::info!(attempt = %dispatch.attempt, "an attempt that an earlier node began is adopted");
             self.runtime.spawn(Arc::clone(self).carry(dispatch, running, Begin::Adopted(left)));
         }
+    }
+
+    /// Reports that an attempt which an earlier node was given is lost.
+    fn lose_of_earlier_node(self: &Arc<Self>, dispatch: Dispatch, evidence: Evidence) {
+        let Dispatch { execution, attempt, trace, .. } = dispatch;
+        let worker = Arc::clone(self);
+        let loss = Loss { execution, attempt, evidence, error: None, trace };
+        self.runtime.spawn(async move { worker.lose(loss).await });
     }
 
     /// Ends a program that the log no longer waits for.

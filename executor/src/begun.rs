@@ -16,11 +16,12 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::record::Digest;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The size from which the file is rewritten with only the open attempts.
@@ -65,10 +66,18 @@ struct State {
 }
 
 /// Which file it is, among all that a machine has: a copy is another one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {
     device: u64,
     inode: u64,
+}
+
+impl Mark {
+    /// Returns the mark of an open file.
+    pub(crate) fn of(file: &File) -> io::Result<Self> {
+        let about = file.metadata()?;
+        Ok(Self { device: about.dev(), inode: about.ino() })
+    }
 }
 
 /// An attempt that is open in the log, and the worker that the log gave it to.
@@ -211,25 +220,21 @@ fn noted(line: &str) -> Option<AttemptId> {
 /// Returns the id that the kernel generated at boot, or a text that no head contains if the id cannot be
 /// read.
 pub(crate) fn boot_id() -> String {
-    fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |text| text.trim().to_owned())
+    static READ: OnceLock<String> = OnceLock::new();
+    READ.get_or_init(|| fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |text| text.trim().to_owned())).clone()
 }
 
 fn read(path: &Path, boot: &str) -> io::Result<Previous> {
     let text = File::open(path).and_then(|mut file| {
         let mut text = String::new();
         file.read_to_string(&mut text)?;
-        Ok((text, mark_of(&file)?))
+        Ok((text, Mark::of(&file)?))
     });
     match text {
         Ok((text, mark)) => Ok(parsed(&text, boot, mark)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(Previous { begun: None }),
         Err(error) => Err(error),
     }
-}
-
-fn mark_of(file: &File) -> io::Result<Mark> {
-    let about = file.metadata()?;
-    Ok(Mark { device: about.dev(), inode: about.ino() })
 }
 
 fn parsed(text: &str, boot: &str, mark: Mark) -> Previous {
@@ -275,7 +280,7 @@ fn rewrite(path: &Path, by: (&str, &str), open: &BTreeSet<AttemptId>) -> io::Res
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let file = options.open(&beside)?;
-    let mark = mark_of(&file)?;
+    let mark = Mark::of(&file)?;
     let mut text = head(by, mark, open.len() as u64);
     text.extend(open.iter().map(|attempt| line(*attempt)));
     file.write_all_at(text.as_bytes(), 0)?;
@@ -316,7 +321,7 @@ mod tests {
     }
 
     fn head_of(path: &Path, noted: u64) -> String {
-        head((FIRST, BOOT), mark_of(&File::open(path).unwrap()).unwrap(), noted)
+        head((FIRST, BOOT), Mark::of(&File::open(path).unwrap()).unwrap(), noted)
     }
 
     #[test]
@@ -409,7 +414,7 @@ mod tests {
         let (begun, _) = open(&folder, &[], BOOT);
         begun.note(attempt(1)).unwrap();
         begun.note(attempt(2)).unwrap();
-        let (whole, mark) = (fs::read(&path).unwrap(), mark_of(&File::open(&path).unwrap()).unwrap());
+        let (whole, mark) = (fs::read(&path).unwrap(), Mark::of(&File::open(&path).unwrap()).unwrap());
         let flips = (0..whole.len() * 8).map(|bit| {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{OutputStream, Secret};
@@ -61,10 +62,16 @@ pub trait Programs: Send + Sync {
     fn find(&self, program: &str, beside: &Path, path: &OsString) -> Result<PathBuf, FindError>;
     /// Returns the absolute path of an attempt's private directory, which may not exist yet.
     fn directory(&self, attempt: AttemptId) -> PathBuf;
+    /// Takes what is to hold the program of an order, before the attempt is recorded as begun: taking it may last, and a crash
+    /// until then asks nobody. Everything that is taken goes back if the attempt is collected without a start.
+    fn reserve(&self, order: &Order) -> Pending<'_, Result<(), StartProgramError>> {
+        let _ = order;
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// Starts a program in a fresh private directory. The attempt was recorded as begun before.
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>>;
-    /// Finds what an earlier node left: running programs, ends that nobody collected, and programs that were
-    /// lost meanwhile. Called once, before anything is started.
+    /// Finds what an earlier node left: running programs, ends that nobody collected, programs that were lost
+    /// meanwhile, and those that were provably never started. Called once, before anything is started.
     fn left(&self) -> Pending<'_, Vec<Left>>;
     /// Forgets an attempt because its end is in the log or nobody asks for it any longer. Kills whatever of
     /// it still runs. Never blocks.
@@ -251,6 +258,8 @@ pub struct Left {
     pub token: u64,
     /// How much of its time is left, or [`Duration::MAX`] if it has ended already, for whatever reason.
     pub remaining: Duration,
+    /// Whether it was started.
+    pub evidence: Evidence,
     /// The program. Everything that it printed and said is heard again from the beginning.
     pub program: Box<dyn Program>,
 }

@@ -178,6 +178,8 @@ impl Supervisor {
         self.bound.leave();
         match self.held {
             Some(_) => Ok(()),
+            // Its node is gone: the next one finds here whether a program was started.
+            None if self.folder.is_reserved() => Ok(()),
             None => self.folder.remove(),
         }
     }
@@ -245,7 +247,7 @@ impl Supervisor {
                         self.held = Some(held);
                     }
                     Err(no_start) => {
-                        // Nobody needs what was created for it.
+                        // Nobody needs what was created for it. Its reservation stays: it may prove that nothing was started.
                         let _ = std::fs::remove_dir_all(&order.private);
                         let _ = self.folder.clear();
                         answer(Say::Word(SupervisorSays::NotStarted { kind: no_start.kind, why: no_start.why }));
@@ -271,6 +273,7 @@ impl Supervisor {
         if let Some(held) = &held {
             let _ = crate::programs::remove_directory(held.private());
         }
+        self.folder.withdraw()?;
         self.folder.clear()?;
         if held.is_some_and(|held| held.has_remains()) {
             // They would be taken for the next program's, whose end would wait for theirs.

@@ -27,7 +27,9 @@ use super::{
     StartProgramError, SupervisorCommand, Tell, WhyLost, directory,
 };
 use crate::supervisor::folder::Folder;
-use crate::supervisor::protocol::{self, FRAME_BYTES_MAX, NodeSays, NotStarted, PROTOCOL_OF_MASKS, SupervisorSays, TooLong, WrittenOrder};
+use crate::supervisor::protocol::{
+    self, FRAME_BYTES_MAX, NodeSays, NotStarted, PROTOCOL_OF_MASKS, PROTOCOL_WITH_RESERVATIONS, SupervisorSays, TooLong, WrittenOrder,
+};
 use crate::supervisor::spool::SPOOL_BYTES_MAX;
 use connection::{Connection, Listened, Listener, Sayer, SupervisorProcess, Teller};
 pub use left::count_left;
@@ -71,6 +73,8 @@ pub struct SupervisedPrograms {
 struct Shared {
     settings: SupervisedSettings,
     pool: Pool,
+    /// The supervisors of attempts whose programs were not started.
+    reserved: Mutex<BTreeMap<AttemptId, Connection>>,
     holding: Mutex<BTreeMap<AttemptId, Holding>>,
     runtime: Handle,
 }
@@ -99,7 +103,7 @@ impl SupervisedPrograms {
             directory::let_pass(&settings.private, group)?;
         }
         let pool = Pool::new(settings.supervisors.clone(), settings.command.clone(), settings.release.clone(), &settings.isolation);
-        let shared = Shared { settings, pool, holding: Mutex::default(), runtime: Handle::current() };
+        let shared = Shared { settings, pool, reserved: Mutex::default(), holding: Mutex::default(), runtime: Handle::current() };
         Ok(Self { shared: Arc::new(shared) })
     }
 }
@@ -120,6 +124,15 @@ impl Programs for SupervisedPrograms {
         &self.shared.settings.isolation
     }
 
+    fn reserve(&self, order: &Order) -> Pending<'_, Result<(), StartProgramError>> {
+        let (attempt, token, oldest) = (order.attempt, order.token, self.shared.oldest_for(order));
+        Box::pin(async move {
+            let connection = self.shared.reserve(attempt, token, oldest).await?;
+            self.shared.reserved().insert(attempt, connection);
+            Ok(())
+        })
+    }
+
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {
         let shared = Arc::clone(&self.shared);
         // On a task of its own: if this were cut off halfway, it would leave a program that nobody listens
@@ -133,6 +146,13 @@ impl Programs for SupervisedPrograms {
     }
 
     fn collected(&self, attempt: AttemptId) {
+        if let Some(connection) = self.shared.reserved().remove(&attempt) {
+            // Its program was not started. A supervisor whose reservation stays ends when its connection closes.
+            match connection.folder.withdraw() {
+                Ok(()) => self.shared.pool.give_back(connection),
+                Err(error) => tracing::warn!(%attempt, %error, "the reservation of a supervisor could not be withdrawn"),
+            }
+        }
         let held = {
             let mut holding = self.shared.holding();
             match holding.get(&attempt) {
@@ -165,28 +185,54 @@ impl Shared {
         self.holding.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn reserved(&self) -> std::sync::MutexGuard<'_, BTreeMap<AttemptId, Connection>> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn private(&self, attempt: AttemptId) -> PathBuf {
         self.settings.private.join(attempt.to_string())
     }
 
-    async fn started(self: Arc<Self>, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
-        let attempt = order.attempt;
-        let program = order.program.to_string_lossy().into_owned();
-        // A supervisor of an earlier release would keep the values of keys in plain text, and start the
-        // program as the node's own user.
-        let oldest = if !order.keys.is_empty() || self.settings.isolation.users != ProgramUsers::Node { PROTOCOL_OF_MASKS } else { 0 };
-        let start = self.written(order)?;
+    /// Returns the oldest protocol of a supervisor that may start a program. One of an earlier release would keep the
+    /// values of keys in plain text, and start the program as the node's own user.
+    fn oldest_for(&self, order: &Order) -> u32 {
+        let needs_masks = !order.keys.is_empty() || self.settings.isolation.users != ProgramUsers::Node;
+        if needs_masks { PROTOCOL_OF_MASKS } else { 0 }
+    }
+
+    /// Takes a supervisor for an attempt, and notes in its folder which attempt that is.
+    async fn reserve(&self, attempt: AttemptId, token: u64, oldest: u32) -> Result<Connection, StartProgramError> {
+        let unavailable = |error: io::Error| StartProgramError::Supervisor(error.to_string());
         for _ in 0..START_TRIES_MAX {
-            let mut connection = self.pool.take().await.map_err(|error| StartProgramError::Supervisor(error.to_string()))?;
+            let connection = self.pool.take().await.map_err(unavailable)?;
             if connection.protocol < oldest {
                 // The supervisor ends when its connection closes.
                 continue;
             }
+            if connection.protocol >= PROTOCOL_WITH_RESERVATIONS {
+                connection.folder.reserve(attempt, token).map_err(unavailable)?;
+            }
+            return Ok(connection);
+        }
+        Err(StartProgramError::Supervisor("every supervisor is of a release that is too old for this program".into()))
+    }
+
+    async fn started(self: Arc<Self>, order: Order) -> Result<Box<dyn Program>, StartProgramError> {
+        let (attempt, token, oldest) = (order.attempt, order.token, self.oldest_for(&order));
+        let program = order.program.to_string_lossy().into_owned();
+        let start = self.written(order)?;
+        let mut reserved = self.reserved().remove(&attempt);
+        for _ in 0..START_TRIES_MAX {
+            let mut connection = match reserved.take() {
+                Some(connection) => connection,
+                None => self.reserve(attempt, token, oldest).await?,
+            };
             connection.say.say_framed(start.clone());
             match timeout(START_PATIENCE, connection.next()).await {
                 Ok(Some((SupervisorSays::Started, _))) => return Ok(self.hold(attempt, connection)),
                 Ok(Some((SupervisorSays::NotStarted { kind, why }, _))) => {
-                    self.pool.give_back(connection);
+                    // Until its failure is in the log, the reservation proves that nothing was started.
+                    self.reserved().insert(attempt, connection);
                     return Err(match kind {
                         NotStarted::Directory => StartProgramError::Directory(why),
                         NotStarted::Spawn => StartProgramError::Spawn { program, why },
@@ -196,11 +242,16 @@ impl Shared {
                 }
                 Ok(Some(_)) | Err(_) => return Err(self.unknown(attempt, connection, "its supervisor did not report it").await),
                 Ok(None) => {
-                    // A supervisor notes what it is about to start before it starts it.
-                    if !matches!(connection.folder.held(), Ok(None)) {
-                        return Err(self.unknown(attempt, connection, "its supervisor died").await);
+                    let folder = connection.folder.clone();
+                    // A supervisor notes what it is about to start, and on its reservation that it starts it now.
+                    let was_held = !matches!(folder.held(), Ok(None));
+                    let unknown = self.unknown(attempt, connection, "its supervisor died").await;
+                    let has_begun = was_held && left::never_begun(&folder).await.is_none();
+                    // Another one is reserved only once this reservation is gone.
+                    if has_begun || self.clear_away(attempt, folder).await.is_err() {
+                        return Err(unknown);
                     }
-                    let _ = connection.folder.remove();
+                    self.holding().remove(&attempt);
                 }
             }
         }
@@ -286,13 +337,16 @@ impl Shared {
 
     /// Removes the remains of a program that nobody holds any longer.
     async fn removed(self: Arc<Self>, attempt: AttemptId, folder: Folder) {
-        let private = self.private(attempt);
-        let removing = tokio::task::spawn_blocking(move || [directory::remove(&private), folder.remove()]);
-        for removed in removing.await.into_iter().flatten() {
-            if let Err(error) = removed {
-                tracing::warn!(%attempt, %error, "the remains of a program could not be removed");
-            }
+        if let Err(error) = self.clear_away(attempt, folder).await {
+            tracing::warn!(%attempt, %error, "the remains of a program could not be removed");
         }
+    }
+
+    /// Removes the private directory of a program and the folder of its supervisor.
+    async fn clear_away(&self, attempt: AttemptId, folder: Folder) -> io::Result<()> {
+        let private = self.private(attempt);
+        let removing = tokio::task::spawn_blocking(move || directory::remove(&private).and(folder.remove()));
+        removing.await.map_err(io::Error::other)?
     }
 
     /// Returns the frame that asks for the start of a program.

@@ -115,6 +115,7 @@ impl Launch {
             grace: Duration::from_millis(attempt.dispatch.grace_millis),
             limits: attempt.means.settings.limits,
         };
+        programs.reserve(&order).await.map_err(|error| not_started(&error))?;
         attempt.begin().await?;
         let started = programs.start(order).await.map_err(|error| not_started(&error))?;
         heard_to_its_end(attempt, started).await

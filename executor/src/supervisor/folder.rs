@@ -4,6 +4,10 @@
 //! The folder outlives its supervisor: it shows what happened to an attempt. Nothing in it is flushed to the
 //! disk, since none of it counts after the machine went down. Its files are reused for the next program,
 //! because a file system from which many files were removed recently takes long to find room for a new one.
+//!
+//! A node reserves a supervisor for an attempt before it notes that the attempt begins. The supervisor adds a line to the
+//! reservation right before it starts the program. So a reservation without that line, of a supervisor that is gone, proves that
+//! the program was never started. It is one file, so that no order of removing files makes it prove what is not so.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,12 +20,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::protocol::Stream;
+use crate::begun::Mark;
 use crate::programs::End;
 
 /// The maximum size of a note in the folder, in bytes.
 const NOTE_BYTES_MAX: u64 = 64 << 10;
 /// The format version of the notes.
 const FORMAT: u32 = 1;
+/// The file of the reservation.
+const RESERVATION: &str = "reservation";
+/// The line that follows a reservation whose program is started.
+const BEGINS: &[u8] = b"begins\n";
 
 /// A supervisor's folder.
 #[derive(Clone, Debug)]
@@ -49,6 +58,37 @@ pub(crate) struct HeldNote {
     pub(crate) started_at: u64,
     /// The boot of the machine for which that number is valid.
     pub(crate) boot: String,
+}
+
+/// The note that a node writes before it asks a supervisor to start a program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Reservation {
+    format: u32,
+    /// The attempt.
+    pub(crate) attempt: AttemptId,
+    /// Its token.
+    pub(crate) token: u64,
+    /// The boot of the machine. After another one, the line that is missing may have been lost.
+    boot: String,
+    /// The file itself: a copy lacks what was written later.
+    file: Mark,
+}
+
+/// The reservation of a program that is about to be started, open for the line that says so.
+pub(crate) struct Beginning {
+    reservation: Option<File>,
+}
+
+impl Beginning {
+    /// Returns that of a program that nobody has reserved a supervisor for.
+    pub(crate) fn unreserved() -> Self {
+        Self { reservation: None }
+    }
+
+    /// Notes that the program may be running from now on.
+    pub(crate) fn note(self) -> io::Result<()> {
+        self.reservation.map_or(Ok(()), |mut reservation| reservation.write_all(BEGINS))
+    }
 }
 
 /// The part of the note that says what holds the program. It can be read in any format, so that a program
@@ -135,6 +175,49 @@ impl Folder {
         self.write("held", &serde_json::to_vec(&note)?)
     }
 
+    /// Reserves the supervisor for an attempt. Nothing of the attempt may have begun, and no other supervisor may be reserved
+    /// for it.
+    pub(crate) fn reserve(&self, attempt: AttemptId, token: u64) -> io::Result<()> {
+        let mut file = self.create(RESERVATION)?;
+        let note = Reservation { format: FORMAT, attempt, token, boot: crate::begun::boot_id(), file: Mark::of(&file)? };
+        let mut line = serde_json::to_vec(&note)?;
+        line.push(b'\n');
+        file.write_all(&line)
+    }
+
+    /// Opens the reservation for the line that says that its program begins. An earlier release reserves nothing.
+    pub(crate) fn beginning(&self) -> io::Result<Beginning> {
+        match OpenOptions::new().append(true).open(self.path.join(RESERVATION)) {
+            Ok(file) => Ok(Beginning { reservation: Some(file) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Beginning::unreserved()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns the reservation whose program was not started, or none if that cannot be proved. It may still be started as long
+    /// as the supervisor is there.
+    pub(crate) fn not_begun(&self) -> io::Result<Option<Reservation>> {
+        let mut bytes = Vec::new();
+        let mut file = match File::open(self.path.join(RESERVATION)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mark = Mark::of(&file)?;
+        Read::by_ref(&mut file).take(NOTE_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(not_begun_in(&bytes, &crate::begun::boot_id(), mark))
+    }
+
+    /// Returns true if the supervisor is reserved for an attempt, or was and nobody has withdrawn it.
+    pub(crate) fn is_reserved(&self) -> bool {
+        fs::metadata(self.path.join(RESERVATION)).is_ok_and(|file| file.len() > 0)
+    }
+
+    /// Withdraws the reservation. From then on it proves nothing.
+    pub(crate) fn withdraw(&self) -> io::Result<()> {
+        empty(&self.path.join(RESERVATION))
+    }
+
     /// Writes the note of what holds the program of a sensor, which has no attempt.
     pub(crate) fn note_kept(&self, private: PathBuf, user: Option<u32>) -> io::Result<()> {
         let Holder { supervisor, started_at, boot } = HOLDER.get_or_init(Holder::this_process).clone();
@@ -164,7 +247,7 @@ impl Folder {
         note.map(|note| known(note.format).map(|()| note.end)).transpose()
     }
 
-    /// Clears everything about a program. The note of the held program goes last: while it is there, the rest is
+    /// Clears everything about a program except its reservation. The note of the held program goes last: while it is there, the rest is
     /// looked for.
     pub(crate) fn clear(&self) -> io::Result<()> {
         for stream in Stream::ALL {
@@ -183,11 +266,16 @@ impl Folder {
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.create(name)?.write_all(bytes)
+    }
+
+    /// Opens a file for writing that is empty now.
+    fn create(&self, name: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
-        let mut file = options.open(self.path.join(name))?;
+        let file = options.open(self.path.join(name))?;
         emptied(&file)?;
-        file.write_all(bytes)
+        Ok(file)
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
@@ -203,6 +291,14 @@ impl Folder {
         }
         Ok(Some(serde_json::from_slice(&bytes)?))
     }
+}
+
+/// Reads a reservation. Returns none if anything follows it, or if it is not whole, of another boot or a copy.
+fn not_begun_in(bytes: &[u8], boot: &str, mark: Mark) -> Option<Reservation> {
+    let line = bytes.strip_suffix(b"\n")?;
+    // JSON in one line has no line break of its own.
+    let note: Reservation = if line.contains(&b'\n') { None } else { serde_json::from_slice(line).ok() }?;
+    (note.format == FORMAT && !boot.is_empty() && note.boot == boot && note.file == mark).then_some(note)
 }
 
 fn known(format: u32) -> io::Result<()> {
@@ -233,6 +329,7 @@ fn empty(path: &Path) -> io::Result<()> {
 mod tests {
     use ensue_engine::ids::Id;
     use ensue_engine::time::Timestamp;
+    use proptest::prelude::*;
     use tempfile::TempDir;
 
     use super::*;
@@ -261,6 +358,69 @@ mod tests {
             assert_eq!((held.attempt, held.private), (attempt(number), private.into()));
             assert_eq!(folder.end().unwrap(), Some(ended(9)));
             folder.clear().unwrap();
+        }
+    }
+
+    const BOOT: &str = "1c3a6ed4-0000-4000-8000-000000000001";
+
+    fn reserved(folder: &TempDir) -> (Folder, Vec<u8>, Mark) {
+        let folder = Folder::make(folder.path(), "key").unwrap();
+        folder.reserve(attempt(1), 7).unwrap();
+        let path = folder.path().join(RESERVATION);
+        let mark = Mark::of(&File::open(&path).unwrap()).unwrap();
+        let written = String::from_utf8(fs::read(path).unwrap()).unwrap();
+        (folder, written.replace(&crate::begun::boot_id(), BOOT).into_bytes(), mark)
+    }
+
+    #[test]
+    fn reservation_proves_that_nothing_began_until_its_program_begins() {
+        let folder = TempDir::new().unwrap();
+        let (folder, ..) = reserved(&folder);
+        let proved = || folder.not_begun().unwrap().map(|note| (note.attempt, note.token));
+        assert_eq!(proved(), Some((attempt(1), 7)));
+        folder.clear().unwrap();
+        assert_eq!(proved(), Some((attempt(1), 7)), "a start that failed has begun nothing");
+        folder.beginning().unwrap().note().unwrap();
+        assert_eq!(proved(), None);
+        assert!(folder.is_reserved());
+        folder.withdraw().unwrap();
+        assert!(!folder.is_reserved());
+        assert_eq!(proved(), None);
+        folder.reserve(attempt(2), 8).unwrap();
+        assert_eq!(proved(), Some((attempt(2), 8)));
+        folder.remove().unwrap();
+        assert_eq!(proved(), None);
+    }
+
+    #[test]
+    fn copy_of_a_reservation_proves_nothing() {
+        let of = TempDir::new().unwrap();
+        let (folder, ..) = reserved(&of);
+        let path = folder.path().join(RESERVATION);
+        fs::copy(&path, path.with_extension("copy")).unwrap();
+        fs::rename(path.with_extension("copy"), &path).unwrap();
+        assert!(folder.not_begun().unwrap().is_none());
+    }
+
+    #[test]
+    fn only_the_reservation_of_this_boot_proves_anything() {
+        let folder = TempDir::new().unwrap();
+        let (_, written, mark) = reserved(&folder);
+        assert!(not_begun_in(&written, BOOT, mark).is_some());
+        assert!(not_begun_in(&written, "1c3a6ed4-0000-4000-8000-000000000002", mark).is_none());
+        let nameless = String::from_utf8(written).unwrap().replace(BOOT, "");
+        assert!(not_begun_in(nameless.as_bytes(), "", mark).is_none(), "two boots without a name may be two");
+    }
+
+    proptest! {
+        /// Whatever is cut off, follows or is damaged.
+        #[test]
+        fn only_the_whole_reservation_proves_anything(cut in 0_usize..400, more in prop::collection::vec(any::<u8>(), 0..9)) {
+            let folder = TempDir::new().unwrap();
+            let (_, written, mark) = reserved(&folder);
+            let mut bytes = written[..cut.min(written.len())].to_vec();
+            bytes.extend_from_slice(&more);
+            prop_assert_eq!(not_begun_in(&bytes, BOOT, mark).is_some(), bytes == written);
         }
     }
 

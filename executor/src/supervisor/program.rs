@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::folder::Folder;
+use super::folder::{Beginning, Folder};
 use super::isolation::{self, System};
 use super::memory::{Killed, KillsForMemory};
 use super::namespace::UserNamespace;
@@ -195,6 +195,7 @@ impl Held {
             }
         }
         slot.give(&messages_from).map_err(&supervisor)?;
+        let beginning = folder.beginning().map_err(&supervisor)?;
         let kills_for_memory = KillsForMemory::until_now();
         let mut command = Command::new(&order.program);
         command.args(&order.arguments).env_clear().envs(order.env.iter().map(|(name, value)| (name, value)));
@@ -202,7 +203,7 @@ impl Held {
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout_from)).stderr(Stdio::from(stderr_from));
         let (private_path, pack, program) = (Path::new(&order.private), Path::new(&order.pack), Path::new(&order.program));
         let placed = Placed { isolation: &order.isolation, user_namespace, private: private_path, pack, program };
-        let spawned = spawn_behind_walls(command, system, placed, user);
+        let spawned = spawn_behind_walls(command, system, placed, user, beginning);
         // Before anything else is started, and so that only the program holds the other end.
         slot.take_back().map_err(&supervisor)?;
         drop(messages_from);
@@ -293,10 +294,13 @@ pub(super) fn spawn_behind_walls(
     system: &System,
     placed: Placed<'_>,
     user: Option<User>,
+    beginning: Beginning,
 ) -> Result<Spawned, NoStart> {
-    let mut start = move || {
+    let start = move || {
         let raised = isolation::raise(placed, system, user);
         let unwalled = raised.map_err(|why| NoStart { kind: NotStarted::Isolation, why })?;
+        // The last thing before it: what was done until here touches only what belongs to the attempt.
+        beginning.note().map_err(NoStart::because(NotStarted::Supervisor))?;
         let child = command.spawn().map_err(|error| NoStart { kind: NotStarted::Spawn, why: not_spawned(&error, placed) })?;
         Ok((child, unwalled))
     };

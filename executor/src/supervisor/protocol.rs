@@ -19,11 +19,13 @@ use crate::programs::{End, Isolation, ProgramLimits};
 /// The oldest version that this release speaks.
 pub(crate) const PROTOCOL_OLDEST: u32 = 1;
 /// The newest version that this release speaks.
-pub(crate) const PROTOCOL_NEWEST: u32 = 3;
+pub(crate) const PROTOCOL_NEWEST: u32 = 4;
 /// The oldest version in which a supervisor masks the values of keys.
 pub(crate) const PROTOCOL_OF_MASKS: u32 = 2;
 /// The first version in which a supervisor answers [`NodeSays::Ping`].
 pub(crate) const PROTOCOL_WITH_PINGS: u32 = 3;
+/// The first version in which a supervisor notes on its reservation that the program begins.
+pub(crate) const PROTOCOL_WITH_RESERVATIONS: u32 = 4;
 /// The maximum size of a frame, in bytes. The largest frame is an order with its input and files.
 pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
 /// The maximum size of a frame on a connection that has not presented the key, in bytes.

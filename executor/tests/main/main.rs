@@ -35,6 +35,8 @@ mod protocols;
 mod pulling;
 mod reports;
 #[cfg(target_os = "linux")]
+mod reservations;
+#[cfg(target_os = "linux")]
 mod reuse;
 mod server;
 mod shell;

@@ -38,7 +38,7 @@ fn node_without_a_common_protocol_is_rejected_and_the_program_continues() {
     let key = std::fs::read_to_string(folder.join("key")).unwrap();
     let mut stream = UnixStream::connect(folder.join("socket")).unwrap();
     say(&mut stream, &json!({ "hello": { "oldest": OLDEST, "newest": NEWEST, "release": "9.0.0", "key": key } }));
-    assert_eq!(hear(&mut stream), json!({ "no_protocol": { "oldest": 1, "newest": 3 } }));
+    assert_eq!(hear(&mut stream), json!({ "no_protocol": { "oldest": 1, "newest": 4 } }));
     let mut next = Node::after(&dead);
     std::fs::write(private.join("go"), "").unwrap();
     assert_eq!(next.result(), json!("ready\ndone"));
@@ -64,7 +64,7 @@ fn supervisor_without_a_common_protocol_is_ended_with_its_program() {
     next.loses();
     assert!(has_ended(program));
     let greeting = answers.join().unwrap();
-    assert_eq!((&greeting["hello"]["oldest"], &greeting["hello"]["newest"]), (&json!(1), &json!(3)));
+    assert_eq!((&greeting["hello"]["oldest"], &greeting["hello"]["newest"]), (&json!(1), &json!(4)));
     assert!(!next.world.has_private_directories());
 }
 

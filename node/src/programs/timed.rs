@@ -1,9 +1,10 @@
 //! Measures how long programs take to start, as a wrapper around the component that runs them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ensue_api::metrics::Distribution;
 use ensue_engine::ids::AttemptId;
@@ -12,9 +13,22 @@ use ensue_executor::programs::{AtEnd, FindError, Isolation, Left, Order, Pending
 /// Programs with measured start times.
 pub(crate) struct TimedPrograms {
     /// The component that runs them.
-    pub(crate) programs: Arc<dyn Programs>,
+    programs: Arc<dyn Programs>,
     /// How long each program took to start, without those that could not be started.
-    pub(crate) spawned: Distribution,
+    spawned: Distribution,
+    reserved: Mutex<BTreeMap<AttemptId, Duration>>,
+}
+
+impl TimedPrograms {
+    /// Measures programs.
+    pub(crate) fn new(programs: Arc<dyn Programs>, spawned: Distribution) -> Self {
+        Self { programs, spawned, reserved: Mutex::default() }
+    }
+
+    /// Returns how long each program that was not started yet has waited for what is to hold it.
+    fn reserved(&self) -> MutexGuard<'_, BTreeMap<AttemptId, Duration>> {
+        self.reserved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Programs for TimedPrograms {
@@ -26,12 +40,23 @@ impl Programs for TimedPrograms {
         self.programs.directory(attempt)
     }
 
+    fn reserve(&self, order: &Order) -> Pending<'_, Result<(), StartProgramError>> {
+        let begin = Instant::now();
+        let (reserving, attempt) = (self.programs.reserve(order), order.attempt);
+        Box::pin(async move {
+            reserving.await?;
+            self.reserved().insert(attempt, begin.elapsed());
+            Ok(())
+        })
+    }
+
     fn start(&self, order: Order) -> Pending<'_, Result<Box<dyn Program>, StartProgramError>> {
         let begin = Instant::now();
+        let reserved = self.reserved().remove(&order.attempt).unwrap_or_default();
         let starting = self.programs.start(order);
         Box::pin(async move {
             let program = starting.await?;
-            self.spawned.took(begin.elapsed());
+            self.spawned.took(reserved + begin.elapsed());
             Ok(program)
         })
     }
@@ -41,6 +66,7 @@ impl Programs for TimedPrograms {
     }
 
     fn collected(&self, attempt: AttemptId) {
+        self.reserved().remove(&attempt);
         self.programs.collected(attempt);
     }
 

@@ -104,7 +104,7 @@ impl Working {
         let web: Arc<dyn Web> = Arc::new(Destinations::new(policy, clock.clone()));
         stores.keys.provide(key_providers::provided(config, &web));
         let spawned = Distribution::new(Unit::Seconds, SHORT);
-        let programs: Arc<dyn Programs> = Arc::new(TimedPrograms { programs, spawned: spawned.clone() });
+        let programs: Arc<dyn Programs> = Arc::new(TimedPrograms::new(programs, spawned.clone()));
         let (polls_begun, _) = Begun::open(opened.data.polls_begun(), Opener::now(POLLS_WORKER), [])
             .map_err(|why| machine("reading the list of begun actions of polls", &why))?;
         let for_polls = SensorActionsPorts {

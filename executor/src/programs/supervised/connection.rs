@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::HEARD_WAITING_MAX;
 use crate::lease::Lease;
 use crate::messages::LINE_BYTES_MAX;
-use crate::programs::{End, Heard, WhyLost};
+use crate::programs::{End, Heard, KILLED_PATIENCE, WhyLost};
 use crate::supervisor::folder::Folder;
 use crate::supervisor::protocol::{
     self, FRAME_BYTES_MAX, Holds, NodeSays, PROTOCOL_NEWEST, PROTOCOL_OLDEST, PROTOCOL_WITH_PINGS, Stream, SupervisorSays,
@@ -33,6 +33,9 @@ pub(super) const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long reading the files that a supervisor left may take.
 const DISK_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The pause between two looks at whether a supervisor is gone.
+const DESERTED_PAUSE: Duration = Duration::from_millis(5);
 
 /// A connection to a supervisor.
 pub(super) struct Connection {
@@ -88,9 +91,7 @@ impl Connection {
     }
 
     async fn greeted(folder: Folder, release: &str) -> io::Result<(Self, Option<Holds>)> {
-        // Use the opened folder: a socket's name may have about a hundred bytes, and a path may have more.
-        let opened = File::open(folder.path())?;
-        let mut stream = UnixStream::connect(format!("/proc/self/fd/{}/socket", opened.as_raw_fd())).await?;
+        let mut stream = connect(&folder).await?;
         let hello = NodeSays::Hello { oldest: PROTOCOL_OLDEST, newest: PROTOCOL_NEWEST, release: release.to_owned(), key: folder.key()? };
         let process = stream
             .peer_cred()
@@ -121,6 +122,25 @@ impl Connection {
     /// Returns the next message, or none if the supervisor is gone. Must not be cut off.
     pub(super) async fn next(&mut self) -> Option<(SupervisorSays, Bytes)> {
         protocol::read(&mut self.from, FRAME_BYTES_MAX).await.ok().flatten()
+    }
+}
+
+async fn connect(folder: &Folder) -> io::Result<UnixStream> {
+    // Use the opened folder: a socket's name may have about a hundred bytes, and a path may have more.
+    let opened = File::open(folder.path())?;
+    UnixStream::connect(format!("/proc/self/fd/{}/socket", opened.as_raw_fd())).await
+}
+
+/// Returns true once nobody listens on the socket of a folder, for which it waits a little: a process that was killed may take
+/// some time to end. A supervisor listens as long as it runs, wherever it runs, so none is there any longer.
+pub(super) async fn is_deserted(folder: &Folder) -> bool {
+    let until = Instant::now() + KILLED_PATIENCE;
+    loop {
+        match timeout(KILLED_PATIENCE, connect(folder)).await {
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return true,
+            _ if Instant::now() >= until => return false,
+            _ => tokio::time::sleep(DESERTED_PAUSE).await,
+        }
     }
 }
 

@@ -10,12 +10,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ensue_engine::executions::facts::Evidence;
+use ensue_engine::ids::AttemptId;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::connection::{Connection, GREETING_PATIENCE, Sayer, SupervisorProcess, Teller};
+use super::connection::{Connection, GREETING_PATIENCE, Sayer, SupervisorProcess, Teller, is_deserted};
 use super::{HEARD_WAITING_MAX, Holding, Shared, Stage, SupervisedProgram};
 use crate::programs::{Left, WhyLost, directory};
-use crate::supervisor::folder::{Folder, HeldNote};
+use crate::supervisor::folder::{Folder, HeldNote, Reservation};
 use crate::supervisor::protocol::Holds;
 use crate::supervisor::tree;
 
@@ -52,10 +54,22 @@ pub(super) async fn found(shared: Arc<Shared>) -> Vec<Left> {
             left.push(one);
         }
     }
+    drop_doubtful(&mut left);
     let kept: BTreeSet<PathBuf> = left.iter().map(|left| shared.private(left.attempt)).collect();
     let private = shared.settings.private.clone();
     let _ = tokio::task::spawn_blocking(move || directory::remove_others(&private, &kept)).await;
     left
+}
+
+/// Drops each proof that a program was never started where another folder knows its attempt too. An attempt has one reservation; if
+/// it had two, neither would prove anything.
+fn drop_doubtful(left: &mut Vec<Left>) {
+    let (mut seen, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
+    doubtful.extend(left.iter().map(|one| one.attempt).filter(|attempt| !seen.insert(*attempt)));
+    left.retain(|one| match one.evidence {
+        Evidence::NotBegun => !doubtful.contains(&one.attempt),
+        Evidence::MayHaveBegun => true,
+    });
 }
 
 /// Returns how many programs a stopped node left in its folder of supervisors: those that still run, and those
@@ -83,9 +97,15 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
         Ok((connection, Some(holds))) => {
             let program = shared.hold(holds.attempt, connection);
             let remaining = Duration::from_millis(holds.remaining_millis);
-            return Some(Left { attempt: holds.attempt, token: holds.token, remaining, program });
+            return Some(Left { attempt: holds.attempt, token: holds.token, remaining, evidence: Evidence::MayHaveBegun, program });
         }
         Ok((connection, None)) => {
+            // It obeys this node alone from now on, and never heard of what an earlier one asked for last.
+            if let Ok(Some(reservation)) = folder.not_begun() {
+                // It ends when its connection closes, and leaves the folder.
+                drop(connection);
+                return Some(shared.never_begun(&reservation, folder));
+            }
             shared.pool.give_back(connection);
             return None;
         }
@@ -105,6 +125,9 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
         Err(error) => tracing::debug!(%error, folder = %folder.path().display(), "a supervisor does not answer"),
     }
     end_all_of(&folder, None).await;
+    if let Some(reservation) = never_begun(&folder).await {
+        return Some(shared.never_begun(&reservation, folder));
+    }
     let note = folder.held().ok().flatten().filter(|note| note.boot == crate::begun::boot_id());
     match note {
         Some(note) => Some(shared.over(&note, folder, why)),
@@ -113,6 +136,13 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
             None
         }
     }
+}
+
+/// Returns the reservation of a supervisor that is gone and has not started its program, or none if that cannot be proved.
+pub(super) async fn never_begun(folder: &Folder) -> Option<Reservation> {
+    folder.not_begun().ok()??;
+    // Only what is read once the supervisor is gone cannot change any more.
+    if is_deserted(folder).await { folder.not_begun().ok()? } else { None }
 }
 
 /// Connects to a supervisor. Retries if the error may be this process's own: a supervisor is not considered
@@ -145,17 +175,32 @@ fn is_of_a_dead_one(error: &io::Error) -> bool {
 }
 
 impl Shared {
-    /// Returns a program whose supervisor is gone, possibly after it noted the end. Its remaining time no
-    /// longer counts.
+    /// Returns a program whose supervisor is gone, possibly after it noted the end.
     fn over(self: &Arc<Self>, note: &HeldNote, folder: Folder, why: WhyLost) -> Left {
-        let HeldNote { attempt, token, .. } = *note;
-        self.holding().insert(attempt, Holding::Nobody(folder.clone()));
+        self.remains((note.attempt, note.token), folder, why, Evidence::MayHaveBegun)
+    }
+
+    /// Returns a program that was never started.
+    fn never_begun(self: &Arc<Self>, reservation: &Reservation, folder: Folder) -> Left {
+        self.remains((reservation.attempt, reservation.token), folder, WhyLost::HolderGone, Evidence::NotBegun)
+    }
+
+    /// Returns what nobody holds any longer. Its remaining time no longer counts.
+    fn remains(self: &Arc<Self>, (attempt, token): (AttemptId, u64), folder: Folder, why: WhyLost, evidence: Evidence) -> Left {
+        let nobody = Holding::Nobody(folder.clone());
+        match evidence {
+            Evidence::MayHaveBegun => drop(self.holding().insert(attempt, nobody)),
+            // What may run goes first.
+            Evidence::NotBegun => {
+                self.holding().entry(attempt).or_insert(nobody);
+            }
+        }
         let (heard_into, heard) = mpsc::channel(HEARD_WAITING_MAX);
         let task = self.runtime.spawn(async move { Teller::to(heard_into).tell_from_folder(&folder, why).await });
         let (say, end_by) = (Sayer::to_nobody(), watch::Sender::new(None));
         let program =
             SupervisedProgram { shared: Arc::clone(self), attempt, heard, say, end_by, task: task.abort_handle(), stage: Stage::Running };
-        Left { attempt, token, remaining: Duration::MAX, program: Box::new(program) }
+        Left { attempt, token, remaining: Duration::MAX, evidence, program: Box::new(program) }
     }
 }
 
