@@ -451,6 +451,24 @@ pub(crate) async fn verify(ports: &Ports, threads: &Arc<Threads>, parts: &mut Pa
     Ok(())
 }
 
+/// Reports whether the node accepts the caller of a request: by the cookie of a session, or because a proxy or a certificate
+/// vouches for it. A request that is refused for another reason than its caller, such as plain HTTP, counts as one with a caller,
+/// because the next request says what is wrong.
+pub(crate) async fn is_logged_in(ports: &Ports, threads: &Arc<Threads>, parts: &Parts) -> bool {
+    let is_by_browser = parts.extensions.get::<Vouched>().is_some()
+        || parts.extensions.get::<PeerCertificates>().is_some()
+        || cookies::is_given(&parts.headers);
+    if !is_by_browser || parts.headers.contains_key(AUTHORIZATION) {
+        return false;
+    }
+    let mut parts = parts.clone();
+    let verified = verify(ports, threads, &mut parts).await;
+    match verified.and_then(|()| Known::demand(&*ports.access, &parts, &Secrecy::Open)) {
+        Ok(_) => true,
+        Err(problem) => problem.status() != StatusCode::UNAUTHORIZED,
+    }
+}
+
 /// Returns whom the certificate of the connection names. A credential of the request itself goes before it: a gateway may
 /// send requests of many callers over its connection.
 fn by_certificate(ports: &Ports, parts: &Parts) -> Result<Option<Vouched>, Problem> {

@@ -442,6 +442,8 @@ async fn node_reports_its_status_and_runs_background_jobs() {
     assert_eq!(api.get("/api/v1/log/verify").by("viewer").answer().await.expect(200).json()["status"], "succeeded");
     api.post("/api/v1/views/rebuild").by("viewer").answer().await.expect_problem(403, "forbidden");
     api.get("/api/v1/views/rebuild").by("viewer").answer().await.expect_problem(404, "not_found");
+    let status = api.get("/api/v1/status").by("viewer").answer().await.expect(200).json();
+    assert_eq!((&status["jobs"]["log_verify"]["status"], &status["jobs"]["views_rebuild"]), (&json!("succeeded"), &json!(null)));
 }
 
 #[tokio::test]

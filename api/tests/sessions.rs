@@ -44,6 +44,25 @@ async fn session_has_the_rights_of_its_token_until_it_ends() {
 }
 
 #[tokio::test]
+async fn public_status_says_whether_the_browser_is_logged_in() {
+    let api = TestApi::new();
+    let asked = async |cookie: &str| {
+        let status = api.get("/api/v1/public/status").with("cookie", cookie).answer().await.expect(200).json();
+        status["logged_in"].clone()
+    };
+    assert_eq!(asked("theme=dark").await, json!(false));
+    let (_, cookie) = logged_in(&api, "viewer").await;
+    assert_eq!(asked(&cookie).await, json!(true));
+    let altered = format!("{}{}", &cookie[..cookie.len() - 1], if cookie.ends_with('0') { '1' } else { '0' });
+    assert_eq!(asked(&altered).await, json!(false), "it has another secret");
+    assert_eq!(asked("__Host-ensue=nonsense").await, json!(false));
+    from_page(delete(&api, "current"), &cookie).json(&json!({})).answer().await.expect(204);
+    assert_eq!(asked(&cookie).await, json!(false));
+    let status = api.get("/api/v1/public/status").by("viewer").answer().await.expect(200).json();
+    assert_eq!(status["logged_in"], json!(false), "a program knows whether it has a token");
+}
+
+#[tokio::test]
 async fn each_login_has_a_new_id_whatever_cookie_came_with_it() {
     let api = TestApi::new();
     let (first, cookie) = logged_in(&api, "viewer").await;

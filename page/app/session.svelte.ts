@@ -23,6 +23,11 @@ class Session {
   async load(): Promise<void> {
     this.error = null;
     try {
+      // Browsers report a refused request as an error, so a visitor who is not logged in is not asked about.
+      if (!(await call('GET /public/status', {})).value.logged_in) {
+        this.me = null;
+        return;
+      }
       const { value, position } = await call('GET /me', {});
       this.me = value;
       if (!this.isOfLink) live.start(position);

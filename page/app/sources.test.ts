@@ -21,6 +21,11 @@ test('only one file stores anything in the browser, and one touches history', ()
   expect(using(/history\.(push|replace)State/)).toEqual(['router.svelte.ts']);
 });
 
+test('no source has an icon that is a letter, because a font may lack it', () => {
+  const found = files.flatMap(({ name, text }) => [...text.replace(/[\u0020-\u007e→−×°]/g, '').matchAll(/[\p{S}\p{Co}]/gu)].map(([letter]) => `${name}: ${letter}`));
+  expect(found).toEqual([]);
+});
+
 interface Part {
   type?: string;
   data?: string;

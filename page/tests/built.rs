@@ -33,7 +33,7 @@ const EDITING: [&str; 11] = [
 /// How much that may be, compressed by gzip.
 const EDITING_BYTES_MAX: usize = 250_000;
 /// How much all files together may be, compressed by gzip. No browser loads all of them at once.
-const ALL_BYTES_MAX: usize = 330_000;
+const ALL_BYTES_MAX: usize = 335_000;
 
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -9,18 +9,18 @@ use ensue_views::{Totals, ViewName};
 
 use super::Routes;
 use crate::attention;
-use crate::auth::Allowed;
+use crate::auth::{self, Allowed};
 use crate::call::{Call, Nothing};
 use crate::deliveries::now;
 use crate::metrics::Form;
 use crate::operation::{Content, Header, Operation, Takes};
-use crate::permissions::{MetricsRead, NodeRead, ViewsRead, ViewsRebuild};
+use crate::permissions::{LogRead, MetricsRead, NodeRead, ViewsRead, ViewsRebuild};
 use crate::ports::{JobKind, OnBehalf, Readiness};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Reachable};
 use crate::route::Public;
 use crate::rows::read_row;
-use crate::wire::node::{WireAlive, WireDoctor, WireJob, WirePublicStatus, WireReadiness, WireStatus};
+use crate::wire::node::{WireAlive, WireDoctor, WireJob, WireJobs, WirePublicStatus, WireReadiness, WireStatus};
 
 /// Describes an operation that starts a background job.
 pub(super) const fn job(id: &'static str, summary: &'static str) -> Operation {
@@ -95,26 +95,30 @@ pub(super) async fn readyz(call: Call) -> Outcome {
 /// Returns the part of the status that anybody may see.
 pub(super) async fn public_status(call: Call) -> Outcome {
     let ports = &call.api().ports;
+    let logged_in = auth::is_logged_in(ports, &call.api().threads, call.request()).await;
     let password = ports.passwords.are_allowed().then(|| "password".to_owned());
     let device = ports.devices.are_allowed().then(|| "device".to_owned());
     let issuers = ports.logins.issuers().into_iter().map(|issuer| format!("oidc/{issuer}"));
     let logins = std::iter::once("token".to_owned()).chain(password).chain(device).chain(issuers).collect();
-    respond::json(&WirePublicStatus { name: "ensue", release: &call.api().settings.release, api: "v1", logins })
+    respond::json(&WirePublicStatus { name: "ensue", release: &call.api().settings.release, api: "v1", logins, logged_in })
 }
 
 /// Returns the status of the node.
-pub(super) async fn status(_: Allowed<NodeRead>, call: Call) -> Outcome {
+pub(super) async fn status(allowed: Allowed<NodeRead>, call: Call) -> Outcome {
+    let (sees_log, sees_views) = (allowed.rows_for::<LogRead>().is_some(), allowed.rows_for::<ViewsRead>().is_some());
     let wire = call
         .api()
         .threads
-        .blocking(|ports| {
+        .blocking(move |ports| {
             let totals = read_row::<Totals>(ports, TOTALS)?;
             let parked = ports
                 .views
                 .list(&ListQuery { limit: LIST_ROWS_MAX, ..ListQuery::newest(ViewName::ParkedReactions, RowReach::Everything) })?
                 .len();
             let attention = attention::count(ports, now())?;
-            Ok::<_, Problem>(WireStatus::new(ports.node.status()?, ports.views.position()?, parked, totals, attention))
+            let job = |kind, is_seen: bool| ports.node.job(kind).filter(|_| is_seen).map(Into::into);
+            let jobs = WireJobs { log_verify: job(JobKind::LogVerify, sees_log), views_rebuild: job(JobKind::ViewsRebuild, sees_views) };
+            Ok::<_, Problem>(WireStatus::new(ports.node.status()?, ports.views.position()?, parked, totals, (attention, jobs)))
         })
         .await??;
     respond::json(&wire)

@@ -34,6 +34,7 @@ pub(crate) struct WireStatus {
     retention: WireRetained,
     attention: WireAttention,
     totals: Option<WireTotals>,
+    jobs: WireJobs,
 }
 
 /// How much of something is stored.
@@ -90,6 +91,13 @@ impl From<Kept> for WireKept {
     }
 }
 
+/// The last background jobs since the node started; null if there was none, or the caller may not see it.
+#[derive(Default, Serialize, JsonSchema)]
+pub(crate) struct WireJobs {
+    pub(crate) log_verify: Option<WireJob>,
+    pub(crate) views_rebuild: Option<WireJob>,
+}
+
 /// Counts over the whole log.
 #[derive(Serialize, JsonSchema)]
 struct WireTotals {
@@ -113,7 +121,7 @@ impl WireStatus {
         views_position: Position,
         parked_reactions: usize,
         totals: Option<Totals>,
-        attention: Attention,
+        (attention, jobs): (Attention, WireJobs),
     ) -> Self {
         Self {
             release: status.release,
@@ -148,6 +156,7 @@ impl WireStatus {
                 attempts_lost: totals.attempts.lost,
                 starts: totals.starts,
             }),
+            jobs,
         }
     }
 }
@@ -160,6 +169,8 @@ pub(crate) struct WirePublicStatus<'a> {
     pub(crate) api: &'static str,
     /// The ways to log in: `token`, `password`, `device` or `oidc/<issuer>`.
     pub(crate) logins: Vec<String>,
+    /// Whether the request has a session that the node accepts, or a proxy or a certificate that vouches for its sender.
+    pub(crate) logged_in: bool,
 }
 
 /// Confirms that the process is alive.

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { words } from '../words/en.ts';
 import { lookOf, wordOf } from './state.ts';
 import { duration, relative } from './time.ts';
-import { shortened, visible } from './visible.ts';
+import { piecesOf, shortened, visible } from './visible.ts';
 import { rowsShown } from './window.ts';
 
 test('hidden characters become visible', () => {
@@ -15,6 +15,13 @@ test('hidden characters become visible', () => {
 test('a text is shortened, and says by how much', () => {
   expect(shortened('abcdef', 4)).toEqual({ text: 'abcd', left: 2 });
   expect(shortened('abc', 4)).toEqual({ text: 'abc', left: 0 });
+});
+
+test('code in a message is between backticks, and a single backtick is a letter', () => {
+  const shown = (message: string): string => piecesOf(message).map(({ text, isCode }) => (isCode ? `<${text}>` : text)).join('');
+  expect(shown('set `a.b` with `ensue keys set a.b`')).toBe('set <a.b> with <ensue keys set a.b>');
+  expect(shown('`whole`')).toBe('<whole>');
+  for (const plain of ['', 'nothing', 'one ` alone', '``', 'over `two\nlines`']) expect(shown(plain)).toBe(plain);
 });
 
 test('durations have two units at most', () => {
@@ -36,10 +43,10 @@ test('only rows near the screen are shown, and the others leave their height', (
 
 test('every state has a shape and a word, and an unknown one has its own name', () => {
   for (const state of Object.keys(words.state)) {
-    expect(lookOf(state).shape, state).not.toBe('·');
+    expect(lookOf(state).shape, state).not.toBe('dot');
     expect(wordOf(state)).toBe(words.state[state as keyof typeof words.state]);
   }
-  expect(lookOf('__proto__').shape).toBe('·');
+  expect(lookOf('__proto__').shape).toBe('dot');
   expect(wordOf('brand_new')).toBe('brand_new');
 });
 

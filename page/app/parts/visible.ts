@@ -15,6 +15,12 @@ export function visible(text: string): string {
     .replace(MARKS, '$1⟨…⟩');
 }
 
+/** Splits a message of the node at its backticks, which are around code. One without another stays as it is. */
+export function piecesOf(message: string): { text: string; isCode: boolean }[] {
+  const pieces = message.split(/`([^`\n]+)`/).map((text, at) => ({ text, isCode: at % 2 === 1 }));
+  return pieces.filter(({ text }) => text !== '');
+}
+
 /** Shortens a text; `whole` says what was left out. */
 export function shortened(text: string, chars: number): { text: string; left: number } {
   return text.length <= chars ? { text, left: 0 } : { text: text.slice(0, chars), left: text.length - chars };

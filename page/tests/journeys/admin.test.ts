@@ -225,7 +225,7 @@ test('a viewer sees no button that would be refused', async () => {
   const watched = await rig.loggedIn('/ui/me', await node.tokenOf('vic', ['viewer', 'looker']));
   const { page } = watched;
   await page.getByRole('heading', { name: 'vic' }).waitFor();
-  const allowed = /^(Copy|Versions|Check|Export as|Load more|Go to, do or search|Close|✓|⧉|$)/;
+  const allowed = /^(Copy|Versions|Check|Export as|Load more|Go to, do or search|Log out|Close|$)/;
   for (const path of ['/ui/actions', '/ui/actions/shop.print', '/ui/people', '/ui/people/bo', '/ui/people?tab=tokens', '/ui/keys', '/ui/vars', '/ui/audit', '/ui/log']) {
     await page.goto(path);
     await page.getByRole('main').locator('h1').waitFor();

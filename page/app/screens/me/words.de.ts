@@ -14,7 +14,6 @@ const de: Translation<typeof words> = {
   from: 'von',
   end: 'Beenden',
   endAll: 'Alle anderen beenden',
-  logOut: 'Abmelden',
   settings: 'Dieser Browser',
   language: 'Sprache',
   asBrowser: 'Wie der Browser',

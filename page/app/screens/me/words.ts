@@ -13,7 +13,6 @@ export const words = localized({
   from: 'from',
   end: 'End',
   endAll: 'End all others',
-  logOut: 'Log out',
   settings: 'This browser',
   language: 'Language',
   asBrowser: 'As the browser',

@@ -3,6 +3,9 @@
 import { RangeSet, StateEffect, StateField, type EditorState, type Extension, type Text } from '@codemirror/state';
 import { Decoration, EditorView, GutterMarker, gutter, type DecorationSet } from '@codemirror/view';
 import type { PackFinding } from '../../api/types.ts';
+import { ICONS, type IconName } from '../../parts/icons.ts';
+
+const SVG = 'http://www.w3.org/2000/svg';
 
 export interface Place {
   from: number;
@@ -42,14 +45,23 @@ class Mark extends GutterMarker {
   }
 
   override toDOM(): Node {
-    return document.createTextNode(this.isError ? '✕' : '⚠');
+    return iconOf(this.isError ? 'x' : 'alert');
   }
+}
+
+/** The editor draws its marks itself, so none of them is a component. */
+function iconOf(name: IconName): Node {
+  const [icon, path] = [document.createElementNS(SVG, 'svg'), document.createElementNS(SVG, 'path')];
+  for (const [key, value] of Object.entries({ class: 'icon', viewBox: '0 0 24 24', 'aria-hidden': 'true', 'data-icon': name })) icon.setAttribute(key, value);
+  path.setAttribute('d', ICONS[name]);
+  icon.append(path);
+  return icon;
 }
 
 /** Reserves the width of a mark, so that the text does not move when the first mark appears. */
 class Spacer extends GutterMarker {
   override toDOM(): Node {
-    return document.createTextNode('✕');
+    return iconOf('x');
   }
 }
 

@@ -33,7 +33,9 @@ const theme = EditorView.theme({
   '.cm-scroller': { fontFamily: 'var(--mono)', lineHeight: '20px' },
   '.cm-content': { caretColor: 'var(--text)', padding: '5px 0', minWidth: '0' },
   '.cm-gutters': { background: 'none', color: 'var(--text-soft)', borderRight: '1px solid var(--line)' },
-  '.found .cm-gutterElement': { padding: '0 4px', fontWeight: '700' },
+  '.found .cm-gutterElement': { padding: '0 4px' },
+  // The styles of the page do not reach into the shadow root.
+  '.found .icon': { width: '12px', height: '12px', verticalAlign: '-1px', fill: 'none', stroke: 'currentColor', strokeWidth: '3', strokeLinecap: 'round' },
   '.cm-gutterElement.found-error': { color: 'var(--danger)' },
   '.cm-gutterElement.found-warning': { color: 'var(--state-orange)' },
   '.cm-line .found-error': { textDecoration: 'underline wavy var(--danger)' },
