@@ -1,1 +1,1 @@
-import{E as e}from"./svelte.js";import{Q as t,St as n,_t as r,bt as i,pt as a,vt as o,xt as s}from"./parts.js";i(n()),a.start(),o.start();var c=document.getElementById(`app`);c&&r(s(n())).then(()=>e(t,{target:c}));
+import{E as e}from"./svelte.js";import{Ct as t,Q as n,St as r,bt as i,pt as a,wt as o,yt as s}from"./parts.js";r(o()),a.start(),i.start();var c=document.getElementById(`app`);c&&s(t(o())).then(()=>e(n,{target:c}));
