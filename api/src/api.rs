@@ -28,6 +28,7 @@ use crate::rates::Limiters;
 use crate::resource_locks::{ResourceLock, ResourceLocks};
 use crate::rows::{left_views, read_row};
 use crate::settings::Settings;
+use crate::shared_answers::SharedAnswers;
 use crate::sse::Ends;
 use crate::stopping::Stopping;
 use crate::streams::Streams;
@@ -63,6 +64,8 @@ pub(crate) struct Api {
     pub(crate) requests: Requests,
     /// The backtests that continue without a request.
     pub(crate) backtests: Arc<RunningBacktests>,
+    /// The answers that callers share.
+    pub(crate) shared_answers: SharedAnswers,
     /// The threads for blocking work.
     pub(crate) threads: Arc<Threads>,
     /// Whether the node is stopping.
@@ -83,6 +86,7 @@ impl Api {
             resource_locks: ResourceLocks::default(),
             requests: Requests::default(),
             backtests: Arc::default(),
+            shared_answers: SharedAnswers::default(),
             ports,
             settings,
             threads,
@@ -138,9 +142,7 @@ impl Api {
 
     /// Waits until the read models have reached the request's `Ensue-Position`.
     pub(crate) async fn see(self: &Arc<Self>, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(given) = headers.get(ENSUE_POSITION) else { return Ok(()) };
-        let wanted = given.to_str().ok().and_then(|text| text.parse().ok()).map(Position);
-        let wanted = wanted.ok_or_else(|| bad(ENSUE_POSITION, "must be a position that an answer returned"))?;
+        let Some(wanted) = wanted_position(headers)? else { return Ok(()) };
         if *self.ports.views_at.borrow() < wanted {
             // Waiting cannot bring a position that the log does not have.
             let head = self.threads.blocking(|ports| ports.log.head()).await??.position;
@@ -195,4 +197,11 @@ impl Api {
             })
             .await?
     }
+}
+
+/// Returns the position that a caller must see, if its request names one.
+pub(crate) fn wanted_position(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
+    let Some(given) = headers.get(ENSUE_POSITION) else { return Ok(None) };
+    let wanted = given.to_str().ok().and_then(|text| text.parse().ok()).map(Position);
+    Ok(Some(wanted.ok_or_else(|| bad(ENSUE_POSITION, "must be a position that an answer returned"))?))
 }

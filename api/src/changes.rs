@@ -1,15 +1,18 @@
 //! The newest changes of things that lists show, for callers that keep what they show up to date.
 //!
 //! The follower of the views notes which rows each batch changed. Each caller reads them from its own position,
-//! merges them, and gets the ids of those that it reaches.
+//! merges them, and gets the ids of those that it reaches. Callers that follow the same kinds get the same messages at the same
+//! moments, so that they can share what they then read.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ensue_engine::record::Position;
 use ensue_views::changed::{ChangedKind, ChangedRow, ChangedRows};
 use ensue_views::{RowReach, RowScope};
 use serde::Serialize;
+use tokio::time::Instant;
 
 /// The maximum number of changes that are remembered: a caller that is further behind reads its lists again.
 const REMEMBERED_MAX: usize = 10_000;
@@ -20,9 +23,32 @@ const IDS_MAX: usize = 200;
 /// For how many scopes it is remembered whether a caller reaches them.
 const JUDGED_MAX: usize = 10_000;
 
+/// Changes within this time are merged into one message.
+const MERGED_FOR: Duration = Duration::from_millis(250);
+/// The maximum number of messages that are kept for callers that follow the same kinds.
+const MESSAGES_MAX: usize = 32;
+
 /// The newest changes.
 #[derive(Debug)]
-pub struct RecentChanges(Mutex<State>);
+pub struct RecentChanges {
+    began: Instant,
+    state: Mutex<State>,
+    messages: Mutex<VecDeque<Message>>,
+}
+
+/// A moment at which callers get a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Tick(u128);
+
+/// A message to callers that follow the same kinds and reach the same rows of them.
+#[derive(Debug)]
+struct Message {
+    /// The positions that it is about: what changed after the first, up to the second.
+    about: (Position, Position),
+    kinds: Vec<(&'static str, RowReach)>,
+    /// `None` if nothing changed for them.
+    data: Option<Arc<str>>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -31,6 +57,8 @@ struct State {
     batches: VecDeque<Arc<ChangedRows>>,
     /// The number of changes in them.
     rows: usize,
+    /// The newest moment at which callers got a message, and the position that it reached.
+    tick: (Tick, Position),
 }
 
 /// What happened after a position.
@@ -45,7 +73,8 @@ pub(crate) enum Since {
 impl RecentChanges {
     /// Starts after a position: what changed before is not known.
     pub fn after(through: Position) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { through, batches: VecDeque::new(), rows: 0 })))
+        let state = State { through, batches: VecDeque::new(), rows: 0, tick: (Tick(0), through) };
+        Arc::new(Self { began: Instant::now(), state: Mutex::new(state), messages: Mutex::default() })
     }
 
     /// Notes the changes of a batch. Quick. If they do not follow those noted before, these are forgotten.
@@ -79,7 +108,53 @@ impl RecentChanges {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the next moment for messages, which is the same for all callers, and when it is.
+    pub(crate) fn next_tick(&self) -> (Tick, Instant) {
+        let tick = self.began.elapsed().as_millis() / MERGED_FOR.as_millis() + 1;
+        let millis = u64::try_from(tick * MERGED_FOR.as_millis()).unwrap_or(u64::MAX);
+        (Tick(tick), self.began + Duration::from_millis(millis))
+    }
+
+    /// Returns what happened after a position, for a message at a moment: up to the same position for all callers.
+    pub(crate) fn since_at(&self, position: Position, tick: Tick) -> Since {
+        let mut state = self.state();
+        if state.tick.0 < tick {
+            state.tick = (tick, state.through);
+        }
+        let until = state.tick.1;
+        drop(state);
+        match self.since(position) {
+            Since::Changed(_, _) if until <= position => Since::Changed(Vec::new(), position),
+            Since::Changed(mut batches, _) => {
+                batches.retain(|batch| batch.through <= until);
+                Since::Changed(batches, until)
+            }
+            lost @ Since::Lost(_) => lost,
+        }
+    }
+
+    /// Returns the message about these changes; `None` if none of them is for the caller.
+    pub(crate) fn message(&self, wanted: &mut Wanted, since: &[Arc<ChangedRows>], about: (Position, Position)) -> Option<Arc<str>> {
+        if since.is_empty() {
+            return None;
+        }
+        // The ids that a caller names are its own.
+        if wanted.ids.is_some() {
+            return wanted.tell(since).data();
+        }
+        // Whoever follows the same waits for the message that is being written.
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = messages.iter().find(|message| message.about == about && wanted.follows(&message.kinds)) {
+            return known.data.clone();
+        }
+        let data = wanted.tell(since).data();
+        let kinds = wanted.kinds.iter().map(|kind| (kind.name, kind.reach.clone())).collect();
+        messages.push_front(Message { about, kinds, data: data.clone() });
+        messages.truncate(MESSAGES_MAX);
+        data
     }
 }
 
@@ -112,6 +187,11 @@ impl Told {
     pub(crate) fn is_empty(&self) -> bool {
         self.changed.is_empty() && self.more.is_empty() && !self.reset
     }
+
+    /// Returns its JSON form; `None` if it has nothing to say.
+    pub(crate) fn data(&self) -> Option<Arc<str>> {
+        (!self.is_empty()).then(|| serde_json::to_string(self).unwrap_or_default().into())
+    }
 }
 
 impl Wanted {
@@ -119,6 +199,12 @@ impl Wanted {
     pub(crate) fn of(kinds: Vec<(&'static str, ChangedKind, RowReach)>, ids: Option<BTreeSet<String>>) -> Self {
         let kinds = kinds.into_iter().map(|(name, kind, reach)| WantedKind { name, kind, reach, judged: BTreeMap::new() });
         Self { kinds: kinds.collect(), ids }
+    }
+
+    /// Reports whether it wants these kinds, as far as they reach.
+    fn follows(&self, kinds: &[(&'static str, RowReach)]) -> bool {
+        let own = self.kinds.iter().map(|kind| (kind.name, &kind.reach));
+        own.eq(kinds.iter().map(|(name, reach)| (*name, reach)))
     }
 
     /// Merges changes into one message.
@@ -257,6 +343,49 @@ mod tests {
         let of_b = BTreeSet::from(["b".to_owned()]);
         let told = Wanted::of(vec![("executions", ChangedKind::Executions, RowReach::Everything)], Some(of_b)).tell(&since);
         assert_eq!(told.changed["executions"], BTreeSet::from(["b".to_owned()]));
+    }
+
+    #[test]
+    fn callers_get_the_changes_up_to_the_same_position_at_a_tick() {
+        let changes = RecentChanges::after(Position(5));
+        changes.note(batch(5, 8, some(1)));
+        let tick = Tick(3);
+        assert!(matches!(changes.since_at(Position(5), tick), Since::Changed(batches, Position(8)) if batches.len() == 1));
+        changes.note(batch(8, 9, some(1)));
+        assert!(matches!(changes.since_at(Position(5), tick), Since::Changed(batches, Position(8)) if batches.len() == 1), "a late one");
+        assert_eq!(changes.since_at(Position(9), tick), Since::Changed(Vec::new(), Position(9)), "it has heard of more already");
+        assert!(matches!(changes.since_at(Position(8), Tick(4)), Since::Changed(batches, Position(9)) if batches.len() == 1));
+        assert_eq!(changes.since_at(Position(4), Tick(4)), Since::Lost(Position(9)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ticks_are_at_the_same_times_for_all() {
+        let changes = RecentChanges::after(Position(5));
+        let (first, at) = changes.next_tick();
+        assert_eq!(at - Instant::now(), MERGED_FOR);
+        tokio::time::advance(MERGED_FOR - Duration::from_millis(1)).await;
+        assert_eq!(changes.next_tick(), (first, at));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(changes.next_tick(), (Tick(first.0 + 1), at + MERGED_FOR));
+    }
+
+    #[test]
+    fn message_is_shared_by_callers_with_the_same_kinds_and_reach_only() {
+        let changes = RecentChanges::after(Position(0));
+        let rows = vec![row(ChangedKind::Executions, "a", "shop", &[]), row(ChangedKind::Executions, "b", "release", &[])];
+        let since = [Arc::new(batch(0, 1, rows))];
+        let message = |reach: RowReach, ids: Option<BTreeSet<String>>| {
+            let mut wanted = Wanted::of(vec![("executions", ChangedKind::Executions, reach)], ids);
+            changes.message(&mut wanted, &since, (Position(0), Position(1)))
+        };
+        let (one, other) = (message(RowReach::Everything, None).unwrap(), message(RowReach::Everything, None).unwrap());
+        assert!(Arc::ptr_eq(&one, &other) && one.contains(r#"["a","b"]"#), "{one}");
+        assert!(message(within("pack=shop", &[]), None).unwrap().contains(r#"["a"]"#));
+        assert!(message(within("pack=release", &[]), None).unwrap().contains(r#"["b"]"#));
+        assert!(message(RowReach::Everything, Some(BTreeSet::from(["b".to_owned()]))).unwrap().contains(r#"["b"]"#));
+        assert_eq!(message(within("pack=other", &[]), None), None);
+        let mut later = Wanted::of(vec![("executions", ChangedKind::Executions, RowReach::Everything)], None);
+        assert_eq!(changes.message(&mut later, &[], (Position(1), Position(1))), None);
     }
 
     #[test]

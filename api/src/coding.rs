@@ -32,7 +32,16 @@ pub(crate) enum Coding {
 
 impl Coding {
     /// All methods, best first.
-    const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
+    pub(crate) const ALL: [Self; 3] = [Self::Zstd, Self::Brotli, Self::Gzip];
+
+    /// Returns its place among all methods.
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Zstd => 0,
+            Self::Brotli => 1,
+            Self::Gzip => 2,
+        }
+    }
 
     /// Returns its name in headers and tags.
     pub(crate) fn as_str(self) -> &'static str {
@@ -99,7 +108,7 @@ fn weighed(text: &str) -> (&str, f32) {
 ///
 /// `unwritten` is the queue of answers that are not written yet.
 pub(crate) async fn coded(threads: &Threads, unwritten: &Arc<Queue>, coding: Option<Coding>, response: Response<Body>) -> Response<Body> {
-    let Some(size) = response.body().size_hint().exact().filter(|size| *size >= CODED_BYTES_MIN) else { return response };
+    let Some(size) = response.body().size_hint().exact().filter(|size| is_long_enough(*size)) else { return response };
     if !is_text(response.headers()) || response.status() == StatusCode::PARTIAL_CONTENT {
         return response;
     }
@@ -113,17 +122,39 @@ pub(crate) async fn coded(threads: &Threads, unwritten: &Arc<Queue>, coding: Opt
         return Response::from_parts(parts, Body::empty());
     };
     let plain = whole.to_bytes();
-    match encoded(threads, coding, plain.clone()).await.filter(|encoded| (encoded.len() as u64) < size) {
+    match shortened(threads, coding, &plain).await {
         Some(encoded) => {
-            parts.headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
-            if let Some(tag) = parts.headers.get(header::ETAG).and_then(|tag| tagged(tag, coding)) {
-                parts.headers.insert(header::ETAG, tag);
-            }
-            parts.headers.remove(header::CONTENT_LENGTH);
+            name(&mut parts.headers, coding);
             Response::from_parts(parts, Body::from(encoded))
         }
         None => Response::from_parts(parts, Body::from(plain)),
     }
+}
+
+/// Reports whether an answer of this size in bytes is worth compressing.
+pub(crate) const fn is_long_enough(size: u64) -> bool {
+    size >= CODED_BYTES_MIN
+}
+
+/// Returns the compressed bytes, if there are fewer of them.
+pub(crate) async fn shortened(threads: &Threads, coding: Coding, plain: &Bytes) -> Option<Bytes> {
+    let encoded = encoded(threads, coding, plain.clone()).await?;
+    (encoded.len() < plain.len()).then(|| encoded.into())
+}
+
+/// Marks the headers of an answer as those of its compressed form.
+pub(crate) fn mark(headers: &mut HeaderMap, coding: Coding) {
+    headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    name(headers, coding);
+}
+
+/// Names the compression of an answer. Two codings of one answer have two tags, as strong tags must.
+fn name(headers: &mut HeaderMap, coding: Coding) {
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+    if let Some(tag) = headers.get(header::ETAG).and_then(|tag| tagged(tag, coding)) {
+        headers.insert(header::ETAG, tag);
+    }
+    headers.remove(header::CONTENT_LENGTH);
 }
 
 async fn encoded(threads: &Threads, coding: Coding, plain: Bytes) -> Option<Vec<u8>> {
@@ -152,8 +183,7 @@ impl Constant {
     /// Returns an answer with it, compressed as a request wants; `content_type` is its media type.
     pub(crate) fn answer(&self, asked: &Parts, content_type: &'static str) -> Response<Body> {
         let coded = Coding::wanted(&asked.method, &asked.headers).and_then(|coding| {
-            let place = Coding::ALL.iter().position(|one| *one == coding)?;
-            let bytes = self.coded[place].get_or_init(|| coding.encode(&self.plain).map_or_else(|_| Bytes::new(), Bytes::from));
+            let bytes = self.coded[coding.index()].get_or_init(|| coding.encode(&self.plain).map_or_else(|_| Bytes::new(), Bytes::from));
             // An empty value marks a failed compression.
             (!bytes.is_empty()).then(|| (coding, bytes.clone()))
         });

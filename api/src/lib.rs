@@ -67,6 +67,7 @@ mod said;
 pub mod server;
 pub mod settings;
 mod shapes;
+mod shared_answers;
 mod sizes;
 mod sse;
 pub mod standby;

@@ -37,6 +37,8 @@ pub(crate) struct Operation {
     pub(crate) honors: &'static [Honored],
     /// What must be visible in the views before it is answered.
     pub(crate) waits_for: WaitsFor,
+    /// Whether callers share its answers.
+    pub(crate) sharing: Sharing,
     /// How a request's `Idempotency-Key` is handled.
     pub(crate) keying: Keying,
     /// The conditions that it honors on a write.
@@ -51,6 +53,15 @@ pub(crate) struct Operation {
     pub(crate) gives: [Option<Given>; GIVEN_MAX],
     /// Problems that not every route of its kind has: the status and the code.
     pub(crate) refuses: &'static [(u16, &'static str)],
+}
+
+/// The callers that get the answer to a request of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// Nobody.
+    Nobody,
+    /// Callers with the same rights.
+    ByRights,
 }
 
 /// How an operation handles unknown parameters.
@@ -255,6 +266,7 @@ impl Operation {
             strangers: Strangers::Refused,
             honors: &[],
             waits_for: WaitsFor::Nothing,
+            sharing: Sharing::Nobody,
             keying: Keying::Honored,
             conditional: Conditional::Nothing,
             admission: Admission::None,
@@ -304,6 +316,12 @@ impl Operation {
     /// Adds the position of the views to the answer, although it reads none.
     pub(crate) const fn has_position(self) -> Self {
         Self { waits_for: WaitsFor::NothingAtPosition, ..self }
+    }
+
+    /// Gives an answer to all callers with the same rights who ask at about the same time. Nothing in it may depend on the caller
+    /// beside the rights, except a cursor, and nothing on what the views do not have.
+    pub(crate) const fn is_shared(self) -> Self {
+        Self { sharing: Sharing::ByRights, ..self }
     }
 
     /// Ignores `Idempotency-Key`, because the operation records nothing, or each repeat of it.

@@ -40,19 +40,27 @@ pub(crate) async fn tagged(response: Response<Body>, known: &[HeaderValue]) -> O
     let (mut parts, body) = response.into_parts();
     let bytes = body.collect().await.map_err(|why| Problem::bug(&why))?.to_bytes();
     let tag = tag_of(&bytes);
-    let value = |tag: &str| HeaderValue::from_str(tag).map_err(|why| Problem::bug(&why));
     if let Some(known) = known_as(known.iter(), &tag) {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response.headers_mut().insert(header::ETAG, value(&known)?);
-        response.headers_mut().insert(header::CACHE_CONTROL, KEPT);
-        // The same header as on the full answer (RFC 9110 §15.4.5).
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-        return Ok(response);
+        return unchanged(&known);
     }
     parts.headers.insert(header::ETAG, value(&tag)?);
     parts.headers.entry(header::CACHE_CONTROL).or_insert(KEPT);
     Ok(Response::from_parts(parts, Body::from(bytes)))
+}
+
+/// Answers a caller that has the answer with this tag.
+pub(crate) fn unchanged(tag: &str) -> Outcome {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response.headers_mut().insert(header::ETAG, value(tag)?);
+    response.headers_mut().insert(header::CACHE_CONTROL, KEPT);
+    // The same header as on the full answer (RFC 9110 §15.4.5).
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    Ok(response)
+}
+
+fn value(tag: &str) -> Result<HeaderValue, Problem> {
+    HeaderValue::from_str(tag).map_err(|why| Problem::bug(&why))
 }
 
 /// The caller can cache the answer, and revalidates it with its tag; nobody else can cache it.

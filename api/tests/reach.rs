@@ -40,6 +40,23 @@ async fn ids(api: &TestApi, path: &str, token: &str) -> BTreeSet<String> {
     list["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
 }
 
+#[tokio::test]
+async fn callers_who_read_the_same_list_at_once_share_no_row_beyond_their_limits() {
+    let api = TestApi::new();
+    let (eu, us) = (deployed(&api, "eu").await, deployed(&api, "us").await);
+    let of_site = async |name: &str, site: &str| granted(&api, name, "viewer", &json!({ "labels": { "site": [site] } })).await;
+    let (ana, bo, cy) = (of_site("ana", "eu").await, of_site("bo", "us").await, of_site("cy", "eu").await);
+    let list = "/api/v1/executions?action=demo.deploy";
+    let (first, second, third, all) =
+        tokio::join!(ids(&api, list, &ana), ids(&api, list, &bo), ids(&api, list, &cy), api.get(list).by("viewer").answer());
+    assert_eq!((first, second, third), ([eu.clone()].into(), [us].into(), [eu].into()));
+    assert_eq!(all.expect(200).json()["items"].as_array().unwrap().len(), 2);
+    let grants = api.get("/api/v1/grants?subject=identity:ana").by("admin").answer().await.expect(200).json();
+    let path = format!("/api/v1/grants/{}", grants["items"][0]["id"].as_str().unwrap());
+    api.ask(Method::DELETE, &path).by("admin").answer().await.expect(204);
+    get(&api, list, &ana).await.expect_problem(403, "forbidden");
+}
+
 /// Creates the resource that the path of a route is about, and returns its id. Returns `None` if the route is about no
 /// resource that limits by labels can cover.
 async fn seeded(api: &TestApi, path: &str) -> Option<String> {

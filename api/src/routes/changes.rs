@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::Routes;
 use crate::auth::{Known, Proof as _, Reaches};
 use crate::call::Call;
-use crate::changes::{RecentChanges, Since, Told, Wanted};
+use crate::changes::{RecentChanges, Since, Wanted};
 use crate::operation::{Content, Honored, Operation, schema_of};
 use crate::ports::{Access, Credential};
 use crate::problem::{Outcome, Problem};
@@ -49,8 +49,6 @@ pub(crate) const KINDS: [(&str, (ChangedKind, Permission)); 15] = [
 /// How many of them a stream has that names none: the first ones.
 const UNNAMED: usize = 7;
 
-/// Changes within this time are merged into one message.
-const MERGED_FOR: Duration = Duration::from_millis(250);
 /// How often a caller learns of its place in the log although nothing changed for it.
 const PLACE_EVERY: Duration = Duration::from_secs(15);
 /// How many messages wait for a caller that reads slowly; further changes are merged meanwhile.
@@ -167,18 +165,27 @@ impl ChangeStream {
 
     async fn go_on(&mut self) -> Result<std::convert::Infallible, Left> {
         self.line.say(Said::Events(format!("retry: {RETRY_MILLIS}\nid: {}\n\n", self.at).into())).await?;
+        // The first change is reported at once. Those that follow it are reported to all callers at the same moments.
+        let mut tick = None;
         loop {
             self.line.turn().await?;
             self.views_at.mark_unchanged();
-            let (told, through) = match self.changes.since(self.at) {
-                Since::Changed(since, through) => (self.wanted.tell(&since), through),
-                Since::Lost(through) => (self.wanted.tell_loss(), through),
+            let since = tick.map_or_else(|| self.changes.since(self.at), |tick| self.changes.since_at(self.at, tick));
+            let (data, through) = match since {
+                Since::Changed(since, through) => (self.changes.message(&mut self.wanted, &since, (self.at, through)), through),
+                Since::Lost(through) => (self.wanted.tell_loss().data(), through),
             };
             let has_moved = through != self.at;
             self.at = through;
-            if !told.is_empty() {
-                self.tell(&told).await?;
-                self.line.rest(tokio::time::sleep(MERGED_FOR)).await?;
+            if let Some(data) = data {
+                self.tell(&data).await?;
+                let (next, at) = self.changes.next_tick();
+                self.line.rest(tokio::time::sleep_until(at)).await?;
+                tick = Some(next);
+                continue;
+            }
+            if tick.take().is_some() {
+                // Something may have changed after the moment.
                 continue;
             }
             if has_moved && self.placed_at.elapsed() >= PLACE_EVERY {
@@ -193,12 +200,11 @@ impl ChangeStream {
         }
     }
 
-    async fn tell(&mut self, told: &Told) -> Result<(), Left> {
+    async fn tell(&mut self, data: &str) -> Result<(), Left> {
         // Rights may have changed since the changes were picked.
         if !self.line.is_allowed() {
             return Err(Left::NotAllowed);
         }
-        let data = serde_json::to_string(told).unwrap_or_default();
         self.say(format!("id: {}\ndata: {data}\n\n", self.at)).await
     }
 

@@ -28,7 +28,8 @@ pub(super) fn declare(routes: &mut Routes) {
             "Lists enforcements, newest first",
             &["id", "rule", "event", "outcome", "became", "since", "until", "sort", "limit", "cursor"],
         )
-        .sees_views(),
+        .sees_views()
+        .is_shared(),
     );
     routes.get::<EnforcementsRead>(
         "/enforcements/{id}",

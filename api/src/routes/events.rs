@@ -77,7 +77,8 @@ pub(super) fn declare(routes: &mut Routes) {
             "Lists events, newest first",
             &["id", "trigger", "source", "correlation", "matched", "since", "until", "sort", "limit", "cursor"],
         )
-        .sees_views(),
+        .sees_views()
+        .is_shared(),
     );
     routes.get::<EventsRead>(
         "/events/{id}",

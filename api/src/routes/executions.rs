@@ -67,7 +67,8 @@ pub(super) fn declare(routes: &mut Routes) {
                 "cursor",
             ],
         )
-        .sees_views(),
+        .sees_views()
+        .is_shared(),
     );
     routes.get::<ExecutionsRead>(
         "/executions/{id}",

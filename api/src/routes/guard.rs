@@ -11,20 +11,23 @@ use axum::body::Body;
 use axum::extract::{RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Response, StatusCode, header};
+use ensue_engine::record::{CredentialId, Position};
 
 use super::Handler;
 use crate::addresses::Sender;
-use crate::api::Api;
+use crate::api::{Api, wanted_position};
 use crate::as_of::ENSUE_AS_OF;
 use crate::auth::{self, Known, Proof, Secrecy};
 use crate::call::Call;
+use crate::coding::Coding;
 use crate::context::ENSUE_POSITION;
-use crate::operation::{Operation, WaitsFor};
+use crate::operation::{Operation, Sharing, WaitsFor};
 use crate::ports::{Access, Holder, Refusals, RefusedLogin};
 use crate::problem::{Outcome, Problem, Refused};
 use crate::quotas::Caller;
 use crate::rates::{self, Class};
 use crate::route::{Demand, is_keyed, is_write, shows_views};
+use crate::shared_answers::{Question, WantedForm};
 use crate::tags;
 
 /// The outcome of a request that a handler works on.
@@ -121,8 +124,12 @@ impl Guard {
         call.take_as_of().await?;
         let as_of = call.as_of();
         // The views only move on, so whatever the handler reads is at this position or after it.
-        let position = *call.api().ports.views_at.borrow();
-        let response = (admitted.handle)(call).await?;
+        let now = *call.api().ports.views_at.borrow();
+        let is_shared = self.operation.sharing == Sharing::ByRights && as_of.is_none() && !is_program(&admitted.holder);
+        let (position, response) = match is_shared {
+            true => self.answer_shared(admitted, call, (now, &known)).await?,
+            false => (now, (admitted.handle)(call).await?),
+        };
         let mut response = if self.is_read { tags::tagged(response, &known).await? } else { response };
         if self.shows_views && is_json_or_unchanged(&response) {
             response.headers_mut().insert(ENSUE_POSITION, HeaderValue::from(position.0));
@@ -132,6 +139,27 @@ impl Guard {
         }
         Ok(response)
     }
+
+    /// Has a request handled, unless a caller with the same rights just got the answer to the same request.
+    async fn answer_shared(
+        &self,
+        admitted: Admitted,
+        call: Call,
+        (now, known): (Position, &[HeaderValue]),
+    ) -> Result<(Position, Response<Body>), Problem> {
+        let api = Arc::clone(&self.api);
+        let target = call.request().uri.to_string();
+        let wanted = wanted_position(call.headers())?;
+        let form = WantedForm { known, coding: Coding::wanted(&Method::GET, call.headers()) };
+        let question = Question { target: &target, rights: &admitted.holder.rights, now, wanted };
+        let answered = api.shared_answers.answer(&question, (admitted.handle)(call)).await?;
+        Ok((answered.position, answered.render(form, &api.threads).await?))
+    }
+}
+
+/// Reports whether the caller is the program of an attempt, which may reach its own execution beside what its rights say.
+fn is_program(holder: &Holder) -> bool {
+    matches!(holder.by, CredentialId::Execution(_))
 }
 
 /// Restricts a caller with the session of a link to its inquiry. Nothing else tells it what else there is.

@@ -49,11 +49,18 @@ export class CallError extends Error {
 /** What happens when the node no longer accepts the session. `session.svelte.ts` sets it. */
 export const onUnauthenticated: { run: () => void } = { run: () => {} };
 
-/** The position of this browser's last write. Reads that follow show at least that. */
+/** The position of this browser's last write, and the one that the stream of changes has reached. Reads that follow show at least that. */
 let written = 0;
+let heard = 0;
 
 export function forgetPosition(): void {
   written = 0;
+  heard = 0;
+}
+
+/** Notes the position that the stream has reached, so that an answer that others share is not from before it. */
+export function hear(position: number): void {
+  heard = position;
 }
 
 /** Returns a key for one write. */
@@ -77,7 +84,8 @@ export function addressOf(operation: string, path: Record<string, string> | unde
 export async function call<O extends Operation>(operation: O, given: Given<O>): Promise<Answer<Operations[O]['answer']>> {
   const method = operation.slice(0, operation.indexOf(' '));
   const headers: Record<string, string> = { accept: 'application/json', 'ensue-page': '1' };
-  if (method === 'GET' && written > 0) headers['ensue-position'] = String(written);
+  const seen = Math.max(written, heard);
+  if (method === 'GET' && seen > 0) headers['ensue-position'] = String(seen);
   if (given.prefer) headers.prefer = given.prefer;
   if (given.key) headers['idempotency-key'] = given.key;
   if (method !== 'GET') headers['content-type'] = 'application/json';

@@ -1,5 +1,6 @@
 /** Changes as they happen: which things changed. The screens that show them read them again. */
 
+import { hear } from './call.ts';
 import { ChangeStream, type Asked, type Line, type Told } from './stream.ts';
 import type { Changes } from './types.ts';
 
@@ -125,6 +126,7 @@ class Live {
       return;
     }
     this.#heard = told.position;
+    hear(told.position);
     if (told.kind === 'changes') this.#tell(told.changes);
   }
 
