@@ -163,7 +163,7 @@ const WHOLE: [(&str, &str); 37] = [
     ),
     (
         "actions/ask.yaml",
-        "run:\n  http: { url: 'https://example.test/', method: POST, headers: { x-a: b }, query: { a: [1, two] }, json: { a: null }, parse: base64 }\n",
+        "run:\n  http: { url: 'https://example.test/', method: POST, headers: { x-a: b }, query: { a: [1, two] }, json: { a: null }, parse: base64, sign: { scheme: standard, key: '${{ keys[\"whole.token\"] }}' } }\n",
     ),
     (
         "actions/ship.yaml",

@@ -596,6 +596,20 @@ mod secrets_and_code {
     }
 
     #[test]
+    fn key_that_signs_a_request_must_come_from_the_vault() {
+        let sign = |sign: &str| format!("run: {{ http: {{ url: 'https://example.test/', sign: {sign} }} }}\n");
+        let files = [
+            ("actions/a.yaml", sign("{ scheme: standard, key: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw }")),
+            ("actions/b.yaml", sign("{ scheme: standard, key: 'whsec_${{ keys[\"demo.token\"] }}' }")),
+            ("actions/c.yaml", sign("{ scheme: svix, key: '${{ keys[\"demo.token\"] }}' }")),
+            ("actions/d.yaml", sign("{ key: '${{ config.owner }}' }")),
+        ];
+        let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+        insta::assert_snapshot!(shown_with(&files));
+        assert!(action(&sign("{ scheme: standard, key: '${{ keys[\"demo.token\"] }}' }")).is_empty());
+    }
+
+    #[test]
     fn url_may_be_one_expression_or_have_expressions_in_its_path() {
         let texts = [
             "parameters: { url: string }\nrun: { http: { url: '${{ params.url }}' } }\n",
