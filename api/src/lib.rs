@@ -93,4 +93,4 @@ pub use queues::{Queue, QueueName, Queues};
 pub use rate::{Rate, RateInvalid};
 pub use rates::Rates;
 pub use server::Server;
-pub use settings::{Blocking, Limits, PageServing, Settings};
+pub use settings::{Blocking, Feature, Limits, PageServing, Settings};
