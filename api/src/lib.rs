@@ -37,6 +37,7 @@ mod handshake;
 mod holding;
 mod html;
 mod intake;
+mod items;
 mod keyed;
 mod listening;
 mod listing;

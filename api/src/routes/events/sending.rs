@@ -16,10 +16,7 @@ use ensue_engine::names::TriggerRef;
 use ensue_engine::ports::{Committed, ReadLimit};
 use ensue_engine::record::{Digest, Position, Record, Revision, StreamId};
 use ensue_engine::schedule::SCHEDULE_TRIGGER;
-use ensue_expression::Document;
 use ensue_views::Event;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
 use thiserror::Error;
 
 use crate::api::Api;
@@ -28,6 +25,7 @@ use crate::body::{self, BodyRefusal};
 use crate::call::Call;
 use crate::cloudevents::{self, CloudEvent, SOURCE_OF_OURS};
 use crate::handshake;
+use crate::items::Items;
 use crate::permissions::{EventsRead, EventsWrite, Permission as _};
 use crate::ports::{Declined, GivenEvent, Ports};
 use crate::problem::{FieldError, Missing, Outcome, Problem, quoted};
@@ -293,16 +291,16 @@ impl Reader<'_> {
     fn read(&self, form: Form, headers: &HeaderMap, body: &Bytes) -> Result<Brought, Problem> {
         match form {
             Form::Ours if is_list(body) => {
-                list(strict(body)?, |text, at| self.brief_of_ours(body::parse_part(at, text)?, at)).map(Brought::List)
+                list(body::strict(body)?, |text, at| self.brief_of_ours(body::parse_part(at, text)?, at)).map(Brought::List)
             }
             Form::Ours => self.brief_of_ours(body::parse(body)?, "").map(Brought::one),
             Form::Structured if is_list(body) => {
                 Err(BodyRefusal::OfOtherShape(format!("a list must be sent as `{}`", cloudevents::BATCH)).into())
             }
-            Form::Structured => self.brief_of_cloudevent(cloudevents::structured(strict(body)?, "")?, "").map(Brought::one),
+            Form::Structured => self.brief_of_cloudevent(cloudevents::structured(body::strict(body)?, "")?, "").map(Brought::one),
             Form::Batch if !is_list(body) => Err(BodyRefusal::OfOtherShape("a batch must be a list".to_owned()).into()),
             Form::Batch => {
-                list(strict(body)?, |text, at| self.brief_of_cloudevent(cloudevents::structured(text, at)?, at)).map(Brought::List)
+                list(body::strict(body)?, |text, at| self.brief_of_cloudevent(cloudevents::structured(text, at)?, at)).map(Brought::List)
             }
             Form::Binary => self.brief_of_cloudevent(cloudevents::binary(headers, body)?, "").map(Brought::one),
         }
@@ -432,15 +430,9 @@ fn is_list(body: &Bytes) -> bool {
     body.trim_ascii_start().starts_with(b"[")
 }
 
-/// Returns a body as a string of strict JSON.
-fn strict(body: &Bytes) -> Result<&str, Problem> {
-    Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?;
-    std::str::from_utf8(body).map_err(|why| Problem::bug(&why))
-}
-
 /// Reads each event of a list that was already parsed strictly.
 fn list(text: &str, read: impl Fn(&str, &str) -> Result<Brief, Problem>) -> Result<Vec<Brief>, Problem> {
-    let Items { first, given } = serde_json::from_str(text).map_err(|why| Problem::bug(&why))?;
+    let Items { first, given } = Items::<EVENTS_MAX>::of(text)?;
     if given > EVENTS_MAX {
         return Err(SendRefusal::TooMany { given }.into());
     }
@@ -470,41 +462,4 @@ fn placed(declined: Declined, at: &str, shape: Shape) -> Problem {
     let names_nothing = matches!(why.slug(), TRIGGER_NOT_FOUND | TRIGGER_VERSION_UNKNOWN);
     let part = if names_nothing { shape.trigger().to_owned() } else { shape.of_payload("") };
     Problem::of(&*why).with_errors([FieldError { pointer: format!("{at}{part}"), message: why.to_string() }])
-}
-
-/// The items of a list up to the limit of one request, and their total: a list that is too long is counted
-/// without being held in memory.
-struct Items<'a> {
-    first: Vec<&'a RawValue>,
-    given: usize,
-}
-
-impl<'de> Deserialize<'de> for Items<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Counted;
-
-        impl<'de> Visitor<'de> for Counted {
-            type Value = Items<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Items<'de>, A::Error> {
-                let mut first = Vec::new();
-                while first.len() < EVENTS_MAX
-                    && let Some(item) = items.next_element()?
-                {
-                    first.push(item);
-                }
-                let mut given = first.len();
-                while items.next_element::<IgnoredAny>()?.is_some() {
-                    given += 1;
-                }
-                Ok(Items { first, given })
-            }
-        }
-
-        deserializer.deserialize_seq(Counted)
-    }
 }
