@@ -105,6 +105,12 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|why| misfit("", &why))
 }
 
+/// Returns a body as a string of strict JSON.
+pub(crate) fn strict(body: &Bytes) -> Result<&str, Problem> {
+    Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?;
+    std::str::from_utf8(body).map_err(|why| Problem::bug(&why))
+}
+
 /// Rejects anything except an object: serde would accept a list with the fields in source order, and its
 /// errors name internal types.
 fn demand_object(at: &str, text: &[u8]) -> Result<(), Problem> {

@@ -48,6 +48,7 @@ mod replays;
 mod reruns;
 mod roles;
 mod rules;
+mod run_many;
 pub(crate) mod search;
 mod sensor_runs;
 mod sensor_tests;
@@ -98,6 +99,7 @@ fn declare(routes: &mut Routes) {
     streams::declare_of_execution(routes);
     artifacts::declare(routes);
     bulk::declare(routes);
+    run_many::declare(routes);
     replays::declare(routes);
     control::declare(routes);
     reruns::declare(routes);

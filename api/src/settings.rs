@@ -2,7 +2,11 @@
 //!
 //! It reads no configuration: the wiring fills it in.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::addresses::Addresses;
 use crate::cors::Cors;
@@ -35,6 +39,28 @@ pub struct Settings {
     pub blocking: Blocking,
     /// Whether the node serves the page.
     pub page: PageServing,
+    /// The features outside the API that the operator switched on.
+    pub features: BTreeSet<Feature>,
+}
+
+/// A part of a node that an operator can switch on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Feature {
+    /// The page for browsers.
+    Page,
+    /// Logins with a password.
+    Passwords,
+    /// Logins through issuers.
+    Issuers,
+    /// TLS of the node itself.
+    Tls,
+    /// A database that has the log.
+    Database,
+    /// An object store that has outputs and artifacts.
+    Objects,
+    /// A collector to which traces are sent.
+    Traces,
 }
 
 /// Whether the node serves the page to browsers.

@@ -505,6 +505,15 @@ async fn documentation_is_searched_and_shows_the_query_as_text() {
 }
 
 #[tokio::test]
+async fn public_status_names_what_is_switched_on_and_nothing_else() {
+    let api = TestApi::new();
+    let status = api.get("/api/v1/public/status").answer().await.expect(200).json();
+    assert_eq!(status["features"], json!(["page", "tls"]));
+    let fields: Vec<&String> = status.as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["api", "features", "logins", "name", "release"]);
+}
+
+#[tokio::test]
 async fn probes_report_liveness_and_readiness() {
     let api = TestApi::new();
     for path in ["/livez", "/health"] {

@@ -535,3 +535,59 @@ async fn execution_shows_what_it_waits_for() {
     let delayed = shown(later["id"].as_str().unwrap()).await;
     assert_eq!((&delayed["waits_for"]["kind"], &delayed["waits_for"]["until"]), (&json!("time"), &json!("2026-03-29T09:00:00.000000Z")));
 }
+
+async fn request_many(api: &TestApi, list: &Value) -> Value {
+    api.post("/api/v1/executions").by("admin").json(list).answer().await.expect(200).json()["items"].take()
+}
+
+#[tokio::test]
+async fn each_execution_of_a_list_is_requested_or_refused_on_its_own() {
+    let api = TestApi::new();
+    let echo = json!({ "action": "core.echo", "params": { "message": "hi" } });
+    let unfit = json!({ "action": "core.echo", "params": { "colour": 1 } });
+    let unknown = json!({ "action": "core.nothing" });
+    let items = request_many(&api, &json!([echo, unfit, unknown, echo])).await;
+    let codes: Vec<Option<&str>> = items.as_array().unwrap().iter().map(|item| item["error"]["code"].as_str()).collect();
+    assert_eq!(codes, [None, Some("parameters_invalid"), Some("not_found"), None]);
+    assert_eq!(items[1]["error"]["errors"][0]["pointer"], "/colour");
+    assert!(items[1]["execution"].is_null() && items[1]["position"].is_null());
+    assert_ne!(items[0]["execution"], items[3]["execution"]);
+    for item in [&items[0], &items[3]] {
+        let path = format!("/api/v1/executions/{}", item["execution"].as_str().unwrap());
+        assert_eq!(api.get(&path).by("viewer").answer().await.expect(200).json()["action"], "core.echo");
+    }
+    assert_eq!(request_many(&api, &json!([])).await, json!([]));
+}
+
+#[tokio::test]
+async fn list_of_executions_sent_again_under_its_key_requests_only_what_was_refused() {
+    let api = TestApi::new();
+    let send = async |list: Value| {
+        let sent = api.post("/api/v1/executions").by("admin").with("idempotency-key", "1").json(&list).answer().await;
+        sent.expect(200).json()["items"].take()
+    };
+    let echo = |message: &str| json!({ "action": "core.echo", "params": { "message": message } });
+    let first = send(json!([echo("a"), { "action": "core.nothing" }])).await;
+    let again = send(json!([echo("a"), echo("b")])).await;
+    assert_eq!(again[0], first[0]);
+    assert!(first[1]["error"].is_object() && again[1]["execution"].is_string(), "{again}");
+    let other = send(json!([echo("c")])).await;
+    assert_eq!(other[0]["error"]["code"], "idempotency_key_reused");
+}
+
+#[tokio::test]
+async fn invalid_list_of_executions_requests_nothing() {
+    let api = TestApi::new();
+    let before = api.node.head_position();
+    let post = |body: &Value| api.post("/api/v1/executions").by("admin").json(body).answer();
+    let echo = json!({ "action": "core.echo", "params": { "message": "hi" } });
+    post(&echo).await.expect_problem(422, "body_invalid");
+    let problem = post(&json!([echo, { "action": "core.echo", "colour": 1 }])).await.expect_problem(422, "body_invalid");
+    assert_eq!(problem["errors"][0]["pointer"], "/1/colour");
+    post(&Value::from(vec![echo.clone(); 1_001])).await.expect_problem(413, "too_many_executions");
+    api.post("/api/v1/executions").by("viewer").json(&json!([echo])).answer().await.expect_problem(403, "forbidden");
+    let tried = api.post("/api/v1/executions?dry_run=true").by("admin").json(&json!([echo, { "action": "core.nothing" }]));
+    let tried = tried.answer().await.expect(200).json();
+    assert_eq!((&tried["items"][0]["error"], &tried["items"][1]["error"]["code"]), (&Value::Null, &json!("not_found")));
+    assert_eq!(api.node.head_position(), before);
+}

@@ -106,3 +106,53 @@ async fn request_accepts_at_most_a_thousand_events() {
     let positions: Vec<u64> = taken.json()["items"].as_array().unwrap().iter().map(|event| event["position"].as_u64().unwrap()).collect();
     assert_eq!(positions, (position + 1..=position + EVENTS_MAX as u64).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn stored_event_is_emitted_again_as_a_new_event_that_it_caused() {
+    let api = TestApi::new();
+    let first = api.event("ana").await;
+    let path = format!("{EVENTS}/{first}/emit_again");
+    let sent = api.post(&path).by("admin").answer().await.expect(202);
+    let id = sent.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(sent.header("location"), Some(format!("{EVENTS}/{id}").as_str()));
+    assert_ne!(id, first);
+    let shown = async |id: &str| api.get(&format!("{EVENTS}/{id}")).by("admin").answer().await.expect(200).json();
+    let (old, new) = (shown(&first).await, shown(&id).await);
+    for field in ["trigger", "version", "source", "time", "payload", "correlation", "matched"] {
+        assert_eq!(new[field], old[field], "{field}");
+    }
+    assert_eq!((&new["parent"], &new["sensor"]), (&json!(first), &Value::Null));
+    api.post(&path).by("admin").json(&json!({})).answer().await.expect(202);
+}
+
+#[tokio::test]
+async fn event_is_emitted_again_once_under_a_key() {
+    let api = TestApi::new();
+    let path = format!("{EVENTS}/{}/emit_again", api.event("ana").await);
+    let keyed = |key: &str| api.post(&path).by("admin").json(&json!({ "dedupe": key })).answer();
+    let first = keyed("1").await.expect(202).json();
+    assert_eq!(keyed("1").await.expect(200).json(), first);
+    assert_ne!(keyed("2").await.expect(202).json(), first);
+    let problem = keyed("").await.expect_problem(422, "body_invalid");
+    assert_eq!(problem["errors"][0]["pointer"], "/dedupe");
+    let of_another = format!("{EVENTS}/{}/emit_again", api.event("bo").await);
+    let reused = api.post(&of_another).by("admin").json(&json!({ "dedupe": "1" })).answer().await;
+    reused.expect_problem(409, "dedupe_key_reused");
+    let request = || api.post(&path).by("admin").with("idempotency-key", "again").answer();
+    let once = request().await.expect(202).json();
+    assert_eq!(request().await.json(), once, "a request that is sent again emits nothing");
+}
+
+#[tokio::test]
+async fn event_is_emitted_again_only_by_callers_that_may_send_and_read_it() {
+    let api = TestApi::new();
+    let first = api.event("ana").await;
+    let path = format!("{EVENTS}/{first}/emit_again");
+    let before = api.node.head_position();
+    api.post(&path).by("viewer").answer().await.expect_problem(403, "forbidden");
+    let nothing = format!("{EVENTS}/01980000-0000-7000-8000-0000000000ff/emit_again");
+    api.post(&nothing).by("admin").answer().await.expect_problem(404, "not_found");
+    api.post(&path).by("admin").json(&json!({ "payload": {} })).answer().await.expect_problem(422, "body_invalid");
+    assert_eq!(api.post(&format!("{path}?dry_run=true")).by("admin").answer().await.status, 204);
+    assert_eq!(api.node.head_position(), before);
+}

@@ -20,6 +20,7 @@ mod enforcements;
 mod eval;
 mod events;
 mod executions;
+mod explain;
 mod grants;
 mod hooks;
 mod identities;
@@ -236,6 +237,7 @@ enum Command {
     Schema(schema::Schema),
     Eval(eval::Eval),
     Cron(cron::Cron),
+    Explain(explain::Explain),
     Serve(serve::Serve),
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -334,6 +336,7 @@ pub(crate) fn run(line: CommandLine) -> Outcome {
         Command::Schema(schema) => schema.run(&asking),
         Command::Eval(eval) => wait_for(eval.run(&asking)),
         Command::Cron(cron) => cron.run(&asking),
+        Command::Explain(explain) => explain.run(&asking),
         Command::Serve(serve) => serve.run(&asking),
         Command::Keys(keys) => keys.run(&asking),
         Command::Vars(vars) => vars.run(&asking),

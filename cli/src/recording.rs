@@ -33,20 +33,8 @@ impl Recording {
     /// Reads an ended execution and all its outcomes.
     pub(crate) async fn of(client: &Client, execution: Value) -> Result<Self, Failure> {
         let id = text(&execution, "id");
-        let (action, status) = (text(&execution, "action"), text(&execution, "status"));
-        match status.as_str() {
-            "succeeded" | "failed" | "timed_out" => {}
-            "cancelled" => {
-                return Err(Failure::with(
-                    Exit::Refused,
-                    format!("`{id}` was cancelled, and a test case cannot describe a cancellation by a person"),
-                ));
-            }
-            _ => {
-                let failure = Failure::with(Exit::Refused, format!("`{id}` has not ended: it is {status}"));
-                return Err(failure.hint(format!("wait for its end with `ensue executions watch {id}`")));
-            }
-        }
+        let action = text(&execution, "action");
+        require_end(&execution, &format!("`{id}`"))?;
         let event = led_to(client, &execution).await?;
         let of = if event.is_some() { text(&execution, "rule") } else { action.clone() };
         let pack = of.split('.').next().unwrap_or_default().to_owned();
@@ -58,6 +46,7 @@ impl Recording {
         let mut mocks = Mocks::default();
         let is_of_rule = event.is_some();
         let expect = if let Some(event) = event {
+            require_declared_modes(client, &event, &pack).await?;
             let expect = decisions(client, &event, &pack, &mut mocks).await?;
             parts.push(("given", json!({ "event": given(&event) })));
             expect
@@ -95,6 +84,46 @@ impl Recording {
     }
 }
 
+/// Fails if an execution has not ended, or ended in a way that a case cannot describe.
+fn require_end(execution: &Value, name: &str) -> Result<(), Failure> {
+    let status = text(execution, "status");
+    match status.as_str() {
+        "succeeded" | "failed" | "timed_out" => Ok(()),
+        "cancelled" => {
+            let message = format!("{name} was cancelled, and a test case cannot describe a cancellation by a person");
+            Err(Failure::with(Exit::Refused, message))
+        }
+        _ => {
+            let failure = Failure::with(Exit::Refused, format!("{name} has not ended: it is {status}"));
+            Err(failure.hint(format!("wait for its end with `ensue executions watch {}`", text(execution, "id"))))
+        }
+    }
+}
+
+/// Fails if a rule of the pack that heard the event had another mode than its file says: a test knows only
+/// the file, and decides otherwise.
+async fn require_declared_modes(client: &Client, event: &Value, pack: &str) -> Result<(), Failure> {
+    let asked = [("pack", pack.to_owned()), ("trigger", text(event, "trigger")), ("limit", "200".to_owned())];
+    let listed = client.get("/rules", &asked).await?;
+    for rule in listed["items"].as_array().into_iter().flatten() {
+        let name = text(rule, "ref");
+        let at = [("as_of", text(event, "position"))];
+        let rule = match client.get(&format!("/rules/{}", segment(&name)), &at).await {
+            Ok(rule) => rule,
+            // It was installed after the event, or nobody knows any longer what it was.
+            Err(failure) if failure.exit() == Exit::Missing || failure.code() == Some("catalog_gone") => continue,
+            Err(failure) => return Err(failure),
+        };
+        let (mode, declared) = (text(&rule, "mode"), text(&rule, "declared_mode"));
+        if mode != declared {
+            let message = format!("`{name}` was {mode} at this event, but its file says {declared}, and a test case knows only the file");
+            return Err(Failure::with(Exit::Refused, message)
+                .hint(format!("record an execution that began while `{name}` was {declared}: `ensue rules set {name} {declared}`")));
+        }
+    }
+    Ok(())
+}
+
 /// Reads the event that led to an execution by a rule. Returns `None` if a case cannot contain it: nobody
 /// sends the events of a schedule, and a rerun may have begun in the middle.
 async fn led_to(client: &Client, execution: &Value) -> Result<Option<Value>, Failure> {
@@ -128,6 +157,7 @@ async fn decisions(client: &Client, event: &Value, pack: &str, mocks: &mut Mocks
         match made["execution"].as_str() {
             Some(of) => {
                 let of = client.get(&format!("/executions/{}", segment(of)), &[]).await?;
+                require_end(&of, &format!("`{}`, which `{rule}` began at the same event,", text(&of, "id")))?;
                 let flow = steps::read(client, of).await?;
                 mocks.read(client, &flow, rule.rsplit('.').next().unwrap_or_default()).await?;
                 let params = &flow.execution["params"];

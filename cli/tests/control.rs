@@ -99,6 +99,20 @@ async fn failed_workflow_can_be_rerun_from_there_once_its_pack_is_fixed() {
 }
 
 #[tokio::test]
+async fn dry_run_of_an_action_checks_it_and_runs_nothing() {
+    let place = place();
+    let node = place.start();
+    let tried = |arguments: &[&str]| ensue(&place, &node, &[&["run", "--dry-run"], arguments].concat());
+    let good = tried(&["release.ship", "--param", "regions:=[\"eu\"]"]);
+    assert_eq!((good.code, good.stdout.trim()), (Some(0), "`release.ship` would run"), "{}", good.stderr);
+    let unfit = tried(&["release.ship", "--param", "regions:=7"]);
+    assert_eq!((unfit.code, unfit.stdout.as_str()), (Some(6), ""), "{}", unfit.stderr);
+    let unknown = tried(&["release.shipp"]);
+    assert!(unknown.code == Some(5) && unknown.stderr.contains("did you mean `release.ship`?"), "{}", unknown.stderr);
+    assert_eq!(node.client().get("/executions").await["items"], json!([]));
+}
+
+#[tokio::test]
 async fn pause_survives_a_kill_until_resume() {
     let place = place();
     let node = place.start();

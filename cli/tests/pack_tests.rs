@@ -235,3 +235,32 @@ async fn recorded_test_has_rule_event_result_and_undo_and_passes() {
     let tested = Printed::by(&mut place.ensue(&["pack", "test"]));
     assert_eq!((tested.code, tested.stdout.matches("pass  ").count()), (Some(0), 2), "{}{}", tested.stdout, tested.stderr);
 }
+
+#[tokio::test]
+async fn case_that_would_not_pass_is_not_recorded() {
+    let place = place();
+    let asks = "trigger: release.ping\nsteps:\n  ask: { inquiry: { title: Going, answer: { ship: boolean }, assignees: [admin] } }\n";
+    place.write_pack_file("release/rules/asks.yaml", asks);
+    place.write_pack_file("release/rules/tells.yaml", "trigger: release.ping\naction: core.echo\nwith: { message: hello }\n");
+    let node = place.start();
+    let client = node.client();
+    let ping = json!({ "trigger": "release.ping", "payload": { "owner": "acme" } });
+    let told = async || {
+        let event = client.post("/events", &ping).await.body["id"].as_str().unwrap().to_owned();
+        let path = format!("/executions?rule=release.tells&status=succeeded&correlation={event}");
+        let listed = client.until(&path, |listed| listed["items"][0]["id"].is_string()).await;
+        listed["items"][0]["id"].as_str().unwrap().to_owned()
+    };
+    let ensue = |arguments: &[&str]| Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let beside_open = ensue(&["executions", "record", &told().await]);
+    assert_eq!((beside_open.code, beside_open.stdout.as_str()), (Some(6), ""), "{}", beside_open.stderr);
+    assert!(beside_open.stderr.contains("which `release.asks` began at the same event, has not ended"), "{}", beside_open.stderr);
+    for mode in ["shadow", "disabled"] {
+        assert_eq!(ensue(&["rules", "set", "release.asks", mode]).code, Some(0));
+        let execution = told().await;
+        assert_eq!(ensue(&["rules", "set", "release.asks", "enabled"]).code, Some(0), "the mode at the event counts");
+        let beside_set = ensue(&["executions", "record", &execution]);
+        assert_eq!((beside_set.code, beside_set.stdout.as_str()), (Some(6), ""), "{}", beside_set.stderr);
+        assert!(beside_set.stderr.contains(&format!("`release.asks` was {mode} at this event")), "{}", beside_set.stderr);
+    }
+}

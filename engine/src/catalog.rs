@@ -33,7 +33,7 @@ pub use action::{Action, Builtin, ProcessCommand, RAW_FIELDS, Run, RunAs, ShellS
 pub use concurrency::{CONCURRENCY_LIMIT_MAX, Concurrency};
 pub use connection::{ConnectionKind, UsedConnection};
 pub use flow::{Acts, Does, Excess, Flow, Stage, THROTTLE_LIMIT_MAX, WINDOW_COUNT_MAX};
-pub use http::{AnswerForm, HttpBody, HttpRequest, Route, WithoutConnection};
+pub use http::{AnswerForm, HttpBody, HttpRequest, RequestSigning, Route, SigningScheme, WithoutConnection};
 pub use labels::label_value;
 pub use mail::{MailMessage, MailRelay, MailSecurity, MailServer};
 pub use policies::{Control, ItemFailure, LockConflict, Misfire, Mode, OnFailure, OnLost};

@@ -18,9 +18,10 @@ pub(crate) use bodies::document_of;
 pub use context::{Context, Moment, Nothing};
 pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
-    Admission, AdmittedIdentity, Behalf, ChangedCredential, DeclaredAccess, Denied, InquiryAnswer, IssuerGroups, KeyRotation, NewAbsence,
-    NewDelegation, NewGrant, NewLink, NewLoginLink, NewSession, NewToken, ObservedEvent, OfRule, OpenedLink, PackChange, RefusedDelivery,
-    RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar, SensorBatch, UsedKey, VarChange,
+    Admission, AdmittedIdentity, Behalf, ChangedCredential, DeclaredAccess, Denied, EmittedBefore, InquiryAnswer, IssuerGroups,
+    KeyRotation, NewAbsence, NewDelegation, NewGrant, NewLink, NewLoginLink, NewSession, NewToken, ObservedEvent, OfRule, OpenedLink,
+    PackChange, RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar,
+    SensorBatch, UsedKey, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 

@@ -1,7 +1,12 @@
 //! One event per dedupe key: within 24 hours, within a batch, within a command.
 
-use ensue_engine::command::{Answer, Conflict, DEDUPE_MILLIS, DedupeKey, Novelty, ReceivedEvent, Refusal, SignedBody};
-use ensue_engine::record::{Digest, Position};
+use ensue_engine::command::{
+    Answer, Conflict, DEDUPE_MILLIS, DedupeKey, EmittedBefore, Novelty, ObservedEvent, ReceivedEvent, Refusal, SignedBody,
+};
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::EventId;
+use ensue_engine::record::{DEPTH_MAX, Digest, Position, StreamId};
+use ensue_test_support::spec::Outcome;
 use serde_json::json;
 
 use crate::support::site::{received, report_emitting, result_of_one};
@@ -153,4 +158,35 @@ fn signed_body_is_accepted_once_whatever_its_headers() {
     assert_eq!(deliver(&mut site, "b", &["8"])[0].novelty, Novelty::New);
     site.later(DEDUPE_MILLIS);
     assert_eq!(deliver(&mut site, "a", &["9"])[0].novelty, Novelty::New);
+}
+
+/// Sends an event again, as a person asks for it.
+fn emit_again(site: &mut Site, of: EventId) -> Outcome {
+    let record = site.records().iter().find(|record| record.stream == StreamId::Event(of)).unwrap().clone();
+    let event = ObservedEvent { repeats: EmittedBefore::of(&record), ..site.event("demo.ping", &json!({ "n": 1 })) };
+    site.when(received(vec![event]))
+}
+
+#[test]
+fn event_that_is_emitted_again_is_new_and_caused_by_the_first() {
+    let mut site = site();
+    let first = send(&mut site, "a", 1, Conflict::IsRefused);
+    let second = result_of_one(&emit_again(&mut site, first.id));
+    assert_eq!(second.novelty, Novelty::New);
+    assert_ne!(second.id, first.id);
+    let cause = |of: EventId| site.records().iter().find(|record| record.id == of.0).unwrap().cause.clone();
+    let (of_first, of_second) = (cause(first.id), cause(second.id));
+    assert_eq!((of_second.parent, of_second.root, of_second.depth), (Some(first.id.0), of_first.root, of_first.depth + 1));
+    let requested = site.records().iter().filter(|record| matches!(record.fact, Fact::ExecutionRequested(_))).count();
+    assert_eq!(requested, 2, "the rule matched both");
+}
+
+#[test]
+fn event_emitted_again_and_again_from_the_last_one_ends_as_a_loop_does() {
+    let mut site = site();
+    let mut last = send(&mut site, "a", 1, Conflict::IsRefused).id;
+    for _ in 0..DEPTH_MAX {
+        last = result_of_one(&emit_again(&mut site, last)).id;
+    }
+    emit_again(&mut site, last).then_refused(&Refusal::TooDeep { max: DEPTH_MAX });
 }

@@ -189,7 +189,7 @@ fn newest_hundred_missed_times_fire_and_the_rest_are_recorded() {
 #[test]
 fn one_time_schedule_fires_exactly_once() {
     let at = NOON.plus_millis(HOUR);
-    let plan = || Plan { when: When::At(at), misfire: Misfire::FireOnce, jitter: std::time::Duration::ZERO };
+    let plan = || Plan::new(When::At(at));
     let mut site = site(plan());
     let outcome = site.after(DAY);
     assert_eq!(reported(outcome.records()), [(at, 23 * 3_600)]);

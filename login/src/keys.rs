@@ -16,8 +16,9 @@ pub const FETCH_INTERVAL: Duration = Duration::from_secs(30);
 pub const KEYS_HOLD: Duration = Duration::from_secs(24 * 3600);
 /// When keys are fetched again if the issuer does not say.
 const REFRESH: Duration = Duration::from_secs(15 * 60);
-/// The bounds of what an issuer may say.
-const REFRESH_MIN: Duration = Duration::from_secs(5 * 60);
+/// The bounds of what an issuer may say. A removed key counts until the next fetch, so the lower bound is
+/// what the issuer allows to be asked.
+const REFRESH_MIN: Duration = FETCH_INTERVAL;
 const REFRESH_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long a discovery document is used for further fetches of keys.
 const METADATA_AGE_MAX: Duration = Duration::from_secs(3600);

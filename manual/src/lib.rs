@@ -31,6 +31,11 @@ pub struct Page {
 }
 
 impl Page {
+    /// Returns its path in `docs`, without the ending: `guides/first-steps`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Returns the text.
     pub fn markdown(&self) -> &str {
         &self.markdown
@@ -53,7 +58,7 @@ impl Page {
     }
 
     /// Returns the address on a node.
-    fn address(&self) -> String {
+    pub fn address(&self) -> String {
         if self.path == CONTENTS { PREFIX.to_owned() } else { format!("{PREFIX}/{}", self.path) }
     }
 }
@@ -85,9 +90,14 @@ pub fn page(path: &str) -> Option<&'static Page> {
     PAGES.binary_search_by(|page| page.path.as_str().cmp(path)).ok().map(|at| &PAGES[at])
 }
 
+/// Returns the pages of a folder of `docs`, in the order of their paths.
+pub fn pages_of(section: &str) -> impl Iterator<Item = &'static Page> {
+    PAGES.iter().filter(move |page| page.section() == section)
+}
+
 /// Returns a page that lists those of a folder of `docs`; `None` if there is no such folder.
 pub fn section(name: &str) -> Option<Page> {
-    let mut pages = PAGES.iter().filter(|page| !name.is_empty() && page.section() == name).peekable();
+    let mut pages = pages_of(name).filter(|page| !page.section().is_empty()).peekable();
     pages.peek()?;
     let lines: String = pages.map(|page| format!("- [{}]({})\n", page.title(), page.address())).collect();
     Some(Page { path: format!("{name}/"), markdown: format!("# {}\n\n{lines}", frame::capitalized(name)) })

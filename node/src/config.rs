@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ensue_api::{Limits, Origin, PageServing, ProxyHeader, Rates};
+use ensue_api::{Feature, Limits, Origin, PageServing, ProxyHeader, Rates};
 use ensue_engine::access::quota::Tiers;
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{ConnectionName, KeyRef, LabelName, PackName, TierName, WorkerQueueName};
@@ -531,6 +531,15 @@ impl Config {
         self.url.clone().unwrap_or_else(|| format!("{scheme}://{address}"))
     }
 
+    /// Returns the features outside the API that are switched on.
+    pub(crate) fn features(&self) -> BTreeSet<Feature> {
+        let tls = self.tls.is_set().then_some(Feature::Tls);
+        let database = self.database.as_ref().map(|_| Feature::Database);
+        let objects = self.objects.as_ref().map(|_| Feature::Objects);
+        let traces = self.traces.collector.as_ref().map(|_| Feature::Traces);
+        [tls, database, objects, traces].into_iter().flatten().collect()
+    }
+
     /// Returns the URL under which programs on this machine reach a node that listens on an address.
     pub(crate) fn url_for_programs(&self, mut address: SocketAddr) -> String {
         match address.ip() {
@@ -813,6 +822,23 @@ mod tests {
         let said = Config::read(Some(&file), [].into_iter()).unwrap_err().to_string();
         assert!(said.contains("line 1") && !said.contains('\n'), "{said}");
         assert_eq!(said.matches("`maybe`").count() + said.matches("'maybe'").count(), 1, "{said}");
+    }
+
+    #[test]
+    fn features_are_those_that_settings_switch_on() {
+        let features = |variables: &[(&str, &str)]| {
+            let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            Config::read(None, variables).unwrap().features()
+        };
+        assert_eq!(features(&[]), BTreeSet::new());
+        let all = [
+            ("ENSUE_TLS_CERT", "cert.pem"),
+            ("ENSUE_TLS_KEY", "key.pem"),
+            ("ENSUE_DATABASE", "postgres://ensue@db/ensue"),
+            ("ENSUE_OBJECTS", "s3://bucket/node"),
+            ("ENSUE_TRACES_ENDPOINT", "https://collector.example.test"),
+        ];
+        assert_eq!(features(&all), BTreeSet::from([Feature::Tls, Feature::Database, Feature::Objects, Feature::Traces]));
     }
 
     #[test]

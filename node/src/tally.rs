@@ -43,6 +43,8 @@ struct Times {
     /// When it could last be started: when it was requested, or when its last attempt ended.
     ready: Timestamp,
     started: Option<Timestamp>,
+    /// When it began to wait for the lock that it waits for.
+    lock_awaited: Option<Timestamp>,
 }
 
 /// The counts, shared with readers.
@@ -57,6 +59,7 @@ pub(crate) struct Counts {
     dispatched: Distribution,
     finished: Distribution,
     whole: Distribution,
+    lock_waits: Distribution,
 }
 
 /// Counts of each way in which something ends, under the name used everywhere.
@@ -90,6 +93,7 @@ impl Default for Counts {
             dispatched: seconds(),
             finished: seconds(),
             whole: seconds(),
+            lock_waits: seconds(),
         }
     }
 }
@@ -129,15 +133,22 @@ impl Tally {
     }
 
     fn note_execution(&mut self, id: ExecutionId, at: Timestamp, fact: &ExecutionFact<'_>) {
-        if let ExecutionFact::LockAcquired(_) = fact
-            && let Some(times) = self.open.get_mut(&id)
-        {
-            times.ready = at;
+        if let Some(times) = self.open.get_mut(&id) {
+            match fact {
+                ExecutionFact::LockAwaited(_) => times.lock_awaited = Some(at),
+                ExecutionFact::LockAcquired(_) => {
+                    times.ready = at;
+                    if let Some(since) = times.lock_awaited.take() {
+                        took(&self.counts.lock_waits, since, at);
+                    }
+                }
+                _ => {}
+            }
         }
         match fact.milestone() {
             Milestone::Asked(_) => {
                 if self.open.len() < EXECUTIONS_MAX {
-                    self.open.insert(id, Times { requested: at, ready: at, started: None });
+                    self.open.insert(id, Times { requested: at, ready: at, started: None, lock_awaited: None });
                 }
             }
             Milestone::AttemptBegan(_) => {
@@ -193,6 +204,8 @@ impl Counts {
         let stages = [("committed", committed), ("dispatched", &self.dispatched), ("finished", &self.finished)];
         let stages = Labelled::new("stage", stages.map(|(stage, took)| (stage, took.clone())));
         registry.register("stage_seconds", "The duration of each stage, from the arrival of an event to the end of an attempt", stages);
+        let help = "The time that executions waited for a lock before they acquired it";
+        registry.register("lock_wait_seconds", help, self.lock_waits.clone());
         registry.register("execution_seconds", "The time from the request of an execution to its end", self.whole.clone());
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use action::{ACTION, Action, Environment, Run};
 pub(crate) use concurrency::Concurrency;
 pub(crate) use fake::{ANSWER, AUTH, AUTH_HEADER, ENCODINGS, FAKE, FAKE_AUTH, JSON_FIELD, KEY_OF, ROUTE};
 pub(crate) use flow::Stage;
-pub(crate) use http::{Body, Http, Secrecy, Url, WithoutConnection};
+pub(crate) use http::{Body, Http, Secrecy, Signing, Url, WithoutConnection};
 pub(crate) use inquiry::{Inquiry, Notify, Remind};
 pub(crate) use labels::Label;
 pub(crate) use mail::{Mail, MailServer};

@@ -97,7 +97,10 @@ const WHOLE: [(&str, &str); 37] = [
         "description: Greets.\nmode: shadow\ntrigger: [whole.ping]\nwhen: event.payload.host == config.owner\nlocal: { host: event.payload.host }\n\
          action: whole.deploy\nwith: { region: '${{ local.host }}', env: dev, sizes: [1] }\npriority: 10\n",
     ),
-    ("rules/due.yaml", "schedule: { cron: 0 3 * * *, timezone: Europe/Berlin, misfire: fire_all, jitter: 30s }\naction: core.noop\n"),
+    (
+        "rules/due.yaml",
+        "schedule: { cron: 0 3 * * *, timezone: Europe/Berlin, misfire: fire_all, missed_max: 5, jitter: 30s }\naction: core.noop\n",
+    ),
     (
         "sensors/clock.yaml",
         "timer: { at: '2026-12-24T18:00:00+01:00' }\nemits:\n  - trigger: whole.ping\n    payload: { host: '${{ scheduled_at }}' }\n",
@@ -160,7 +163,7 @@ const WHOLE: [(&str, &str); 37] = [
     ),
     (
         "actions/ask.yaml",
-        "run:\n  http: { url: 'https://example.test/', method: POST, headers: { x-a: b }, query: { a: [1, two] }, json: { a: null }, parse: base64 }\n",
+        "run:\n  http: { url: 'https://example.test/', method: POST, headers: { x-a: b }, query: { a: [1, two] }, json: { a: null }, parse: base64, sign: { scheme: standard, key: '${{ keys[\"whole.token\"] }}' } }\n",
     ),
     (
         "actions/ship.yaml",

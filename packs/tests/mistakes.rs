@@ -81,6 +81,10 @@ mod shape {
             ("a jitter over the period", due("{ every: 10s, jitter: 11s }")),
             ("a jitter over the shortest gap", due("{ cron: '0,5 3 * * *', jitter: 6m }")),
             ("an unknown word", due("{ every: 1h, misfire: fire_onec }")),
+            ("a grace without skip", due("{ every: 1h, grace: 5m }")),
+            ("a grace of no second", due("{ every: 1h, misfire: skip, grace: 10ms }")),
+            ("a number without fire_all", due("{ every: 1h, misfire: skip, missed_max: 5 }")),
+            ("too many at once", due("{ every: 1h, misfire: fire_all, missed_max: 1001 }")),
             ("two at once", due("{ every: 1h, cron: '@daily' }")),
             ("nothing", due("{ jitter: 5s }")),
             ("a zone of no clock", due("{ every: 1h, timezone: UTC }")),
@@ -589,6 +593,20 @@ mod secrets_and_code {
             ("actions/d.yaml", "run: { http: { url: 'https://ada:pw@example.test/', method: get } }\n"),
             ("actions/e.yaml", "run: { http: { url: 'https://example.test/', json: { a: 1 }, body: x } }\n"),
         ]));
+    }
+
+    #[test]
+    fn key_that_signs_a_request_must_come_from_the_vault() {
+        let sign = |sign: &str| format!("run: {{ http: {{ url: 'https://example.test/', sign: {sign} }} }}\n");
+        let files = [
+            ("actions/a.yaml", sign("{ scheme: standard, key: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw }")),
+            ("actions/b.yaml", sign("{ scheme: standard, key: 'whsec_${{ keys[\"demo.token\"] }}' }")),
+            ("actions/c.yaml", sign("{ scheme: svix, key: '${{ keys[\"demo.token\"] }}' }")),
+            ("actions/d.yaml", sign("{ key: '${{ config.owner }}' }")),
+        ];
+        let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+        insta::assert_snapshot!(shown_with(&files));
+        assert!(action(&sign("{ scheme: standard, key: '${{ keys[\"demo.token\"] }}' }")).is_empty());
     }
 
     #[test]

@@ -73,6 +73,7 @@ impl NodeApi {
             rates: Rates::default(),
             blocking: Blocking::InPlace,
             page: PageServing::Off,
+            features: std::collections::BTreeSet::new(),
         };
         let connections: Arc<Connections> = Arc::default();
         runtime.spawn(Serving(connections.clone()));

@@ -109,9 +109,21 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         return repeated(call, &before).await;
     }
     let catalog = api.ports.installed.current();
-    let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
+    if !catalog.actions().contains_key(&name) {
+        return Err(Missing::new(ActionsRead::THING, name.as_str()).into());
+    }
+    drop(catalog);
     call.admission()?;
-    let WireExecute { params, template, labels, start_at } = call.json_or_nothing().await?;
+    let given = call.json_or_nothing().await?;
+    let request = request_of(&api, name, given).await?;
+    requested(&allowed, call, request).await
+}
+
+/// Returns the request to run an action of the current catalog, with complete and valid parameters.
+pub(super) async fn request_of(api: &Api, name: ActionRef, given: WireExecute) -> Result<RequestExecution, Problem> {
+    let WireExecute { params, template, labels, start_at } = given;
+    let catalog = api.ports.installed.current();
+    let action = catalog.actions().get(&name).ok_or_else(|| Missing::new(ActionsRead::THING, name.as_str()))?;
     let params = match params {
         None => Value::Object(serde_json::Map::new()),
         Some(params) => serde_json::from_str(params.get()).map_err(|why| Problem::bug(&why))?,
@@ -128,7 +140,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
             return Err(Problem::from(ParametersMisfit(name)).with_errors([misfit]));
         }
     }
-    let request = RequestExecution {
+    Ok(RequestExecution {
         action: name,
         definition: action.clone(),
         catalog: catalog.revision(),
@@ -137,8 +149,7 @@ pub(super) async fn execute(allowed: Allowed<ActionsExecute>, mut call: Call) ->
         start_at,
         labels,
         rerun: None,
-    };
-    requested(&allowed, call, request).await
+    })
 }
 
 /// Requests an execution, or only checks the request in a dry run, and responds with the execution.

@@ -7,7 +7,6 @@
 use ensue_views::RowReach;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter::successors;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{Mode, Rule};
@@ -17,7 +16,7 @@ use ensue_engine::ids::EventId;
 use ensue_engine::names::RuleRef;
 use ensue_engine::record::Digest;
 use ensue_engine::schedule::SCHEDULE_TRIGGER;
-use ensue_engine::schedule::plan::{GRACE_MILLIS, Plan, When};
+use ensue_engine::schedule::plan::{Plan, When};
 use ensue_engine::time::Timestamp;
 use ensue_views::store::{LIST_ROWS_MAX, Order};
 use ensue_views::{Column, Event, ListQuery, Row, RuleActivity, ViewName};
@@ -42,8 +41,6 @@ use crate::wire::backfill::{WireBackfill, WireMadeUpFor};
 
 /// The maximum number of times in one request.
 const TIMES_MAX: usize = 1_000;
-/// How long a time is left to the schedule itself, in addition to its jitter.
-const GRACE: Duration = Duration::from_millis(GRACE_MILLIS);
 /// The maximum number of the schedule's events that are searched for times that fired.
 const EVENTS_MAX: usize = 20_000;
 
@@ -112,7 +109,7 @@ pub(super) async fn backfill(allowed: Allowed<RulesWrite>, mut call: Call) -> Ou
         return Err(BackfillRefused::NoTimes(rule.name.clone()).into());
     }
     // Times that may still fire on their own are left to the schedule.
-    let over = Timestamp::from_micros(now.micros() - (GRACE + plan.jitter).as_micros() as i64);
+    let over = Timestamp::from_micros(now.micros() - plan.patience().as_micros() as i64);
     let until = until.unwrap_or(over).min(over);
     if since >= until {
         return Err(BackfillRefused::NoRange.into());

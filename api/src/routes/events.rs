@@ -19,7 +19,7 @@ use crate::auth::Allowed;
 use crate::call::Call;
 use crate::cloudevents;
 use crate::listing;
-use crate::operation::{Content, MADE, Operation, Takes, schema_of};
+use crate::operation::{Content, MADE, Operation, Presence, Takes, schema_of};
 use crate::permissions::{EventsRead, EventsWrite, Permission as _};
 use crate::ports::Ports;
 use crate::problem::{Outcome, Problem};
@@ -28,10 +28,10 @@ use crate::respond;
 use crate::routes::judged::{Judged, enforcement_of};
 use crate::shapes;
 use crate::wire::embedded;
-use crate::wire::events::{WireEvent, WireGivenEvents, WireTakenOrList};
+use crate::wire::events::{WireEmitAgain, WireEvent, WireGivenEvents, WireTakenEvent, WireTakenOrList};
 use crate::wire::verdicts::{Definitions, WireVerdict};
 
-pub(super) use sending::{consent, send};
+pub(super) use sending::{consent, emit_again, send};
 
 /// The reasons why an event cannot be judged again.
 const FORGOTTEN: &[(u16, &str)] = &[(410, "catalog_gone"), (409, "payload_erased")];
@@ -63,6 +63,26 @@ pub(super) fn declare(routes: &mut Routes) {
                 (422, "trigger_version_unknown"),
             ])
             .demands_admission(),
+    );
+    routes.post::<EventsWrite>(
+        "/events/{id}/emit_again",
+        emit_again,
+        Operation::new("event_emit_again", "Emits a stored event again: a new event with the same payload, caused by the first")
+            .can_be_tried()
+            .takes(Takes::Json { schema: schema_of::<WireEmitAgain>, example: r#"{"dedupe": "order-17"}"#, presence: Presence::Optional })
+            .gives::<WireTakenEvent>(202, "The new event is on the disk.", MADE)
+            .gives::<WireTakenEvent>(200, "The key was accepted before: this is the event that it belongs to.", MADE)
+            .refuses(&[
+                (409, "chain_too_deep"),
+                (409, "dedupe_key_reused"),
+                (409, "payload_erased"),
+                (422, "payload_invalid"),
+                (422, "trigger_not_found"),
+                (422, "trigger_of_the_engine"),
+                (422, "trigger_version_unknown"),
+            ])
+            .demands_admission()
+            .sees_views(),
     );
     routes.options::<EventsWrite>(
         "/events",

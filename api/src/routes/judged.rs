@@ -32,7 +32,7 @@ use crate::wire::verdicts::{Definitions, WireExplained, WireSubject, WireVerdict
 /// Why the rules' decisions on an event cannot be computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Explain)]
 #[non_exhaustive]
-enum Forgotten {
+pub(super) enum Forgotten {
     /// The definitions that judged it are no longer stored.
     #[error("the catalog of revision {0}, which judged this event, is no longer stored")]
     #[explain(

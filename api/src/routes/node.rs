@@ -1,5 +1,7 @@
 //! The node: its health, its status, its problems, its metrics, and rebuilding its views.
 
+use std::collections::BTreeSet;
+
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, header};
 use ensue_views::RowReach;
@@ -15,11 +17,12 @@ use crate::deliveries::now;
 use crate::metrics::Form;
 use crate::operation::{Content, Header, Operation, Takes};
 use crate::permissions::{LogRead, MetricsRead, NodeRead, ViewsRead, ViewsRebuild};
-use crate::ports::{JobKind, OnBehalf, Readiness};
+use crate::ports::{JobKind, OnBehalf, Ports, Readiness};
 use crate::problem::{Missing, Outcome, Problem};
 use crate::respond::{self, Reachable};
 use crate::route::Public;
 use crate::rows::read_row;
+use crate::settings::{Feature, PageServing, Settings};
 use crate::wire::node::{WireAlive, WireDoctor, WireJob, WireJobs, WirePublicStatus, WireReadiness, WireStatus};
 
 /// Describes an operation that starts a background job.
@@ -75,7 +78,10 @@ pub(super) fn declare(routes: &mut Routes) {
     routes.public(
         Public::Status,
         public_status,
-        Operation::shows::<WirePublicStatus<'static>>("release_get", "Returns public information: the release and the API's version"),
+        Operation::shows::<WirePublicStatus<'static>>(
+            "release_get",
+            "Returns public information: the release, the API's version, the ways to log in, and what is switched on",
+        ),
     );
 }
 
@@ -100,7 +106,20 @@ pub(super) async fn public_status(call: Call) -> Outcome {
     let device = ports.devices.are_allowed().then(|| "device".to_owned());
     let issuers = ports.logins.issuers().into_iter().map(|issuer| format!("oidc/{issuer}"));
     let logins = std::iter::once("token".to_owned()).chain(password).chain(device).chain(issuers).collect();
-    respond::json(&WirePublicStatus { name: "ensue", release: &call.api().settings.release, api: "v1", logins, logged_in })
+    let settings = &call.api().settings;
+    let features = features(settings, ports);
+    respond::json(&WirePublicStatus { name: "ensue", release: &settings.release, api: "v1", logins, logged_in, features })
+}
+
+/// Returns what the operator switched on, by name only: everybody may see it.
+fn features(settings: &Settings, ports: &Ports) -> BTreeSet<Feature> {
+    let page = match settings.page {
+        PageServing::On => Some(Feature::Page),
+        PageServing::Off => None,
+    };
+    let passwords = ports.passwords.are_allowed().then_some(Feature::Passwords);
+    let issuers = (!ports.logins.issuers().is_empty()).then_some(Feature::Issuers);
+    settings.features.iter().copied().chain(page).chain(passwords).chain(issuers).collect()
 }
 
 /// Returns the status of the node.

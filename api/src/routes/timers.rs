@@ -139,7 +139,7 @@ pub(super) fn of(ports: &Ports, owner: &ScheduleOwner) -> Result<Option<Schedule
 
 #[cfg(test)]
 mod tests {
-    use ensue_engine::schedule::plan::{Misfire, When};
+    use ensue_engine::schedule::plan::When;
     use ensue_engine::schedule::{Cron, Zone};
 
     use super::*;
@@ -150,7 +150,7 @@ mod tests {
 
     fn hourly(sensor: &str, minute: u32, next: &str) -> Pending {
         let cron = Cron::parse(&format!("{minute} * * * *"), Zone::UTC).unwrap();
-        let plan = Plan { when: When::Cron(Box::new(cron)), misfire: Misfire::Skip, jitter: std::time::Duration::ZERO };
+        let plan = Plan::new(When::Cron(Box::new(cron)));
         Pending { owner: ScheduleOwner::Sensor(sensor.parse().unwrap()), plan: Arc::new(plan), next: at(next) }
     }
 

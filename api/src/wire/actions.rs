@@ -7,6 +7,7 @@ use ensue_engine::catalog::{Action, Catalog, Defined, OnLost, Run};
 use ensue_engine::executions::labels::Labels;
 use ensue_engine::names::{ActionRef, LabelName, PackName, WorkerQueueName};
 use ensue_engine::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -95,3 +96,33 @@ pub(crate) struct WireExecute {
     #[serde(default)]
     pub(crate) start_at: Option<Timestamp>,
 }
+
+/// The maximum number of executions in one request.
+pub(crate) const EXECUTIONS_MAX: usize = 1_000;
+
+/// An action to run, with its parameters and options.
+#[wire(Deserialize)]
+#[schemars(rename = "ExecutionRequest")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireRequest {
+    /// The action.
+    pub(crate) action: ActionRef,
+    /// The parameters: an object.
+    #[serde(default)]
+    pub(crate) params: Option<Box<RawValue>>,
+    /// The template of the action that supplies the parameters missing from `params`.
+    #[serde(default)]
+    pub(crate) template: Option<String>,
+    /// Additional labels, besides those that the action sets.
+    #[serde(default)]
+    pub(crate) labels: Labels,
+    /// The earliest start time.
+    #[serde(default)]
+    pub(crate) start_at: Option<Timestamp>,
+}
+
+/// Actions to run.
+#[derive(JsonSchema)]
+#[schemars(rename = "ExecutionRequests")]
+#[expect(dead_code, reason = "it describes input that is parsed by hand, so that errors have their place")]
+pub(crate) struct WireRequests(#[schemars(length(max = EXECUTIONS_MAX))] Vec<WireRequest>);

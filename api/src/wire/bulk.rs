@@ -23,6 +23,25 @@ pub(crate) struct WireChanged {
     pub(crate) error: Option<WireRefused>,
 }
 
+/// The result for one execution that was asked for.
+#[wire(Serialize)]
+#[schemars(rename = "RequestedExecution")]
+pub(crate) struct WireRequested {
+    /// Null if it was refused, or in a dry run.
+    pub(crate) execution: Option<ExecutionId>,
+    /// Its position in the log.
+    pub(crate) position: Option<Position>,
+    /// Why it was refused; null if it was not.
+    pub(crate) error: Option<WireRefused>,
+}
+
+/// The results for a list of executions, in its order.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "RequestedExecutions")]
+pub(crate) struct WireRequestedList {
+    pub(crate) items: Vec<WireRequested>,
+}
+
 /// Why one of many was refused: the problem that it would be on its own.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WireRefused {

@@ -86,6 +86,16 @@ pub(crate) struct WireGivenEvent {
     pub(crate) dedupe: Option<String>,
 }
 
+/// How an event is emitted again.
+#[derive(Default, Deserialize, JsonSchema)]
+#[schemars(rename = "EmitAgain")]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WireEmitAgain {
+    /// The key under which the new event is accepted once, as when it is sent.
+    #[serde(default)]
+    pub(crate) dedupe: Option<String>,
+}
+
 /// The maximum number of events in one request.
 pub(crate) const EVENTS_MAX: usize = 1_000;
 
@@ -99,7 +109,8 @@ pub(crate) enum WireGivenEvents {
 }
 
 /// An accepted event.
-#[derive(Serialize)]
+#[wire(Serialize)]
+#[schemars(rename = "SentEvent")]
 pub(crate) struct WireTakenEvent {
     id: EventId,
     position: Position,

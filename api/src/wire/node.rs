@@ -1,5 +1,7 @@
 //! The node: its status, its health and its jobs.
 
+use std::collections::BTreeSet;
+
 use ensue_derive::wire;
 use ensue_engine::ids::LogId;
 use ensue_engine::record::{CatalogRevision, Chain, Epoch, Position};
@@ -10,6 +12,7 @@ use serde::Serialize;
 
 use crate::attention::{Attention, COUNTED_MAX};
 use crate::ports::{DependencyState, Finding, FindingVerdict, Job, JobKind, JobState, Kept, NodeStatus, Readiness, Retained};
+use crate::settings::Feature;
 
 /// The status of the node.
 #[wire(Serialize)]
@@ -171,6 +174,8 @@ pub(crate) struct WirePublicStatus<'a> {
     pub(crate) logins: Vec<String>,
     /// Whether the request has a session that the node accepts, or a proxy or a certificate that vouches for its sender.
     pub(crate) logged_in: bool,
+    /// What the operator switched on.
+    pub(crate) features: BTreeSet<Feature>,
 }
 
 /// Confirms that the process is alive.

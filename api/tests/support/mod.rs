@@ -210,6 +210,7 @@ impl TestApi {
             rates: Rates::default(),
             blocking: ensue_api::Blocking::Pool,
             page: ensue_api::PageServing::On,
+            features: std::collections::BTreeSet::from([ensue_api::Feature::Tls]),
         }
     }
 

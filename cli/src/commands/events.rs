@@ -1,21 +1,23 @@
-//! `ensue events`: lists observed events, and sends one by hand.
+//! `ensue events`: lists observed events, sends one by hand, and emits a stored one again.
 
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{AsOf, Asking, Between, List, SortedPage, Watching, json_or_file, print_page, several};
+use crate::client::{segment, with_query};
 use crate::redraw::RefreshOn;
-use crate::report::{Outcome, printable};
+use crate::report::{Outcome, printable, tell};
 use crate::table::{Column, cell, pairs, text, time};
 use crate::{ids, nearest};
 
-/// List, show and send events.
+/// List, show and send events, and emit stored ones again.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
   ensue events list --trigger github.push
   ensue events list --watch
   ensue events show 019c…
+  ensue events emit-again 019c…
   ensue events send my_automation.hello --data '{\"name\": \"Ana\"}'
   ensue events send my_automation.hello --data hello.json
   echo '{\"name\":\"Ana\"}' | ensue events send my_automation.hello --data -")]
@@ -73,6 +75,23 @@ Examples:
         #[arg(long, value_name = "KEY")]
         dedupe: Option<String>,
     },
+    /// Emit a stored event again: a new event with the same trigger, payload, source and time, which is caused
+    /// by the first. The current rules judge it.
+    #[command(after_help = "\
+Examples:
+  ensue events emit-again 019c…
+  ensue events emit-again 019c… --dedupe order-4711     once within 24 hours
+  ensue events emit-again 019c… --dry-run")]
+    EmitAgain {
+        /// The event.
+        id: String,
+        /// The dedupe key: an event with the same key is accepted once within 24 hours. Default: none.
+        #[arg(long, value_name = "KEY")]
+        dedupe: Option<String>,
+        /// Check the request, and emit nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// The kinds of things that a chain may begin with.
@@ -112,21 +131,29 @@ impl Events {
                 if let Some(key) = dedupe {
                     body["dedupe"] = Value::from(key);
                 }
-                let answer = client.post("/events", &body).await?.body;
-                asking.output.print_one(&answer, |answer| {
-                    let id = text(answer, "id");
-                    format!("{id}\n")
-                });
-                if asking.output.is_for_people() {
-                    crate::report::tell(format!(
-                        "accepted at position {}; see the effects with: ensue why {}",
-                        text(&answer, "position"),
-                        text(&answer, "id")
-                    ));
+                show_sent(asking, &client.post("/events", &body).await?.body);
+            }
+            Self::EmitAgain { id, dedupe, dry_run } => {
+                let id = ids::whole(&client, &[ids::EVENT], &id).await?;
+                let path = format!("/events/{}/emit_again", segment(&id));
+                let body = dedupe.map_or_else(|| json!({}), |key| json!({ "dedupe": key }));
+                if dry_run {
+                    client.post(&with_query(&path, &[("dry_run", "true".to_owned())]), &body).await?;
+                } else {
+                    show_sent(asking, &client.post(&path, &body).await?.body);
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Prints the id of an accepted event, and how to see more.
+fn show_sent(asking: &Asking, sent: &Value) {
+    let id = text(sent, "id");
+    asking.output.print_one(sent, |_| format!("{id}\n"));
+    if asking.output.is_for_people() {
+        tell(format!("accepted at position {}; see the effects with: ensue why {id}", text(sent, "position")));
     }
 }
 

@@ -12,7 +12,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Start", &["demo", "init", "serve", "status", "doctor"]),
     ("Write packs", &["check", "lint", "pack", "eval", "cron", "schema", "packs", "actions", "triggers", "sensors", "rules"]),
     ("Run and answer", &["run", "events", "hooks", "executions", "inquiries", "replay"]),
-    ("Look", &["why", "search", "enforcements", "timers", "queues", "locks", "log", "top"]),
+    ("Look", &["why", "search", "explain", "enforcements", "timers", "queues", "locks", "log", "top"]),
     ("Access", &["tokens", "identities", "roles", "grants", "audit", "auth", "login", "logout", "password", "sessions", "whoami", "usage"]),
     (
         "Operate",
@@ -69,9 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn short_help_has_at_most_76_lines_of_100_columns() {
+    fn short_help_has_at_most_77_lines_of_100_columns() {
         let help = command_line().render_help().to_string();
-        assert!(help.lines().count() <= 76, "{} lines", help.lines().count());
+        assert!(help.lines().count() <= 77, "{} lines", help.lines().count());
         let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 100).collect();
         assert_eq!(wide, Vec::<&str>::new());
         for only_long in ["First steps:", "Exit codes:"] {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::one_execution::{Made, ended_well, has_ended, label_of};
 use super::{Asking, read_json, stepping};
-use crate::client::{Answer, Client, segment};
+use crate::client::{Answer, Client, segment, with_query};
 use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::text;
 use crate::this_machine;
@@ -29,6 +29,7 @@ Examples:
   ensue run core.http --param url=https://example.com --wait
   ensue run core.noop --param seconds=3
   ensue run core.echo --in 10m
+  ensue run release.ship --param version=v2 --dry-run
   ensue run release.ship --template nightly --param version=v2
   ensue run release.ship --params release.json
   ensue run release.ship --param version=v2 --label team=web")]
@@ -59,6 +60,10 @@ pub(crate) struct Run {
     /// workflow, report each step on standard error when it begins and ends.
     #[arg(long)]
     wait: bool,
+    /// Check the action, its parameters and your rights, and run nothing. Exits as the run would if it is
+    /// rejected.
+    #[arg(long, conflicts_with = "wait")]
+    dry_run: bool,
 }
 
 impl Run {
@@ -77,6 +82,13 @@ impl Run {
         }
         if let Some(at) = self.start_at() {
             body["start_at"] = at.to_string().into();
+        }
+        if self.dry_run {
+            let dry = client.post(&with_query(&path, &[("dry_run", "true".to_owned())]), &body).await;
+            self.asked(&client, dry).await?;
+            let document = json!({ "action": self.action, "would_run": true });
+            asking.output.print_one(&document, |_| format!("`{}` would run", self.action));
+            return Ok(());
         }
         if !self.wait {
             told(asking, &self.asked(&client, client.post(&path, &body).await).await?);

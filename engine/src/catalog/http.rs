@@ -24,6 +24,24 @@ pub struct HttpRequest {
     pub body: HttpBody,
     /// The name of the [`AnswerForm`] that the answer has; without it, or if it is null, its content type decides.
     pub parse: Option<Template>,
+    /// How it is signed.
+    pub signing: Option<RequestSigning>,
+}
+
+/// How a request is signed.
+#[derive(Clone, Debug)]
+pub struct RequestSigning {
+    /// The scheme.
+    pub scheme: SigningScheme,
+    /// The key, as one expression.
+    pub key: Template,
+}
+
+/// The schemes that sign a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Names)]
+pub enum SigningScheme {
+    /// Standard Webhooks: the id, the time and the body, with an HMAC.
+    Standard,
 }
 
 /// What the body of an answer becomes in the result.
@@ -103,6 +121,7 @@ impl HttpRequest {
             HttpBody::Either { json, text } => templates.extend([json, text]),
         }
         templates.extend(&self.parse);
+        templates.extend(self.signing.as_ref().map(|signing| &signing.key));
         if let Some(instead) = self.instead(route) {
             templates.push(&instead.headers);
             templates.extend(&instead.json);

@@ -104,6 +104,6 @@ pub enum Misfire {
     FireOnce,
     /// None of them fires.
     Skip,
-    /// Each of them fires, the oldest first: at most [`MADE_UP_MAX`].
+    /// Each of them fires, the oldest first: at most as many as the plan says.
     FireAll,
 }

@@ -11,16 +11,18 @@ use crate::catalog::Action;
 use crate::command::Dedupe;
 use crate::command::SignedBody;
 use crate::events::facts::DeliveredWith;
+use crate::events::internal::InternalTriggers;
 use crate::events::version::TriggerVersion;
 use crate::executions::facts::{Failure, GivenEvent};
 use crate::executions::labels::Labels;
 use crate::executions::scope::ExecutionScope;
+use crate::fact::Fact;
 use crate::ids::{
     AttemptId, EnforcementId, EventId, ExecutionId, GrantId, Id, IdentityId, InquiryId, LinkId, SensorId, SessionId, TokenId,
 };
 use crate::locks::facts::Claim;
 use crate::names::{ActionRef, GroupName, IssuerName, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
-use crate::record::{Actor, AttemptOf, Body, CatalogRevision, Cause, Digest, Position};
+use crate::record::{Actor, AttemptOf, Body, CatalogRevision, Cause, Digest, Position, Record};
 use crate::rules::judge::{EventView, Judgement};
 use crate::sensors::cursor::Cursor;
 use crate::time::Timestamp;
@@ -56,8 +58,28 @@ pub struct ObservedEvent {
     pub dedupe: Option<Dedupe>,
     /// The signed body that it came in, which is accepted once.
     pub signed: Option<SignedBody>,
+    /// The stored event that it repeats; `None` if it is observed for the first time.
+    pub repeats: Option<EmittedBefore>,
     /// The rules' judgement of it.
     pub judgement: Arc<Judgement>,
+}
+
+/// A stored event that is emitted again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmittedBefore {
+    /// Its chain, one deeper: the new event is a consequence of its record.
+    pub cause: Cause,
+    /// The engine's own triggers that have an event in the chain.
+    pub internal_above: InternalTriggers,
+}
+
+impl EmittedBefore {
+    /// Returns the event of a record; `None` if the record is of something else.
+    pub fn of(record: &Record) -> Option<Self> {
+        let Fact::EventReceived(fact) = &record.fact else { return None };
+        let cause = Cause { depth: record.cause.depth.saturating_add(1), ..record.cause.from_parent(record.id) };
+        Some(Self { cause, internal_above: fact.internal_above_what_follows() })
+    }
 }
 
 impl ObservedEvent {
@@ -76,6 +98,7 @@ impl ObservedEvent {
             payload: view.payload.clone(),
             dedupe: None,
             signed: None,
+            repeats: None,
             judgement: Arc::new(judgement),
         }
     }

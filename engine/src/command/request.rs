@@ -87,6 +87,12 @@ impl RequestKey {
         Self { key: self.key.of(one.as_bytes()), content: Digest::of(what.as_bytes()) }
     }
 
+    /// Returns the key under which the `index`-th item of a list is carried out once, with the hash of the item.
+    #[must_use]
+    pub fn of_item(&self, index: u32, content: Digest) -> Self {
+        Self { key: self.key.of(&[b"item ", index.to_le_bytes().as_slice()].concat()), content }
+    }
+
     /// Returns the rows that remember the answer to a request.
     pub(crate) fn rows(&self, log: LogId, answer: &Answer, position: Position, at: &Moment) -> Vec<(DedupeKey, Seen)> {
         let until = Seen::until(at.time);

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use crate::catalog::{Mode, NotAccepted};
 use crate::command::{
-    Answer, Conflict, Context, Decision, DedupeKey, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, RefusedDelivery, Seen,
+    Answer, Conflict, Context, Decision, DedupeKey, EmittedBefore, Moment, Novelty, ObservedEvent, ReceivedEvent, Refusal, RefusedDelivery,
+    Seen,
 };
 use crate::events::facts::{AGAIN_MAX, DeliveryRefused, EventReceived};
 use crate::events::internal::InternalTriggers;
 use crate::executions::admission::admits_work;
 use crate::executions::{program, rights};
-use crate::record::{Actor, Cause, Digest, Draft, Position, StreamId};
+use crate::record::{Actor, Cause, DEPTH_MAX, Digest, Draft, Position, StreamId};
 use crate::rules::judge::{EventView, Judgement, Verdict, judge};
 use crate::state::State;
 use crate::text::cut;
@@ -30,6 +31,20 @@ pub(crate) struct Source<'a> {
     pub(crate) trace: Option<&'a str>,
     /// The engine's own triggers that have an event above in the chain.
     pub(crate) internal_above: InternalTriggers,
+}
+
+impl Source<'_> {
+    /// Returns the source of an event that is emitted again: it continues the chain of the stored one, and is as
+    /// deep as whoever emits it, so that a loop of programs ends.
+    fn continuing(&self, before: &EmittedBefore) -> Result<Self, Refusal> {
+        let own_depth = self.cause.as_ref().map_or(0, |cause| cause.depth);
+        let cause = Cause { depth: before.cause.depth.max(own_depth), ..before.cause.clone() };
+        if cause.depth > DEPTH_MAX {
+            return Err(Refusal::TooDeep { max: DEPTH_MAX });
+        }
+        let internal_above = &self.internal_above | &before.internal_above;
+        Ok(Self { cause: Some(cause), internal_above, ..*self })
+    }
 }
 
 pub(crate) fn receive_all(
@@ -123,7 +138,10 @@ fn receive(state: &State, event: &ObservedEvent, from: &Source<'_>, with: &Conte
         rights::sensor_may_emit(state, sensor, &event.trigger).map_err(Refusal::EmitNotPermitted)?;
     }
     let judgement = judgement_now(state, event, with)?;
-    Ok(drafted(state, event, &judgement, from))
+    match &event.repeats {
+        Some(before) => Ok(drafted(state, event, &judgement, &from.continuing(before)?)),
+        None => Ok(drafted(state, event, &judgement, from)),
+    }
 }
 
 /// Creates the draft of an event that was already judged.

@@ -11,10 +11,14 @@ use crate::record::Digest;
 use crate::time::{Timestamp, duration_text};
 use crate::timers::facts::TimerKind;
 
-/// The maximum number of missed times that `fire_all` fires; older ones are skipped.
-pub const MADE_UP_MAX: usize = 100;
-/// How late a time may fire with `skip`, in milliseconds, in addition to its jitter.
-pub const GRACE_MILLIS: u64 = 60_000;
+/// How many times `fire_all` fires at most if a plan does not say; older ones are skipped.
+pub const MADE_UP: usize = 100;
+/// The maximum of that number: each firing computes so many times.
+pub const MADE_UP_MAX: usize = 1_000;
+/// How late a time may fire with `skip` if a plan does not say, in addition to its jitter.
+pub const GRACE: Duration = Duration::from_secs(60);
+/// The shortest grace: a timer always fires a little late.
+pub const GRACE_MIN: Duration = Duration::from_secs(1);
 /// The shortest `every`, in milliseconds.
 pub const EVERY_MILLIS_MIN: u64 = 1_000;
 /// How many gaps between the times of a cron expression its jitter is compared with.
@@ -28,6 +32,10 @@ pub struct Plan {
     pub when: When,
     /// What happens to times at which nothing could fire.
     pub misfire: Misfire,
+    /// How late a time may fire with `skip`, in addition to its jitter.
+    pub grace: Duration,
+    /// How many times `fire_all` fires at most: the newest, at least one.
+    pub made_up: usize,
     /// The maximum delay of each time. Each delay is a share of it that follows from the timer's id.
     pub jitter: Duration,
 }
@@ -67,6 +75,20 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// Creates a plan whose times fire without jitter, and the newest of the missed times for all.
+    pub fn new(when: When) -> Self {
+        Self { when, misfire: Misfire::FireOnce, grace: GRACE, made_up: MADE_UP, jitter: Duration::ZERO }
+    }
+
+    /// Returns how long a time may still fire on its own after it was due.
+    pub fn patience(&self) -> Duration {
+        let grace = match self.misfire {
+            Misfire::Skip => self.grace,
+            Misfire::FireOnce | Misfire::FireAll => GRACE,
+        };
+        grace.saturating_add(self.jitter)
+    }
+
     /// Returns a digest of its due times, which identifies the plan. The handling of missed times may change
     /// while it runs.
     pub fn digest(&self) -> Digest {
@@ -120,7 +142,7 @@ impl Plan {
             Misfire::Skip => {
                 let newest = newest();
                 let next = self.next(newest);
-                if until.micros_since(newest) <= micros(Duration::from_millis(GRACE_MILLIS)) {
+                if until.micros_since(newest) <= micros(self.grace) {
                     return Occasion { fires: Some(newest), missed: missed(due, Some(newest)), next };
                 }
                 let end = next.unwrap_or_else(|| newest.plus_millis(1));
@@ -142,18 +164,18 @@ impl Plan {
         }
     }
 
-    /// Returns the first of the newest [`MADE_UP_MAX`] times up to `until`; `due` is one.
+    /// Returns the first of the newest `made_up` times up to `until`; `due` is one.
     fn first_made_up_for(&self, due: Timestamp, until: Timestamp) -> Timestamp {
         match &self.when {
             When::Cron(cron) => {
-                let after = (0..MADE_UP_MAX).try_fold(due, |due, _| cron.next_after(due).filter(|next| *next <= until));
+                let after = (0..self.made_up).try_fold(due, |due, _| cron.next_after(due).filter(|next| *next <= until));
                 if after.is_none() {
                     return due;
                 }
                 let before = |time: Timestamp| Timestamp::from_micros(time.micros() - 1);
-                (1..MADE_UP_MAX).fold(newest_of(cron, due, until), |newest, _| newest_of(cron, due, before(newest)))
+                (1..self.made_up).fold(newest_of(cron, due, until), |newest, _| newest_of(cron, due, before(newest)))
             }
-            When::Every(period) => back(due, *period, until, MADE_UP_MAX as i64 - 1),
+            When::Every(period) => back(due, *period, until, i64::try_from(self.made_up).unwrap_or(i64::MAX) - 1),
             When::At(_) => due,
         }
     }
@@ -228,11 +250,11 @@ mod tests {
 
     fn cron(expression: &str, misfire: Misfire) -> Plan {
         let cron = Cron::parse(expression, Zone::UTC).unwrap();
-        Plan { when: When::Cron(Box::new(cron)), misfire, jitter: Duration::ZERO }
+        Plan { misfire, ..Plan::new(When::Cron(Box::new(cron))) }
     }
 
     fn every(millis: u64, misfire: Misfire) -> Plan {
-        Plan { when: When::Every(Duration::from_millis(millis)), misfire, jitter: Duration::ZERO }
+        Plan { misfire, ..Plan::new(When::Every(Duration::from_millis(millis))) }
     }
 
     #[test]
@@ -278,8 +300,28 @@ mod tests {
     }
 
     #[test]
+    fn skipped_time_fires_within_the_grace_of_its_plan() {
+        for plan in [cron("0 * * * *", Misfire::Skip), every(HOUR, Misfire::Skip)] {
+            let plan = Plan { grace: Duration::from_secs(600), ..plan };
+            let fires = |late: u64| plan.occasion(NOON, NOON.plus_millis(late)).fires;
+            assert_eq!((fires(600 * SECOND), fires(600 * SECOND + 1)), (Some(NOON), None), "{plan}");
+        }
+    }
+
+    #[test]
+    fn fire_all_fires_as_many_missed_times_as_its_plan_says() {
+        for plan in [cron("0 * * * *", Misfire::FireAll), every(HOUR, Misfire::FireAll)] {
+            for (made_up, first) in [(1, 1_000), (2, 999), (1_000, 1)] {
+                let plan = Plan { made_up, ..plan.clone() };
+                let fires = plan.occasion(NOON, NOON.plus_millis(1_000 * HOUR)).fires;
+                assert_eq!(fires, Some(NOON.plus_millis(first * HOUR)), "{plan}: {made_up}");
+            }
+        }
+    }
+
+    #[test]
     fn one_time_plan_is_due_exactly_once() {
-        let plan = Plan { when: When::At(NOON), misfire: Misfire::FireOnce, jitter: Duration::ZERO };
+        let plan = Plan::new(When::At(NOON));
         assert_eq!(plan.first(NOON.plus_millis(1)), None);
         assert_eq!(plan.occasion(NOON, NOON.plus_millis(DAY)), Occasion { fires: Some(NOON), missed: None, next: None });
         let skipped = Plan { misfire: Misfire::Skip, ..plan }.occasion(NOON, NOON.plus_millis(DAY));

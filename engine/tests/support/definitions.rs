@@ -12,7 +12,7 @@ use ensue_engine::events::version::TriggerVersion;
 use ensue_engine::ids::{Id, RuleId};
 use ensue_engine::names::WorkerQueueName;
 use ensue_engine::record::{CatalogRevision, Digest};
-use ensue_engine::schedule::plan::{Misfire, Plan, When};
+use ensue_engine::schedule::plan::{Plan, When};
 use ensue_engine::schedule::{Cron, SCHEDULE_TRIGGER};
 use ensue_expression::{Expression, Roots, Template};
 use ensue_test_support::NOON;
@@ -251,13 +251,13 @@ pub(crate) fn concurrency(limit: u32, key: &str, conflict: LockConflict) -> Opti
 
 /// A plan with a fixed interval.
 pub(crate) fn every(millis: u64) -> Plan {
-    Plan { when: When::Every(Duration::from_millis(millis)), misfire: Misfire::FireOnce, jitter: Duration::ZERO }
+    Plan::new(When::Every(Duration::from_millis(millis)))
 }
 
 /// A plan that follows a cron expression.
 pub(crate) fn cron(expression: &str, zone: &str) -> Plan {
     let cron = Cron::parse(expression, zone.parse().unwrap()).unwrap();
-    Plan { when: When::Cron(Box::new(cron)), misfire: Misfire::FireOnce, jitter: Duration::ZERO }
+    Plan::new(When::Cron(Box::new(cron)))
 }
 
 /// Returns the id of a rule with this name.

@@ -104,6 +104,7 @@ impl SensorWeb {
             let mut renderer = Renderer::of_sensor(&order.sensor, &order.values, &keys);
             Request::composed(http, &mut renderer, lent.and_then(Lent::http)).map_err(source_error)?
         };
+        request.demand_unsigned().map_err(source_error)?;
         let mut opened: Vec<GivenKey> = keys.into_iter().map(given_key).collect();
         if let Some((lent, connection)) = lent.and_then(|lent| Some((lent, lent.http()?))) {
             let credentials = lent.credentials().await.map_err(|why| match why {

@@ -38,6 +38,7 @@ impl Runner for HttpRequest {
             Some(connection) => Some(connected::lent(attempt, connection, &mut request).await?),
             None => None,
         };
+        request.sign(&attempt.dispatch.execution.to_string(), attempt.now())?;
         let clock = &attempt.means.ports.clock;
         let spans = Spans::new(attempt);
         let ending = attempt

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::catalog::{HttpBody, HttpRequest, Run};
+use ensue_engine::catalog::{HookMethod, HttpBody, HttpRequest, RequestSigning, Run, Scheme, SigningScheme};
 use ensue_engine::command::Report;
 use ensue_engine::executions::facts::FailureKind;
-use ensue_engine::ports::OutputStream;
+use ensue_engine::ports::{OutputStream, Secret};
+use ensue_engine::time::Timestamp;
 use ensue_executor::EgressPolicy;
+use ensue_sensors::SignatureRefusal;
+use ensue_sensors::signatures::{Delivered, check};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 use crate::server::{Server, answer, json_answer};
-use crate::world::{Plan, SECRET, TRACE, attempt, body, execution, failure, get, result, template};
+use crate::world::{NOON, Plan, SECRET, TRACE, attempt, body, execution, failure, get, result, template};
 
 fn run(request: HttpRequest) -> Run {
     Run::Http(Box::new(request))
@@ -390,4 +393,74 @@ async fn line_break_in_a_header_is_rejected() {
     let report = report_of(&server, request, json!({ "method": "GET / HTTP/1.1\r\n" })).await;
     failure(&report, FailureKind::ParametersInvalid);
     assert!(server.asked().is_empty());
+}
+
+/// A key in the form of Standard Webhooks.
+const SIGNING_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+fn signed(url: &str, key: Value) -> HttpRequest {
+    let signing = Some(RequestSigning { scheme: SigningScheme::Standard, key: template(key) });
+    HttpRequest { method: template(json!("POST")), body: HttpBody::Json(template(json!({ "order": 17 }))), signing, ..get(url) }
+}
+
+fn signature_of(request: &crate::server::Asked) -> Result<(), SignatureRefusal> {
+    let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
+    let headers: Vec<(String, String)> =
+        names.into_iter().filter_map(|name| Some((name.to_owned(), request.header(name)?.to_owned()))).collect();
+    let seconds: i64 = request.header("webhook-timestamp").map_or(0, |seconds| seconds.parse().unwrap());
+    let delivered = Delivered { headers: &headers, body: request.body.as_bytes(), url: "", method: HookMethod::Post };
+    let key = Secret::new(SIGNING_KEY.as_bytes().to_vec());
+    check(&Scheme::Standard, delivered, Some(&key), Timestamp::from_micros(seconds * 1_000_000))
+}
+
+#[tokio::test]
+async fn signed_request_is_verified_by_the_scheme_of_a_webhook() {
+    let server = ok_server().await;
+    let report = report_of(&server, signed(&server.url("/"), json!(SIGNING_KEY)), json!({})).await;
+    assert_eq!(result(&report)["status"], 200);
+    let asked = server.asked();
+    assert_eq!(signature_of(&asked[0]), Ok(()));
+    assert_eq!(asked[0].header("webhook-id"), Some(execution(1).to_string().as_str()));
+    let now = NOON.unix_millis() / 1_000;
+    let at: u64 = asked[0].header("webhook-timestamp").unwrap().parse().unwrap();
+    assert!(at.abs_diff(now) <= 60, "{at} is the time of the attempt, about {now}");
+}
+
+#[tokio::test]
+async fn declared_id_of_a_message_is_signed() {
+    let server = ok_server().await;
+    let headers = template(json!({ "Webhook-Id": "order-17" }));
+    let request = HttpRequest { headers, ..signed(&server.url("/"), json!(SIGNING_KEY)) };
+    report_of(&server, request, json!({})).await;
+    let asked = server.asked();
+    assert_eq!((signature_of(&asked[0]), asked[0].header("webhook-id")), (Ok(()), Some("order-17")));
+}
+
+#[tokio::test]
+async fn request_whose_key_cannot_sign_is_not_sent_and_shows_no_key() {
+    let server = ok_server().await;
+    for (key, why) in [
+        (json!("${{ keys['test.token'] }}"), "its key has 13 bytes, but must have at least 16"),
+        (json!("${{ keys['test.token'] + keys['test.token'] }}"), "its key is not `whsec_` and base64"),
+        (json!("whpk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), "its key is a public key (`whpk_`), which cannot sign"),
+        (json!("${{ null }}"), "its key has 0 bytes, but must have at least 16"),
+    ] {
+        let report = report_of(&server, signed(&server.url("/"), key), json!({})).await;
+        let message = &failure(&report, FailureKind::ParametersInvalid).message;
+        assert_eq!(*message, format!("the request cannot be signed: {why}"));
+    }
+    assert!(server.asked().is_empty());
+}
+
+#[tokio::test]
+async fn redirect_that_drops_the_body_drops_the_signature() {
+    let server = Server::start(|asked| match asked.line() {
+        "POST / HTTP/1.1" => answer("303 See Other", &[("location", "/after")], ""),
+        _ => json_answer("200 OK", "{}"),
+    })
+    .await;
+    report_of(&server, signed(&server.url("/"), json!(SIGNING_KEY)), json!({})).await;
+    let asked = server.asked();
+    assert_eq!((asked.len(), asked[1].line()), (2, "GET /after HTTP/1.1"));
+    assert_eq!((asked[1].header("webhook-id"), asked[1].header("webhook-signature")), (None, None));
 }

@@ -437,6 +437,7 @@ pub(crate) fn get(url: &str) -> HttpRequest {
         query: template(json!({})),
         body: HttpBody::None,
         parse: None,
+        signing: None,
     }
 }
 

@@ -86,6 +86,7 @@ impl Serving {
             rates: config.rates,
             blocking: ensue_api::Blocking::Pool,
             page: config.page,
+            features: config.features(),
         };
         let front = Front::new(ports, settings);
         let (stop, stopped) = oneshot::channel::<()>();

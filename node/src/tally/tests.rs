@@ -8,7 +8,8 @@ use ensue_engine::executions::facts::{
 };
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{AttemptId, EnforcementId, EventId, Id, RuleId};
-use ensue_engine::record::CatalogRevision;
+use ensue_engine::locks::facts::{Lock, LockAcquired, LockAwaited, LockOwner};
+use ensue_engine::record::{CatalogRevision, Digest};
 use ensue_engine::rules::facts::{EnforcementMade, Outcome};
 use ensue_test_support::NOON;
 use ensue_test_support::single::{self, started};
@@ -71,6 +72,27 @@ fn attempt_waits_from_when_it_could_start_and_runs_until_its_end() {
         assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
     }
     assert!(tally.open.is_empty());
+}
+
+#[test]
+fn wait_for_a_lock_is_counted_once_it_is_acquired() {
+    let counts = Arc::new(Counts::default());
+    let mut tally = Tally::new(counts.clone());
+    let lock = || Lock { owner: LockOwner::Action("core.echo".parse().unwrap()), key: Digest::of(b"eu") };
+    let awaited = || LockAwaited { lock: lock(), limit: 1, behind: Vec::new() };
+    tally.note(&[record(0, requested()), record(2 * MILLISECOND, awaited())]);
+    assert!(shown(&counts).contains("lock_wait_seconds_count 0\n"), "it still waits");
+    tally.note(&[
+        record(32 * MILLISECOND, LockAcquired { lock: lock() }),
+        // Others hold another lock that it needs.
+        record(32 * MILLISECOND, awaited()),
+        record(42 * MILLISECOND, LockAcquired { lock: lock() }),
+        record(45 * MILLISECOND, started(1)),
+    ]);
+    let text = shown(&counts);
+    for line in ["lock_wait_seconds_sum 0.04", "lock_wait_seconds_count 2", "stage_seconds_sum{stage=\"dispatched\"} 0.003"] {
+        assert!(text.lines().any(|one| one == line), "{line} in:\n{text}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Checks a request: where it goes, its expressions, and what it has instead of a connection.
 
-use ensue_engine::catalog::{AnswerForm, ConnectionKind, HttpBody, HttpRequest, Schema, WithoutConnection};
-use ensue_expression::{Template, ValueType, nearest};
+use ensue_engine::catalog::{AnswerForm, ConnectionKind, HttpBody, HttpRequest, RequestSigning, Schema, WithoutConnection};
+use ensue_expression::{Expression, Template, ValueType, nearest};
 use serde_json::{Value, json};
 
 use super::Checking;
@@ -11,6 +11,7 @@ use super::inferred::Taker;
 use super::scope::Scope;
 use super::url;
 use crate::diagnostics::{Code, Report};
+use crate::fields::is_one_expression;
 use crate::source::SourceText;
 use crate::written::{self, Body};
 use crate::yaml::{Content, Node};
@@ -61,6 +62,7 @@ pub(super) fn request(
     check_parse(written.parse.as_ref(), file, report);
     let taker = Taker { takes: ValueType::text().or_null(), name: "`parse`".to_owned() };
     let parse = written.parse.as_ref().map(|node| plain.template_for(node, Some(&taker), report));
+    let signing = written.signing.as_ref().map(|signing| self::signing(signing, with_keys, file, report));
     Some(HttpRequest {
         connection,
         without_connection: super::compiled::optional(without_connection)?.map(Box::new),
@@ -70,7 +72,23 @@ pub(super) fn request(
         query: query?,
         body: body?,
         parse: super::compiled::optional(parse)?,
+        signing: super::compiled::optional(signing)?,
     })
+}
+
+/// Compiles how a request is signed. The key must come from the vault, not from the file.
+fn signing(written: &written::Signing, with_keys: &Scope<'_>, file: &SourceText, report: &mut Report) -> Option<RequestSigning> {
+    let taker = Taker { takes: ValueType::text(), name: "`key`".to_owned() };
+    let key = with_keys.template_for(&written.key, Some(&taker), report)?;
+    let reads_keys =
+        |expression: &Expression| expression.reads().iter().any(|path| path.segments.first().is_some_and(|root| root == "keys"));
+    if !is_one_expression(&written.key) || !key.expressions().into_iter().any(reads_keys) {
+        report
+            .error(Code::InvalidValue, file, written.key.span.clone(), "`key` of `sign` must be one expression that reads `keys`")
+            .hint("set the key with `ensue keys set`, and write for example `key: ${{ keys[\"shop.signing\"] }}`");
+        return None;
+    }
+    Some(RequestSigning { scheme: written.scheme, key })
 }
 
 /// Compiles what a request has instead of a connection.

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use ensue_engine::catalog::SigningScheme;
+
 use crate::diagnostics::{Code, Report};
 use crate::fields::{Fields, are_numbers_exact, first_line, is_one_expression};
-use crate::shape::{Between, Field, Form, Kind, Shape, optional, required};
+use crate::shape::{Between, Field, Form, Kind, Shape, optional, required, words};
 use crate::source::SourceText;
 use crate::yaml::{Content, Entry, Node};
 
@@ -53,6 +55,12 @@ const PARSE: Field = optional(
     "What `body` of the result is: `json`, a value; `text`, a string; `base64`, a string with the bytes in Base64; `artifact`, an \
      object that names the file that the bytes are kept as. By default, the content type of the answer decides.",
 );
+const SIGN: Field = optional(
+    "sign",
+    Kind::Fields(&SIGNING),
+    "How the request is signed, so that its receiver knows the sender: with headers that cover the body. `Idempotency-Key` does not \
+     change.",
+);
 const BETWEEN: &[Between] = &[
     Between::NotBothWritten("json", "body"),
     Between::NotBoth("form", "json"),
@@ -63,7 +71,7 @@ const BETWEEN: &[Between] = &[
 /// The request of an action.
 pub(super) static HTTP: Shape = Shape {
     what: "`http`",
-    fields: &[TARGET, CONNECTION, INSTEAD, METHOD, HEADERS, QUERY, JSON, BODY, FORM, PARSE],
+    fields: &[TARGET, CONNECTION, INSTEAD, METHOD, HEADERS, QUERY, JSON, BODY, FORM, PARSE, SIGN],
     later: &[],
     between: BETWEEN,
 };
@@ -74,6 +82,29 @@ pub(super) static POLLED_HTTP: Shape = Shape {
     fields: &[TARGET, CONNECTION, INSTEAD, METHOD, HEADERS, QUERY, JSON, BODY, FORM],
     later: &[],
     between: BETWEEN,
+};
+
+/// The schemes that sign, by name.
+const SIGNING_SCHEMES: [(&str, SigningScheme); 1] = [("standard", SigningScheme::Standard)];
+const SIGNING_WORDS: [&str; 1] = words(&SIGNING_SCHEMES);
+
+static SIGNING: Shape = Shape {
+    what: "`sign`",
+    fields: &[
+        required(
+            "scheme",
+            "scheme: standard",
+            Kind::Choice(&SIGNING_WORDS),
+            "`standard`: Standard Webhooks, as the scheme `standard` of `verify` checks it.",
+        ),
+        required(
+            "key",
+            "key: ${{ keys[\"shop.signing\"] }}",
+            Kind::Text(Form::Any),
+            "The key, as exactly one `${{ … }}` that reads `keys`. Its value is `whsec_` and base64.",
+        ),
+    ],
+    ..Shape::BARE
 };
 
 static WITHOUT_CONNECTION: Shape = Shape {
@@ -125,6 +156,13 @@ pub(crate) struct Http {
     pub(crate) query: Option<Node>,
     pub(crate) body: Body,
     pub(crate) parse: Option<Node>,
+    pub(crate) signing: Option<Signing>,
+}
+
+/// How a request is signed.
+pub(crate) struct Signing {
+    pub(crate) scheme: SigningScheme,
+    pub(crate) key: Node,
 }
 
 /// What a request has instead if its connection has no value.
@@ -207,8 +245,24 @@ pub(super) fn read_http(node: Node, shape: &'static Shape, file: &SourceText, re
         (None, None) => form.map_or(Body::None, Body::Form),
     };
     let parse = fields.text_node("parse", report);
+    let signing = match fields.take("sign") {
+        Some(entry) => Some(read_signing(entry.value, file, report)?),
+        None => None,
+    };
     let url = url.and_then(|url| read_url(url.value, file, report));
-    Some(Http { url: url?, connection, without_connection, method, headers, query, body, parse })
+    Some(Http { url: url?, connection, without_connection, method, headers, query, body, parse, signing })
+}
+
+fn read_signing(node: Node, file: &SourceText, report: &mut Report) -> Option<Signing> {
+    let mut fields = Fields::open(node, &SIGNING, file, report)?;
+    let scheme = if fields.has("scheme") {
+        fields.choice("scheme", &SIGNING_SCHEMES, report)
+    } else {
+        fields.take_required("scheme", report);
+        None
+    };
+    let key = fields.take_required("key", report);
+    Some(Signing { scheme: scheme?, key: key?.value })
 }
 
 fn read_without_connection(entry: Entry, file: &SourceText, report: &mut Report) -> Option<WithoutConnection> {

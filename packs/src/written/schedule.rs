@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ensue_engine::explain::Explain;
-use ensue_engine::schedule::plan::{EVERY_MILLIS_MIN, Misfire, Plan, When};
+use ensue_engine::schedule::plan::{EVERY_MILLIS_MIN, GRACE, GRACE_MIN, MADE_UP, MADE_UP_MAX, Misfire, Plan, When};
 use ensue_engine::schedule::{Cron, ScheduleError, Zone, moment};
 use ensue_engine::time::Timestamp;
 
@@ -49,7 +49,17 @@ const FIELDS: &[Field] = &[
         "misfire",
         Kind::Choice(&MISFIRE_WORDS),
         "What happens to times at which no node ran: `fire_once` (default), the newest fires for all; `skip`, none fires; `fire_all`, \
-         each fires, at most 100.",
+         each fires, at most `missed_max`.",
+    ),
+    optional(
+        "grace",
+        Kind::Text(Form::SomeTime),
+        "With `misfire: skip`, how late a time may still fire, in addition to `jitter`; at least one second. The default is one minute.",
+    ),
+    optional(
+        "missed_max",
+        Kind::Integer { from: 1, to: MADE_UP_MAX as i64 },
+        "With `misfire: fire_all`, how many times fire at most, the newest of them. The default is 100.",
     ),
     optional(
         "jitter",
@@ -75,7 +85,11 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
     }
     let has_zone = fields.has("timezone");
     let (zone_at, jitter_at) = (fields.key_of("timezone"), fields.span_of("jitter"));
-    let misfire = fields.choice("misfire", &MISFIRES, report);
+    let has_misfire = fields.has("misfire");
+    // An unknown word is reported, and does not show which fields go with it.
+    let misfire = fields.choice("misfire", &MISFIRES, report).or_else(|| (!has_misfire).then(Misfire::default));
+    let grace = read_grace(&mut fields, misfire, report);
+    let made_up = read_missed_max(&mut fields, misfire, report);
     let jitter = if fields.has("jitter") { fields.duration("jitter", report) } else { Some(Duration::ZERO) };
     // An invalid zone is reported, and so is an error in the expression next to it.
     let zone = if has_zone { read_zone(&mut fields, report) } else { Some(Zone::UTC) };
@@ -96,7 +110,7 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
         report.error(Code::FieldOutOfPlace, file, zone_at, message).hint("remove it; `at` contains its own offset from UTC");
         return None;
     }
-    let plan = Plan { when: when?, misfire: misfire.unwrap_or_default(), jitter: jitter? };
+    let plan = Plan { when: when?, misfire: misfire.unwrap_or_default(), grace: grace?, made_up: made_up?, jitter: jitter? };
     if plan.jitter_is_too_long(GAPS_FROM) {
         report
             .error(Code::InvalidSchedule, file, jitter_at, "`jitter` is longer than the time between two scheduled times")
@@ -104,6 +118,43 @@ pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report:
         return None;
     }
     Some(plan)
+}
+
+/// Reads how late a time may fire that is skipped otherwise.
+fn read_grace(fields: &mut Fields<'_>, misfire: Option<Misfire>, report: &mut Report) -> Option<Duration> {
+    if !fields.has("grace") {
+        return Some(GRACE);
+    }
+    let (file, place) = (fields.file, fields.span_of("grace"));
+    demand_misfire(fields, "grace", (misfire, Misfire::Skip), report)?;
+    let grace = fields.duration("grace", report)?;
+    if grace < GRACE_MIN {
+        report
+            .error(Code::InvalidSchedule, file, place, "`grace` is shorter than a second")
+            .hint("use at least `1s`: a time always fires a little late");
+        return None;
+    }
+    Some(grace)
+}
+
+/// Reads how many missed times fire at most.
+fn read_missed_max(fields: &mut Fields<'_>, misfire: Option<Misfire>, report: &mut Report) -> Option<usize> {
+    if !fields.has("missed_max") {
+        return Some(MADE_UP);
+    }
+    demand_misfire(fields, "missed_max", (misfire, Misfire::FireAll), report)?;
+    usize::try_from(fields.integer("missed_max", report)?).ok()
+}
+
+/// Reports a field that belongs to another `misfire`; then it returns `None`.
+fn demand_misfire(fields: &Fields<'_>, name: &str, (given, wanted): (Option<Misfire>, Misfire), report: &mut Report) -> Option<()> {
+    if given.is_none_or(|given| given == wanted) {
+        return Some(());
+    }
+    let word = wanted.as_str();
+    let message = format!("`{name}` is only for `misfire: {word}`");
+    report.error(Code::FieldOutOfPlace, fields.file, fields.key_of(name), message).hint(format!("remove it, or write `misfire: {word}`"));
+    None
 }
 
 /// Reads when something is due repeatedly, from the fields `every`, `cron` and `timezone` of a mapping that has

@@ -6,32 +6,34 @@
 use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use ensue_engine::access::limit::Target;
-use ensue_engine::command::{Answer, Ask, Before, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, SeenEvent};
+use ensue_engine::command::{Answer, Ask, Before, Conflict, Dedupe, DedupeKey, EmittedBefore, Novelty, ObservedEvent, SeenEvent};
 use ensue_engine::events::internal::is_of_the_engine;
 use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::explain::Explain;
+use ensue_engine::fact::Fact;
+use ensue_engine::ids::EventId;
 use ensue_engine::names::TriggerRef;
-use ensue_engine::ports::Committed;
-use ensue_engine::record::{Digest, Position};
+use ensue_engine::ports::{Committed, ReadLimit};
+use ensue_engine::record::{Digest, Position, Record, Revision, StreamId};
 use ensue_engine::schedule::SCHEDULE_TRIGGER;
-use ensue_expression::Document;
-use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use ensue_views::Event;
 use thiserror::Error;
 
 use crate::api::Api;
-use crate::auth::Allowed;
+use crate::auth::{Allowed, Proof as _, Secrecy};
 use crate::body::{self, BodyRefusal};
 use crate::call::Call;
 use crate::cloudevents::{self, CloudEvent, SOURCE_OF_OURS};
 use crate::handshake;
-use crate::permissions::EventsWrite;
-use crate::ports::{Declined, GivenEvent};
-use crate::problem::{FieldError, Outcome, Problem, quoted};
+use crate::items::Items;
+use crate::permissions::{EventsRead, EventsWrite, Permission as _};
+use crate::ports::{Declined, GivenEvent, Ports};
+use crate::problem::{FieldError, Missing, Outcome, Problem, quoted};
 use crate::rates::Class;
 use crate::respond::{self, Written};
 use crate::route::BASE;
-use crate::wire::events::{EVENTS_MAX, WireGivenEvent, WireTakenEvent, WireTakenEvents};
+use crate::routes::judged::Forgotten;
+use crate::wire::events::{EVENTS_MAX, WireEmitAgain, WireGivenEvent, WireTakenEvent, WireTakenEvents};
 
 /// The maximum size of a dedupe key in bytes.
 const DEDUPE_BYTES_MAX: usize = 1024;
@@ -189,6 +191,53 @@ pub(in crate::routes) async fn send(allowed: Allowed<EventsWrite>, mut call: Cal
     answer_list(&events, position)
 }
 
+/// Emits a stored event again: 202 once the new event is on disk, 200 if its key was accepted before.
+pub(in crate::routes) async fn emit_again(allowed: Allowed<EventsWrite>, mut call: Call) -> Outcome {
+    // The new event shows its sender what was stored.
+    let sees = Allowed::<EventsRead>::demand(&*call.api().ports.access, call.request(), &Secrecy::Open)?;
+    let id: EventId = call.named("id", EventsRead::THING)?;
+    if let Some((before, _)) = call.before().await? {
+        return answer_one(&before.events, before.position);
+    }
+    call.admission()?;
+    let WireEmitAgain { dedupe } = call.json_or_nothing().await?;
+    let event: Event = call.api().row(id.to_string(), EventsRead::THING, sees.rows()).await?;
+    let caller = allowed.caller();
+    let reader = Reader { api: call.api(), allowed: &allowed, caller: &caller };
+    not_of_the_engine(&event.trigger, String::new)?;
+    reader.demand_covered(&event.trigger)?;
+    let (record, payload) = call.api().threads.blocking(move |ports| stored(ports, id)).await??;
+    let (Fact::EventReceived(fact), Some(repeats)) = (&record.fact, EmittedBefore::of(&record)) else {
+        return Err(Problem::bug("the first record of an event is of something else"));
+    };
+    let dedupe = dedupe.map(|key| reader.dedupe(&key, &payload).map_err(|why| of_field(&why, "/dedupe".to_owned()))).transpose()?;
+    let given = GivenEvent {
+        trigger: VersionedTrigger { name: fact.trigger.clone(), version: Some(fact.version) },
+        payload,
+        // Rules decide as they did on the first event.
+        source: fact.source.clone(),
+        occurred_at: Some(fact.occurred_at),
+        trace: None,
+        dedupe,
+        rule: None,
+    };
+    let observed = call.api().ports.event_maker.observe(given)?;
+    let observed = ObservedEvent { repeats: Some(repeats), ..observed };
+    if call.is_dry_run()? {
+        return call.check(call.on_behalf(&allowed)?, Ask::ReceiveEvents(vec![observed])).await;
+    }
+    take_one(&allowed, &call, observed).await
+}
+
+/// Reads the record of an event and its payload. Blocking.
+fn stored(ports: &Ports, id: EventId) -> Result<(Record, Bytes), Problem> {
+    let limit = ReadLimit { records: 1, ..ReadLimit::default() };
+    let first = ports.log.read_stream(&StreamId::Event(id), Revision(0), limit)?.into_iter().next();
+    let record = first.ok_or_else(|| Missing::new(EventsRead::THING, &id.to_string()))?;
+    let payload = ports.log.body(record.position)?.ok_or(Forgotten::Payload)?;
+    Ok((record, payload))
+}
+
 /// Repeats the response to the first request of a key.
 fn told_again(before: &Before, form: Form, body: &Bytes) -> Outcome {
     if form != Form::Binary && is_list(body) {
@@ -242,16 +291,16 @@ impl Reader<'_> {
     fn read(&self, form: Form, headers: &HeaderMap, body: &Bytes) -> Result<Brought, Problem> {
         match form {
             Form::Ours if is_list(body) => {
-                list(strict(body)?, |text, at| self.brief_of_ours(body::parse_part(at, text)?, at)).map(Brought::List)
+                list(body::strict(body)?, |text, at| self.brief_of_ours(body::parse_part(at, text)?, at)).map(Brought::List)
             }
             Form::Ours => self.brief_of_ours(body::parse(body)?, "").map(Brought::one),
             Form::Structured if is_list(body) => {
                 Err(BodyRefusal::OfOtherShape(format!("a list must be sent as `{}`", cloudevents::BATCH)).into())
             }
-            Form::Structured => self.brief_of_cloudevent(cloudevents::structured(strict(body)?, "")?, "").map(Brought::one),
+            Form::Structured => self.brief_of_cloudevent(cloudevents::structured(body::strict(body)?, "")?, "").map(Brought::one),
             Form::Batch if !is_list(body) => Err(BodyRefusal::OfOtherShape("a batch must be a list".to_owned()).into()),
             Form::Batch => {
-                list(strict(body)?, |text, at| self.brief_of_cloudevent(cloudevents::structured(text, at)?, at)).map(Brought::List)
+                list(body::strict(body)?, |text, at| self.brief_of_cloudevent(cloudevents::structured(text, at)?, at)).map(Brought::List)
             }
             Form::Binary => self.brief_of_cloudevent(cloudevents::binary(headers, body)?, "").map(Brought::one),
         }
@@ -381,15 +430,9 @@ fn is_list(body: &Bytes) -> bool {
     body.trim_ascii_start().starts_with(b"[")
 }
 
-/// Returns a body as a string of strict JSON.
-fn strict(body: &Bytes) -> Result<&str, Problem> {
-    Document::parse(body.clone()).map_err(BodyRefusal::NotJson)?;
-    std::str::from_utf8(body).map_err(|why| Problem::bug(&why))
-}
-
 /// Reads each event of a list that was already parsed strictly.
 fn list(text: &str, read: impl Fn(&str, &str) -> Result<Brief, Problem>) -> Result<Vec<Brief>, Problem> {
-    let Items { first, given } = serde_json::from_str(text).map_err(|why| Problem::bug(&why))?;
+    let Items { first, given } = Items::<EVENTS_MAX>::of(text)?;
     if given > EVENTS_MAX {
         return Err(SendRefusal::TooMany { given }.into());
     }
@@ -419,41 +462,4 @@ fn placed(declined: Declined, at: &str, shape: Shape) -> Problem {
     let names_nothing = matches!(why.slug(), TRIGGER_NOT_FOUND | TRIGGER_VERSION_UNKNOWN);
     let part = if names_nothing { shape.trigger().to_owned() } else { shape.of_payload("") };
     Problem::of(&*why).with_errors([FieldError { pointer: format!("{at}{part}"), message: why.to_string() }])
-}
-
-/// The items of a list up to the limit of one request, and their total: a list that is too long is counted
-/// without being held in memory.
-struct Items<'a> {
-    first: Vec<&'a RawValue>,
-    given: usize,
-}
-
-impl<'de> Deserialize<'de> for Items<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Counted;
-
-        impl<'de> Visitor<'de> for Counted {
-            type Value = Items<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a list")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Items<'de>, A::Error> {
-                let mut first = Vec::new();
-                while first.len() < EVENTS_MAX
-                    && let Some(item) = items.next_element()?
-                {
-                    first.push(item);
-                }
-                let mut given = first.len();
-                while items.next_element::<IgnoredAny>()?.is_some() {
-                    given += 1;
-                }
-                Ok(Items { first, given })
-            }
-        }
-
-        deserializer.deserialize_seq(Counted)
-    }
 }

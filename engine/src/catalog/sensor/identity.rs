@@ -121,6 +121,7 @@ mod tests {
             query: template(&json!({ "since": "${{ cursor }}" })),
             body: HttpBody::None,
             parse: None,
+            signing: None,
         }
     }
 

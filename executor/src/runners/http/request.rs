@@ -5,10 +5,14 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use ensue_engine::catalog::{AnswerForm, HttpRequest, Route};
+use ensue_engine::catalog::{AnswerForm, HookMethod, HttpRequest, RequestSigning, Route, Scheme, SigningScheme};
 use ensue_engine::executions::facts::FailureKind;
+use ensue_engine::ports::Secret;
+use ensue_engine::time::Timestamp;
 use ensue_engine::trace::TraceContext;
 use ensue_expression::Template;
+use ensue_sensors::signatures::{Unsigned, sign};
+use ensue_sensors::{KEY_BYTES_MIN, SignatureRefusal};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode, utf8_percent_encode};
 use reqwest::header::{
     ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RANGE, USER_AGENT,
@@ -67,6 +71,11 @@ const SECRET_PARAMETERS: &[&str] = &[
     "x-goog-signature",
 ];
 
+/// The headers of Standard Webhooks.
+const SIGNED_ID: HeaderName = HeaderName::from_static("webhook-id");
+const SIGNED_TIME: HeaderName = HeaderName::from_static("webhook-timestamp");
+const SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -107,6 +116,8 @@ pub(crate) struct Request {
     has_own_trace: bool,
     /// What the author wants the answer to be.
     form: Option<AnswerForm>,
+    /// The scheme and the key that sign it.
+    signing: Option<(SigningScheme, Secret)>,
 }
 
 /// How much of a URL may be shown.
@@ -173,7 +184,8 @@ impl Request {
         let shown = Shown { place, query: !reads_keys(&action.query) };
         let parse = action.parse.as_ref().map(|parse| renderer.scalar("parse", parse)).transpose()?.flatten();
         let form = parse.as_deref().map(form).transpose()?;
-        Ok(Self { method, url, headers, body, shown, has_own_trace, form })
+        let signing = action.signing.as_ref().map(|signing| signing_of(signing, renderer)).transpose()?;
+        Ok(Self { method, url, headers, body, shown, has_own_trace, form, signing })
     }
 
     /// Adds a header, unless the author declares it.
@@ -197,6 +209,37 @@ impl Request {
             Some(Proof::JsonField(name, value)) => self.body = Some(body::with_secret(self.body.as_ref(), &name, &value)?),
         }
         Ok(())
+    }
+
+    /// Signs it, if its action says so. The id is that of the message, which is the same each time it is sent,
+    /// unless the author declares one.
+    pub(super) fn sign(&mut self, id: &str, now: Timestamp) -> Result<(), Broken> {
+        let Some((scheme, key)) = &self.signing else { return Ok(()) };
+        let scheme = match scheme {
+            SigningScheme::Standard => Scheme::Standard,
+        };
+        let declared = self.headers.get(SIGNED_ID).map(|id| id.to_str().map(str::to_owned));
+        let declared =
+            declared.transpose().map_err(|_| invalid(&format!("the header `{SIGNED_ID}` is not plain ASCII, so it cannot be signed")))?;
+        let body = self.body.as_deref().unwrap_or_default();
+        let id = declared.as_deref().unwrap_or(id);
+        let unsigned = Unsigned { body, id, now, url: self.url.as_str(), method: HookMethod::Post };
+        let signed = sign(&scheme, unsigned, Some(key)).map_err(|why| invalid(&unsigned_because(&why)))?;
+        for (name, value) in signed {
+            let name = HeaderName::try_from(name).map_err(|_| invalid("the request cannot be signed"))?;
+            let mut value = HeaderValue::try_from(value).map_err(|_| invalid("the request cannot be signed"))?;
+            value.set_sensitive(name == SIGNATURE);
+            self.headers.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// Checks that nobody expects it to be signed: a signature has the id of an execution.
+    pub(crate) fn demand_unsigned(&self) -> Result<(), Broken> {
+        match self.signing {
+            None => Ok(()),
+            Some(_) => Err(invalid("a request of a sensor cannot be signed: poll with an action without `sign`")),
+        }
     }
 
     /// Returns the URL to send it to.
@@ -311,6 +354,7 @@ impl Request {
             shown: self.shown,
             has_own_trace: self.has_own_trace,
             form: self.form,
+            signing: self.signing.clone(),
             url,
         };
         let becomes_get = match status.as_u16() {
@@ -322,6 +366,12 @@ impl Request {
             next.method = Method::GET;
             next.body = None;
             next.headers.remove(CONTENT_TYPE);
+            // The signature is of the body that is no longer sent.
+            if next.signing.is_some() {
+                for name in [SIGNED_ID, SIGNED_TIME, SIGNATURE] {
+                    next.headers.remove(name);
+                }
+            }
         }
         if next.url[..Position::BeforePath] != self.url[..Position::BeforePath] {
             let declared: Vec<HeaderName> = next.headers.keys().cloned().collect();
@@ -480,6 +530,23 @@ fn method(text: Option<&str>) -> Result<Method, Broken> {
     }
 }
 
+/// Renders the key that signs a request.
+fn signing_of<'r>(signing: &'r RequestSigning, renderer: &mut Renderer<'r>) -> Result<(SigningScheme, Secret), Broken> {
+    let key = renderer.scalar("sign.key", &signing.key)?.unwrap_or_default();
+    Ok((signing.scheme, Secret::new(key.into_bytes())))
+}
+
+/// Returns the message for a request that cannot be signed.
+fn unsigned_because(why: &SignatureRefusal) -> String {
+    let why = match why {
+        SignatureRefusal::ShortKey { bytes } => format!("its key has {bytes} bytes, but must have at least {KEY_BYTES_MIN}"),
+        SignatureRefusal::MalformedKey { .. } => "its key is not `whsec_` and base64".to_owned(),
+        SignatureRefusal::NoPrivateKey => "its key is a public key (`whpk_`), which cannot sign".to_owned(),
+        other => other.to_string(),
+    };
+    format!("the request cannot be signed: {why}")
+}
+
 fn form(name: &str) -> Result<AnswerForm, Broken> {
     AnswerForm::ALL.into_iter().find(|form| form.as_str() == name).ok_or_else(|| {
         let names = AnswerForm::ALL.map(AnswerForm::as_str).join("`, `");
@@ -524,7 +591,16 @@ mod tests {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
         let body = Some(Bytes::from_static(b"hello"));
         let shown = Shown { place: ShownPlace::Whole, query: true };
-        Request { method: Method::POST, url: Url::parse(url).unwrap(), headers, body, shown, has_own_trace: false, form: None }
+        Request {
+            method: Method::POST,
+            url: Url::parse(url).unwrap(),
+            headers,
+            body,
+            shown,
+            has_own_trace: false,
+            form: None,
+            signing: None,
+        }
     }
 
     fn redirect(from: &str, status: u16, to: &str) -> Result<Option<Request>, String> {

@@ -266,6 +266,7 @@ async fn action_with_http_is_polled_and_throttled() {
         query: in_action(&json!({})),
         body: HttpBody::None,
         parse: None,
+        signing: None,
     };
     install(&mut outside, action(Run::Http(Box::new(request)), |_| {}));
     let mut source = opened(&outside, poll(), None).await;
@@ -300,6 +301,7 @@ async fn answer_that_would_be_a_file_is_refused_with_what_to_write() {
         query: in_action(&json!({})),
         body: HttpBody::None,
         parse: None,
+        signing: None,
     };
     let error = error_of(action(Run::Http(Box::new(request)), |_| {})).await;
     assert!(error.message.contains("the action of a poll can publish no file; to have them in the result, write `parse: "), "{error}");

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ensue_engine::catalog::{self, FirstPoll, HttpBody, HttpRequest, PollCursor, PollMemory, PollSource, PollTimes, UsedConnection};
+use ensue_engine::catalog::{
+    self, FirstPoll, HttpBody, HttpRequest, PollCursor, PollMemory, PollSource, PollTimes, RequestSigning, SigningScheme, UsedConnection,
+};
 use ensue_engine::names::ConnectionName;
 use ensue_engine::time::Timestamp;
 use ensue_executor::connections::{
@@ -27,6 +29,7 @@ fn request(url: &str) -> HttpRequest {
         query: template(&json!({})),
         body: HttpBody::None,
         parse: None,
+        signing: None,
     }
 }
 
@@ -333,6 +336,17 @@ async fn key_is_sent_in_a_header_and_never_shown() {
     let error = next(&mut source).await.unwrap_err();
     assert_eq!(server.asked()[0].header("authorization"), Some("Bearer sesame-open-wide"));
     assert!(!error.to_string().contains("sesame"), "{error}");
+}
+
+#[tokio::test]
+async fn poll_with_a_signature_is_refused_before_it_is_sent() {
+    let outside = Outside::new();
+    let server = serve(|_, _| answer("200 OK", "", "")).await;
+    let signing = Some(RequestSigning { scheme: SigningScheme::Standard, key: template(&json!("${{ keys[\"dev.token\"] }}")) });
+    let source = PollSource { asked: asked(HttpRequest { signing, ..request(&server.url("/")) }), ..poll(&server.url("/")) };
+    let error = next(&mut opened(&outside, source, None).await).await.unwrap_err();
+    assert!(error.to_string().contains("cannot be signed"), "{error}");
+    assert!(server.asked().is_empty());
 }
 
 #[tokio::test]

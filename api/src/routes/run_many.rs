@@ -1,0 +1,138 @@
+//! Running several actions in one request, with a result for each.
+//!
+//! Each execution is requested by its own command, as if it had been requested alone: some may be refused while
+//! others are requested. The commands share commits.
+
+use std::sync::Arc;
+
+use ensue_engine::access::limit::Target;
+use ensue_engine::command::{Answer, Ask};
+use ensue_engine::explain::Explain;
+use ensue_engine::ids::ExecutionId;
+use ensue_engine::record::{Digest, Position};
+use futures_util::{StreamExt as _, stream};
+use thiserror::Error;
+
+use super::Routes;
+use super::actions::{asked_before, request_of};
+use crate::api::Api;
+use crate::auth::Allowed;
+use crate::body::{self, BodyRefusal};
+use crate::call::Call;
+use crate::items::Items;
+use crate::operation::{Header, Operation, Presence, Takes, schema_of};
+use crate::permissions::ActionsExecute;
+use crate::ports::OnBehalf;
+use crate::problem::{Outcome, Problem};
+use crate::respond::{self, Written};
+use crate::wire::actions::{EXECUTIONS_MAX, WireExecute, WireRequest, WireRequests};
+use crate::wire::bulk::{WireRefused, WireRequested, WireRequestedList};
+
+/// How many commands are submitted at once: they share commits.
+const AT_ONCE: usize = 16;
+
+/// A list has too many items.
+#[derive(Debug, Error, Explain)]
+#[error("the list has {given} executions; the limit for one request is {EXECUTIONS_MAX}")]
+#[explain(slug = "too-many-executions", fault = TooLarge, hint = "request them in several requests")]
+struct TooMany {
+    /// The length of the list.
+    given: usize,
+}
+
+/// Declares the route of this file.
+pub(super) fn declare(routes: &mut Routes) {
+    routes.post::<ActionsExecute>(
+        "/executions",
+        run,
+        Operation::new("executions_request", "Runs several actions, with an outcome for each")
+            .can_be_tried()
+            .takes(Takes::Json {
+                schema: schema_of::<WireRequests>,
+                example: r#"[{"action": "core.echo", "params": {"message": "hi"}}]"#,
+                presence: Presence::Required,
+            })
+            .gives::<WireRequestedList>(200, "The outcome for each item, in the order of the list.", &[Header::Position])
+            .refuses(&[(413, "too_many_executions")])
+            .demands_admission(),
+    );
+}
+
+/// Runs the actions of a list, and answers with the outcome for each, in their order.
+pub(super) async fn run(allowed: Allowed<ActionsExecute>, mut call: Call) -> Outcome {
+    // Another request may have had the key. Each item is remembered under a key of its own.
+    call.before().await?;
+    call.admission()?;
+    body::demand_json(call.headers())?;
+    let body = call.bytes().await?;
+    let text = body::strict(&body)?;
+    if !text.trim_ascii_start().starts_with('[') {
+        return Err(BodyRefusal::OfOtherShape("the body must be a list".to_owned()).into());
+    }
+    let Items { first, given } = Items::<EXECUTIONS_MAX>::of(text)?;
+    if given > EXECUTIONS_MAX {
+        return Err(TooMany { given }.into());
+    }
+    let mut wanted = Vec::with_capacity(first.len());
+    for (index, item) in (0_u32..).zip(first) {
+        let request: WireRequest = body::parse_part(&format!("/{index}"), item.get())?;
+        wanted.push(Wanted { index, content: Digest::of(item.get().as_bytes()), request });
+    }
+    let asked = Arc::new(Asked { api: call.api().clone(), by: call.on_behalf(&allowed)?, is_dry: call.is_dry_run()?, allowed });
+    let each = stream::iter(wanted).map(move |wanted| one(asked.clone(), wanted));
+    let items: Vec<WireRequested> = each.buffered(AT_ONCE).collect().await;
+    answer(items)
+}
+
+fn answer(items: Vec<WireRequested>) -> Outcome {
+    match items.iter().filter_map(|item| item.position).max() {
+        Some(position) => respond::written(Written::Done, position, &WireRequestedList { items }),
+        None => respond::json(&WireRequestedList { items }),
+    }
+}
+
+/// What somebody asks for with one item.
+struct Wanted {
+    index: u32,
+    /// The hash of its text.
+    content: Digest,
+    request: WireRequest,
+}
+
+/// What the items of a request have in common.
+struct Asked {
+    api: Arc<Api>,
+    by: OnBehalf,
+    allowed: Allowed<ActionsExecute>,
+    is_dry: bool,
+}
+
+async fn one(asked: Arc<Asked>, wanted: Wanted) -> WireRequested {
+    match asked.requested(wanted).await {
+        Ok(requested) => {
+            let (execution, position) = requested.unzip();
+            WireRequested { execution, position, error: None }
+        }
+        Err(problem) => WireRequested { execution: None, position: None, error: Some(WireRefused::from(&problem)) },
+    }
+}
+
+impl Asked {
+    /// Requests the execution of an item; `None` in a dry run.
+    async fn requested(&self, wanted: Wanted) -> Result<Option<(ExecutionId, Position)>, Problem> {
+        let Wanted { index, content, request: WireRequest { action, params, template, labels, start_at } } = wanted;
+        self.allowed.demand_on(action.as_str(), &Target::of_action(action.as_str()))?;
+        let ask = Ask::RequestExecution(request_of(&self.api, action, WireExecute { params, template, labels, start_at }).await?);
+        if self.is_dry {
+            self.api.submit(OnBehalf { request: None, ..self.by.clone() }, Ask::Check(Box::new(ask))).await?;
+            return Ok(None);
+        }
+        let request = self.by.request.as_ref().map(|request| request.of_item(index, content));
+        let committed = self.api.submit(OnBehalf { request, ..self.by.clone() }, ask).await?;
+        match committed.answer {
+            Answer::Execution(execution) => Ok(Some((execution, committed.position))),
+            Answer::Before(before) => Ok(Some((asked_before(&before)?, before.position))),
+            other => Err(Problem::bug(&format!("a request for an execution was answered with {other:?}"))),
+        }
+    }
+}
