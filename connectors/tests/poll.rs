@@ -79,6 +79,7 @@ fn poll() -> PollSource {
             query: template(json!({})),
             body: HttpBody::None,
             parse: None,
+            signing: None,
         })),
         items: Some(expression("body.items")),
         next_page: None,

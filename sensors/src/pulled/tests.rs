@@ -70,6 +70,7 @@ fn poll() -> Source {
             query: template(&json!({})),
             body: HttpBody::None,
             parse: None,
+            signing: None,
         })),
         items: None,
         next_page: None,
