@@ -5,6 +5,7 @@
 //! moments, so that they can share what they then read.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ const JUDGED_MAX: usize = 10_000;
 
 /// Changes within this time are merged into one message.
 const MERGED_FOR: Duration = Duration::from_millis(250);
+/// The same, if many callers follow changes: each message leads to a read of each of them.
+const MERGED_IN_CROWD_FOR: Duration = Duration::from_millis(500);
+/// How many callers are not many.
+const CROWD: usize = 10;
 /// The maximum number of messages that are kept for callers that follow the same kinds.
 const MESSAGES_MAX: usize = 32;
 
@@ -34,9 +39,20 @@ pub struct RecentChanges {
     began: Instant,
     state: Mutex<State>,
     messages: Mutex<VecDeque<Message>>,
+    /// The number of callers that follow changes.
+    followers: AtomicUsize,
 }
 
-/// A moment at which callers get a message.
+/// A caller that follows changes, for as long as it does.
+pub(crate) struct Follower(Arc<RecentChanges>);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.0.followers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A moment at which callers get a message, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Tick(u128);
 
@@ -74,7 +90,7 @@ impl RecentChanges {
     /// Starts after a position: what changed before is not known.
     pub fn after(through: Position) -> Arc<Self> {
         let state = State { through, batches: VecDeque::new(), rows: 0, tick: (Tick(0), through) };
-        Arc::new(Self { began: Instant::now(), state: Mutex::new(state), messages: Mutex::default() })
+        Arc::new(Self { began: Instant::now(), state: Mutex::new(state), messages: Mutex::default(), followers: AtomicUsize::new(0) })
     }
 
     /// Notes the changes of a batch. Quick. If they do not follow those noted before, these are forgotten.
@@ -111,11 +127,18 @@ impl RecentChanges {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Counts a caller that follows changes.
+    pub(crate) fn follow(self: &Arc<Self>) -> Follower {
+        self.followers.fetch_add(1, Ordering::Relaxed);
+        Follower(Arc::clone(self))
+    }
+
     /// Returns the next moment for messages, which is the same for all callers, and when it is.
     pub(crate) fn next_tick(&self) -> (Tick, Instant) {
-        let tick = self.began.elapsed().as_millis() / MERGED_FOR.as_millis() + 1;
-        let millis = u64::try_from(tick * MERGED_FOR.as_millis()).unwrap_or(u64::MAX);
-        (Tick(tick), self.began + Duration::from_millis(millis))
+        let is_crowd = self.followers.load(Ordering::Relaxed) > CROWD;
+        let every = if is_crowd { MERGED_IN_CROWD_FOR } else { MERGED_FOR }.as_millis();
+        let millis = (self.began.elapsed().as_millis() / every + 1) * every;
+        (Tick(millis), self.began + Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
     }
 
     /// Returns what happened after a position, for a message at a moment: up to the same position for all callers.
@@ -366,7 +389,20 @@ mod tests {
         tokio::time::advance(MERGED_FOR - Duration::from_millis(1)).await;
         assert_eq!(changes.next_tick(), (first, at));
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(changes.next_tick(), (Tick(first.0 + 1), at + MERGED_FOR));
+        assert_eq!(changes.next_tick(), (Tick(2 * first.0), at + MERGED_FOR));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_callers_get_messages_less_often() {
+        let changes = RecentChanges::after(Position(5));
+        let few: Vec<Follower> = (0..CROWD).map(|_| changes.follow()).collect();
+        assert_eq!(changes.next_tick().1 - Instant::now(), MERGED_FOR);
+        let one_more = changes.follow();
+        assert_eq!(changes.next_tick().1 - Instant::now(), MERGED_IN_CROWD_FOR);
+        drop(one_more);
+        assert_eq!(changes.next_tick().1 - Instant::now(), MERGED_FOR);
+        drop(few);
+        assert_eq!(changes.followers.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::Routes;
 use crate::auth::{Known, Proof as _, Reaches};
 use crate::call::Call;
-use crate::changes::{RecentChanges, Since, Wanted};
+use crate::changes::{Follower, RecentChanges, Since, Wanted};
 use crate::operation::{Content, Honored, Operation, schema_of};
 use crate::ports::{Access, Credential};
 use crate::problem::{Outcome, Problem};
@@ -89,6 +89,7 @@ pub(super) async fn get(known: Known, call: Call) -> Outcome {
     let wanted = Wanted::of(kinds, Some(ids).filter(|ids| !ids.is_empty()));
     let (line, response) = Line::open(api.ends(), proof, WAITING_MAX, Form::Events)?;
     let stream = ChangeStream {
+        _follower: api.ports.changes.follow(),
         changes: api.ports.changes.clone(),
         views_at: api.ports.views_at.clone(),
         access: api.ports.access.clone(),
@@ -133,6 +134,7 @@ enum End {
 
 /// One caller that follows changes.
 struct ChangeStream {
+    _follower: Follower,
     changes: Arc<RecentChanges>,
     views_at: watch::Receiver<Position>,
     access: Arc<dyn Access>,
