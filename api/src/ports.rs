@@ -62,8 +62,8 @@ pub use progress::{Progress, Reported};
 pub use refusals::{Refusals, RefusedLogin};
 pub use replays::{PackFiles, ReplayDifference, Replayed, ReplayedExecution, ReplayedWhich, Replays, ToReplay};
 pub use sensors::{
-    FindingEnd, SENSOR_LINES_MAX, SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors, SourceEnd, TESTED_BYTES_MAX,
-    TESTED_MESSAGES_MAX, TestEnd, TestedBody, TestedEvent, TestedFrom, TestedMessage, TestedOutcome, Testing,
+    FailingPart, FindingEnd, SENSOR_LINES_MAX, SensorLine, SensorState, SensorStatus, SensorTest, SensorTested, Sensors, SourceEnd,
+    TESTED_BYTES_MAX, TESTED_MESSAGES_MAX, TestEnd, TestedBody, TestedEvent, TestedFrom, TestedMessage, TestedOutcome, Testing,
 };
 pub use sessions::{
     AskedCode, AskedInquiryLink, AskedLoginLink, AtIssuer, Login, LoginFrom, LoginOf, MintedCode, OpenedSession, Pair, RedeemedCode,

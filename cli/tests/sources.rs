@@ -240,3 +240,84 @@ async fn sensor_of_the_python_guide_counts_on_after_a_restart() {
     let numbers: Vec<u64> = payloads.iter().map(|payload| payload["number"].as_u64().unwrap()).collect();
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
 }
+
+/// Reads the feeds of a file: the name of each, and what is wrong with it.
+const PARTS: &str = r#"#!/usr/bin/env python3
+import json
+import ensue
+
+def watch(sensor):
+    while sensor.sleep(0.05):
+        with open(sensor.input["file"]) as file:
+            feeds = json.load(file)
+        for feed, wrong in feeds.items():
+            if wrong:
+                sensor.report_failing(feed, wrong)
+            else:
+                sensor.report_running(feed)
+
+ensue.sensor(watch)
+"#;
+
+/// Says what becomes of parts.
+const RULES: [(&str, &str); 2] = [("down", "core.sensor_part_failed"), ("up", "core.sensor_part_recovered")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn part_of_a_sensor_that_fails_is_seen_from_outside() {
+    if !has_program("part_of_a_sensor_that_fails_is_seen_from_outside", "python3") {
+        return;
+    }
+    let outside = tempfile::tempdir().unwrap();
+    let feeds = outside.path().join("feeds.json");
+    let say = |content: Value| {
+        // Never half a file.
+        std::fs::write(outside.path().join("new"), content.to_string()).unwrap();
+        std::fs::rename(outside.path().join("new"), &feeds).unwrap();
+    };
+    say(json!({ "one": null, "two": "the server answered 500" }));
+    let place = Place::new().with_variable("ENSUE_ACTIONS_READABLE", &outside.path().display().to_string());
+    place.write_pack_file("feeds/pack.yaml", "name: feeds\nversion: 1.0.0\ndescription: Feeds.\nrequires: { packs: { core: ^0.1 } }\n");
+    place.write_pack_file("feeds/triggers/read.yaml", "description: It was read.\npayload: { schema: { type: object } }\n");
+    for (name, trigger) in RULES {
+        let rule = format!(
+            "description: Notes it.\ntrigger: {trigger}\naction: core.echo\nwith: {{ message: \"{name} ${{{{ event.payload.part }}}}\" }}\n"
+        );
+        place.write_pack_file(&format!("feeds/rules/{name}.yaml"), &rule);
+    }
+    let sensor = format!(
+        "description: Reads them.\nprocess: {{ command: [./read.py], input: {{ file: \"{}\" }} }}\nemits: [{{ trigger: feeds.read }}]\n",
+        feeds.display()
+    );
+    place.write_pack_file("feeds/sensors/items.yaml", &sensor);
+    place.write_pack_file("feeds/sensors/read.py", PARTS);
+    place.write_pack_file("feeds/sensors/ensue.py", include_str!("../../sdk/python/ensue.py"));
+    let program = place.path().join("packs/feeds/sensors/read.py");
+    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let node = place.start();
+    let fails = |sensor: &Value| sensor["failing_parts"][0]["part"] == "two";
+    let shown = node.client().until("/sensors/feeds.items", fails).await;
+    assert_eq!(shown["failing_parts"][0]["error"], "the server answered 500", "{shown}");
+    assert_eq!(shown["failing_parts"].as_array().map(Vec::len), Some(1), "{shown}");
+    assert_ne!(shown["state"], "failing", "{shown}");
+    let events = payloads(&node.client(), "core.sensor_part_failed", 1).await;
+    let event = json!({ "sensor": "feeds.items", "source": "process", "part": "two", "error": "the server answered 500" });
+    assert_eq!(events, [event]);
+    let doctor = node.client().get("/doctor").await;
+    let finding = doctor["findings"].as_array().unwrap().iter().find(|finding| finding["check"] == "sensor parts").unwrap();
+    assert_eq!(finding["verdict"], "warning", "{finding}");
+    assert!(finding.to_string().contains("`two` of `feeds.items` fails since"), "{finding}");
+    let metrics = node.client().request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("ensue_sensor_failing_parts{sensor=\"feeds.items\"} 1"), "{metrics}");
+    let since = node.client().until("/sensors/feeds.items", fails).await["failing_parts"][0]["since"].clone();
+    node.kill();
+    // It is not another failure after a restart.
+    let node = place.start();
+    let client = node.client();
+    let again = client.until("/sensors/feeds.items", fails).await;
+    assert_eq!(again["failing_parts"][0]["since"], since, "{again}");
+    say(json!({ "one": null, "two": null }));
+    client.until("/sensors/feeds.items", |sensor| sensor["failing_parts"] == json!([])).await;
+    let recovered = payloads(&client, "core.sensor_part_recovered", 1).await;
+    assert_eq!((&recovered[0]["part"], &recovered[0]["since"]), (&json!("two"), &since), "{recovered:?}");
+    assert_eq!(payloads(&client, "core.sensor_part_failed", 1).await.len(), 1);
+}

@@ -1,8 +1,9 @@
 //! The source `process`: a program that prints one message on each line.
 //!
 //! The first line of its standard input is `{"input": …, "cursor": …}`. It prints `{"event": …, "cursor": …, "time": …}`,
-//! `{"log": …}`, `{"done": true}`, or any other value, which is an event as it is. For each group of messages whose
-//! events are in the log it gets a line `{"ack": n}`, where n counts the messages that it printed.
+//! `{"log": …}`, `{"part": …, "state": …, "error": …}`, `{"done": true}`, or any other value, which is an event as it is.
+//! For each group of messages whose events are in the log it gets a line `{"ack": n}`, where n counts the messages that
+//! it printed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use ensue_content::{decode_utf8, parse_json_text};
 use ensue_engine::catalog::{Decode, Invalid, ProcessSource, Restart, Sensor};
 use ensue_engine::schedule::moment;
+use ensue_engine::sensors::facts::{PART_ERROR_BYTES_MAX, PART_NAME_BYTES_MAX};
 use ensue_engine::time::Timestamp;
 use ensue_expression::{Document, Node, NodeKind};
 use ensue_sensors::message::{Body, MESSAGE_BYTES_MAX, Message, Room, Token};
@@ -21,7 +23,7 @@ use crate::Pending;
 use crate::error::{SensorErrorKind, SourceError};
 use crate::lines::{Line, LineReader};
 use crate::source::{Guarantee, Pulled, Source};
-use crate::world::{Program, ProgramEnd, ProgramOrder, Purpose, World};
+use crate::world::{PartReport, PartState, Program, ProgramEnd, ProgramOrder, Purpose, World};
 
 /// The maximum number of messages of a program that may wait for their commit.
 pub(crate) const AHEAD_LINES_MAX: usize = 1_000;
@@ -33,6 +35,8 @@ pub(crate) const CURSOR_BYTES_MAX: usize = 256 << 10;
 pub(crate) const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// The maximum length of a line of a program's log, in bytes.
 const LOG_LINE_BYTES_MAX: usize = 4 << 10;
+/// How much of an unknown state of a part is shown, in bytes.
+const STATE_SHOWN_BYTES_MAX: usize = 64;
 
 /// A program, over all its starts within one run.
 pub(crate) struct Process {
@@ -54,6 +58,7 @@ enum State {
     /// It ended successfully, and is started again at this time.
     Ended {
         again_at: Timestamp,
+        program: Box<dyn Program>,
     },
     /// No more messages follow.
     Done(Option<Box<dyn Program>>),
@@ -110,6 +115,7 @@ impl Process {
             lines: Arc::clone(&self.world.lines),
         };
         let program = self.world.programs.start(order).await?;
+        self.world.parts.begin();
         self.lines = LineReader::default();
         self.state = State::Running(Running { program, before: self.last, to_tell: None });
         Ok(())
@@ -127,7 +133,7 @@ impl Process {
             }
             match &mut self.state {
                 State::Done(_) => return Ok(Pulled::Done),
-                State::Ended { again_at } => {
+                State::Ended { again_at, .. } => {
                     if !self.held.is_empty() {
                         // The program would print the same messages again. Settling ends this wait.
                         return std::future::pending().await;
@@ -166,9 +172,11 @@ impl Process {
                 return Err(SourceError::new(SensorErrorKind::Exited, format!("the program ended {how}")));
             }
         }
-        self.state = match self.process.restart {
-            Restart::OnFailure => State::Done(None),
-            Restart::Always => State::Ended { again_at: self.world.clock.now().plus_millis(RESTART_PAUSE.as_millis() as u64) },
+        let again_at = self.world.clock.now().plus_millis(RESTART_PAUSE.as_millis() as u64);
+        self.state = match (std::mem::replace(&mut self.state, State::Done(None)), self.process.restart) {
+            (State::Running(Running { program, .. }), Restart::Always) => State::Ended { again_at, program },
+            (State::Running(Running { program, .. }), Restart::OnFailure) => State::Done(Some(program)),
+            (over, _) => over,
         };
         rest.map_or(Ok(None), |line| self.message(line))
     }
@@ -202,19 +210,32 @@ impl Process {
             Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return Ok(None),
             Line::Whole(bytes) => match self.process.reading.decode {
                 Decode::Text => Said::Event { body: Body::Bytes(bytes), cursor: None, time: None },
-                Decode::Json => parse_line(bytes, self.process.reading.invalid),
+                Decode::Json => parse_line(bytes, self.process.reading.invalid)?,
             },
             Line::Cut { head, whole } => Said::Event { body: Body::Cut { head, whole }, cursor: None, time: None },
         };
         match said {
             Said::Log(text) => {
-                self.world.lines.add(text);
+                self.world.lines.add(self.mask(&text));
+                Ok(None)
+            }
+            Said::Part { name, state } => {
+                let name = self.mask(&name);
+                let state = match state {
+                    PartState::Failing { error } => {
+                        let mut error = self.mask(&error);
+                        error.truncate(error.floor_char_boundary(PART_ERROR_BYTES_MAX));
+                        PartState::Failing { error }
+                    }
+                    PartState::Running => PartState::Running,
+                };
+                self.world.parts.report(PartReport { name, state });
                 Ok(None)
             }
             Said::Done => {
                 let running = std::mem::replace(&mut self.state, State::Done(None));
-                if let State::Running(running) = running {
-                    self.state = State::Done(Some(running.program));
+                if let State::Running(Running { program, .. }) | State::Ended { program, .. } = running {
+                    self.state = State::Done(Some(program));
                 }
                 Ok(None)
             }
@@ -231,6 +252,13 @@ impl Process {
                 self.held.push_back(Held { token, bytes, cursor });
                 Ok(Some(Message { token, body, about: Map::new(), key: None, time }))
             }
+        }
+    }
+
+    fn mask(&self, text: &str) -> String {
+        match &self.state {
+            State::Running(Running { program, .. }) | State::Ended { program, .. } | State::Done(Some(program)) => program.mask(text),
+            State::Done(None) => text.to_owned(),
         }
     }
 
@@ -294,17 +322,18 @@ impl Source for Process {
 enum Said {
     Event { body: Body, cursor: Option<Document>, time: Option<Timestamp> },
     Log(String),
+    Part { name: String, state: PartState },
     Done,
 }
 
 /// Reads a line as the protocol. A line that is not of it is an event as it is, or no JSON, which is found out later.
-fn parse_line(line: Bytes, invalid: Invalid) -> Said {
+fn parse_line(line: Bytes, invalid: Invalid) -> Result<Said, SourceError> {
     // Replaced bytes are longer than they were. A line that is too long then is refused as it is.
     let text = decode_utf8(&line, invalid).ok().filter(|text| text.len() <= MESSAGE_BYTES_MAX);
     let document = text.and_then(|text| parse_json_text(text, invalid).ok());
-    let Some(document) = document else { return Said::Event { body: Body::Bytes(line), cursor: None, time: None } };
+    let Some(document) = document else { return Ok(Said::Event { body: Body::Bytes(line), cursor: None, time: None }) };
     let root = document.root();
-    let as_it_is = || Said::Event { body: Body::Json(document.clone()), cursor: None, time: None };
+    let as_it_is = || Ok(Said::Event { body: Body::Json(document.clone()), cursor: None, time: None });
     if root.kind() != NodeKind::Object {
         return as_it_is();
     }
@@ -312,15 +341,43 @@ fn parse_line(line: Bytes, invalid: Invalid) -> Said {
     if let Some(event) = root.get("event").filter(|_| has_only(&["event", "cursor", "time"])) {
         let cursor = root.get("cursor").filter(|cursor| !cursor.is_null()).map(Node::to_document);
         let time = root.get("time").and_then(Node::as_str).and_then(|time| moment(&time).ok());
-        return Said::Event { body: Body::Json(event.to_document()), cursor, time };
+        return Ok(Said::Event { body: Body::Json(event.to_document()), cursor, time });
     }
     if let Some(log) = root.get("log").filter(|_| has_only(&["log"])) {
         let mut text = log.as_str().map_or_else(|| log.raw().to_owned(), std::borrow::Cow::into_owned);
         text.truncate(text.floor_char_boundary(LOG_LINE_BYTES_MAX));
-        return Said::Log(text);
+        return Ok(Said::Log(text));
+    }
+    if let Some((part, state)) = root.get("part").zip(root.get("state")).filter(|_| has_only(&["part", "state", "error"])) {
+        return parse_part(part, state, root.get("error").filter(|error| !error.is_null()));
     }
     if root.get("done").and_then(Node::as_bool) == Some(true) && has_only(&["done"]) {
-        return Said::Done;
+        return Ok(Said::Done);
     }
     as_it_is()
+}
+
+/// Reads what a line says of a part.
+fn parse_part(part: Node<'_>, state: Node<'_>, error: Option<Node<'_>>) -> Result<Said, SourceError> {
+    let refused = |why: String| Err(SourceError::new(SensorErrorKind::Protocol, format!("the program printed a `part` {why}")));
+    let Some(name) = part.as_str().filter(|name| !name.is_empty()) else {
+        return refused("that is not a text with its name".to_owned());
+    };
+    if name.len() > PART_NAME_BYTES_MAX {
+        return refused(format!("with a name of {} bytes; the limit is {PART_NAME_BYTES_MAX}", name.len()));
+    }
+    let state = match (state.as_str().as_deref(), error) {
+        (Some("running"), None) => PartState::Running,
+        (Some("running"), Some(_)) => return refused(format!("`{name}` that is `running` and has an `error`")),
+        (Some("failing"), error) => match error.and_then(Node::as_str).filter(|error| !error.is_empty()) {
+            Some(error) => PartState::Failing { error: error.into_owned() },
+            None => return refused(format!("`{name}` that is `failing` without a text as its `error`")),
+        },
+        (_, _) => {
+            let mut state = state.raw().to_owned();
+            state.truncate(state.floor_char_boundary(STATE_SHOWN_BYTES_MAX));
+            return refused(format!("`{name}` with the `state` {state}; expected \"failing\" or \"running\""));
+        }
+    };
+    Ok(Said::Part { name: name.into_owned(), state })
 }

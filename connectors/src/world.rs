@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_engine::catalog::{Decode, HttpRequest, Invalid, PolledAction, ProcessSource, Sensor};
+pub use ensue_engine::command::PartState;
 use ensue_engine::names::{KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
 use ensue_engine::time::Timestamp;
@@ -41,6 +42,8 @@ pub struct World {
     pub folders: Arc<Folders>,
     /// The sensor's own log, for people.
     pub lines: Arc<dyn Lines>,
+    /// The parts of what it reads.
+    pub parts: Arc<dyn Parts>,
 }
 
 /// What a source is opened for.
@@ -67,6 +70,23 @@ pub trait Clock: Send + Sync {
 pub trait Lines: Send + Sync {
     /// Adds a line, which must hold no secret and no message. Never blocks.
     fn add(&self, line: String);
+}
+
+/// The parts of what a sensor reads, for example its feeds: one may fail while the sensor reads the others.
+pub trait Parts: Send + Sync {
+    /// Forgets which parts fail: a program starts, and reports them anew. Never blocks.
+    fn begin(&self);
+    /// Takes what a program reports of a part. The texts must hold no secret. Never blocks.
+    fn report(&self, part: PartReport);
+}
+
+/// What a program reports of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartReport {
+    /// Its name: at most [`PART_NAME_BYTES_MAX`](ensue_engine::sensors::facts::PART_NAME_BYTES_MAX) bytes, and not empty.
+    pub name: String,
+    /// Whether it works.
+    pub state: PartState,
 }
 
 /// Opens keys.
@@ -210,6 +230,8 @@ pub trait Program: Send {
     /// Writes a line to its standard input. Never blocks: returns false if the program does not read its input, so that
     /// the line does not fit into the pipe.
     fn write(&mut self, line: &str) -> bool;
+    /// Masks the values of its keys in a text that it printed for people.
+    fn mask(&self, text: &str) -> String;
     /// Waits for its end, and returns how it ended. May be dropped while waiting.
     fn end(&mut self) -> Pending<'_, ProgramEnd>;
     /// Asks it to stop, kills it after its grace period, and waits until nothing of it is left.

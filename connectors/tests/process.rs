@@ -78,6 +78,10 @@ impl Program for Run {
         !seen.is_deaf
     }
 
+    fn mask(&self, text: &str) -> String {
+        text.replace("sesame", "***")
+    }
+
     fn end(&mut self) -> Pending<'_, ProgramEnd> {
         let Some(Does::Ends(end)) = self.rest.front().cloned() else { panic!("it runs") };
         Box::pin(std::future::ready(end))
@@ -125,7 +129,7 @@ impl Process {
     async fn with(process: ProcessSource, cursor: Option<Value>, runs: Vec<Vec<Does>>) -> Self {
         let played = Arc::new(Played { runs: Mutex::new(runs.into()), ..Played::default() });
         let lines = Arc::new(Collected::default());
-        let world = World { programs: Arc::new(Starts(played.clone())), lines: lines.clone(), ..support::world() };
+        let world = World { programs: Arc::new(Starts(played.clone())), lines: lines.clone(), parts: lines.clone(), ..support::world() };
         let source = open(process, world, cursor).await.unwrap();
         Self { source, played, lines }
     }
@@ -417,4 +421,60 @@ async fn running_program_is_stopped_and_nobody_looks_for_its_end() {
     let world = World { purpose: Purpose::End, programs: Arc::new(Starts(played.clone())), ..support::world() };
     let error = open(self::process(Restart::Always), world, None).await.err().unwrap();
     assert_eq!((error.kind, played.seen.lock().unwrap().starts.len()), (SensorErrorKind::NotFound, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn program_reports_which_of_its_parts_fail() {
+    let lines = [
+        r#"{"part":"https://a.example/feed?key=sesame","state":"failing","error":"no answer with sesame"}"#,
+        r#"{"part":"b","state":"running"}"#,
+        r#"{"part":"b","state":"running","error":null}"#,
+        r#"{"log":"it says sesame"}"#,
+        r#"{"part":"b","state":"running","price":3}"#,
+        r#"{"part":"b"}"#,
+    ];
+    let mut process = Process::begin(vec![vec![prints(&(lines.join("\n") + "\n")), Does::Waits]]).await;
+    let events = bodies(&process.next(ROOM).await);
+    assert_eq!(events, [json!({ "part": "b", "state": "running", "price": 3 }), json!({ "part": "b" })]);
+    assert_eq!(
+        *process.lines.0.lock().unwrap(),
+        ["https://a.example/feed?key=*** fails: no answer with ***", "b runs", "b runs", "it says ***"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn last_line_without_a_line_break_may_report_a_part() {
+    let line = r#"{"part":"b","state":"failing","error":"sesame"}"#;
+    let mut process = Process::with(process(Restart::OnFailure), None, vec![vec![prints(line), Does::Ends(ProgramEnd::Code(0))]]).await;
+    assert!(matches!(process.source.next(ROOM).await, Ok(Pulled::Done)));
+    assert_eq!(*process.lines.0.lock().unwrap(), ["b fails: ***"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn report_of_a_part_that_is_not_understood_ends_the_run() {
+    let long = format!(r#"{{"part":"{}","state":"running"}}"#, "a".repeat(1_025));
+    let refused = [
+        (r#"{"part":"b","state":"resting"}"#, "`b` with the `state` \"resting\""),
+        (r#"{"part":"b","state":7}"#, "`b` with the `state` 7"),
+        (r#"{"part":"b","state":"failing"}"#, "without a text as its `error`"),
+        (r#"{"part":"b","state":"failing","error":{"code":5}}"#, "without a text as its `error`"),
+        (r#"{"part":"b","state":"running","error":"x"}"#, "is `running` and has an `error`"),
+        (r#"{"part":"","state":"running"}"#, "not a text with its name"),
+        (r#"{"part":7,"state":"running"}"#, "not a text with its name"),
+        (long.as_str(), "a name of 1025 bytes; the limit is 1024"),
+    ];
+    for (line, why) in refused {
+        let mut process = Process::begin(vec![vec![prints(&format!("{line}\n")), Does::Waits]]).await;
+        let Err(error) = process.source.next(ROOM).await else { panic!("{line} is refused") };
+        assert_eq!(error.kind, SensorErrorKind::Protocol, "{line}");
+        assert!(error.message.contains(why), "{line}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_error_of_a_part_is_cut_between_characters() {
+    let line = format!("{{\"part\":\"b\",\"state\":\"failing\",\"error\":\"x{}\"}}\n1\n", "ä".repeat(2_000));
+    let mut process = Process::begin(vec![vec![prints(&line), Does::Waits]]).await;
+    process.next(ROOM).await;
+    assert_eq!(process.lines.0.lock().unwrap()[0].len(), "b fails: ".len() + 1_023);
 }

@@ -20,8 +20,8 @@ pub use decision::{Answer, Decision, Novelty, ReceivedEvent};
 pub use given::{
     Admission, AdmittedIdentity, Behalf, ChangedCredential, DeclaredAccess, Denied, EmittedBefore, InquiryAnswer, IssuerGroups,
     KeyRotation, NewAbsence, NewDelegation, NewGrant, NewLink, NewLoginLink, NewSession, NewToken, ObservedEvent, OfRule, OpenedLink,
-    PackChange, RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken, SeenVar,
-    SensorBatch, UsedKey, VarChange,
+    PackChange, PartState, RefusedDelivery, RefusedLogin, Report, ReportOutcome, RequestExecution, Rerun, RetriedDelivery, RotatedToken,
+    SeenVar, SensorBatch, SensorParts, UsedKey, VarChange,
 };
 pub use seen::{Conflict, DEDUPE_MILLIS, Dedupe, DedupeKey, Seen, SeenKeys, SignedBody};
 
@@ -135,6 +135,7 @@ impl Ask {
             | Ask::SetRuleMode { .. }
             | Ask::NoteSensorStarted { .. }
             | Ask::NoteSensorFailed(_)
+            | Ask::NoteSensorParts(_)
             | Ask::SetSensorMode { .. }
             | Ask::SetSensorCursor { .. }
             | Ask::SkipSensor { .. }
@@ -306,6 +307,8 @@ asks! {
     },
     /// Record that a run of a pulling sensor failed.
     First NoteSensorFailed(SensorFailed),
+    /// Record which parts of what a run reads began to fail, and which work again.
+    First NoteSensorParts(SensorParts),
     /// Set whether a pulling sensor runs.
     First SetSensorMode {
         /// The sensor.

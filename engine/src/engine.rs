@@ -141,6 +141,7 @@ impl Engine {
             Ask::TakeSensorBatch(batch) => sensors::take_batch(&self.state, actor, trace, batch, at, with),
             Ask::NoteSensorStarted { sensor, run, release } => sensors::note_started(&self.state, actor, *sensor, *run, release),
             Ask::NoteSensorFailed(failed) => sensors::note_failed(&self.state, actor, failed),
+            Ask::NoteSensorParts(parts) => sensors::note_parts(&self.state, actor, parts),
             Ask::SetSensorMode { sensor, mode } => sensors::set_mode(&self.state, actor, trace, sensor, *mode),
             Ask::SetSensorCursor { sensor, cursor } => sensors::set_cursor(&self.state, actor, trace, sensor, cursor.as_ref()),
             Ask::SkipSensor { sensor, after, cursor } => sensors::skip(&self.state, actor, trace, sensor, (*after, cursor)),

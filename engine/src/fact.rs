@@ -284,6 +284,8 @@ facts! {
         SensorTested(sensors::SensorTested): "sensor.tested", 1;
         SensorStarted(sensors::SensorStarted): "sensor.started", 1;
         SensorFailed(sensors::SensorFailed): "sensor.failed", 1;
+        SensorPartFailed(sensors::SensorPartFailed): "sensor.part_failed", 1;
+        SensorPartRecovered(sensors::SensorPartRecovered): "sensor.part_recovered", 1;
     }
     /// Facts about the catalog.
     CatalogFact {

@@ -58,7 +58,7 @@ use ensue_engine::schedule::facts::{EndedBecause, ScheduleEnded, ScheduleMissed,
 use ensue_engine::schedule::plan::Misfire;
 use ensue_engine::sensors::facts::{
     SensorAdvanced, SensorCursorSet, SensorEnded, SensorEndedBecause, SensorError, SensorErrorKind, SensorFailed, SensorMode,
-    SensorModeSet, SensorRestarted, SensorSet, SensorStarted, SensorTested,
+    SensorModeSet, SensorPartFailed, SensorPartRecovered, SensorRestarted, SensorSet, SensorStarted, SensorTested,
 };
 use ensue_engine::time::Timestamp;
 use ensue_engine::timers::facts::{TimerFired, TimerKind, TimerSet};
@@ -354,6 +354,8 @@ fn samples() -> Vec<Fact> {
             retry_at: NOON.plus_millis(8_000),
         }
         .into(),
+        SensorPartFailed { id: sensor, run: 3, part: "https://news.example/feed".into(), error: "the server answered 500".into() }.into(),
+        SensorPartRecovered { id: sensor, run: 3, part: "https://news.example/feed".into() }.into(),
         PackInstalled { name: "release".parse().unwrap(), version: "1.4.0".into(), digest: Digest::of(b"release"), catalog }.into(),
         PackRemoved { name: "release".parse().unwrap(), catalog }.into(),
         PackPermissionsSet { name: "release".parse().unwrap(), permissions: Some(vec!["actions:execute on action=core.http".into()]) }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use ensue_engine::command::{
-    Answer, Ask, Command, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, Refusal, RefusedDelivery, SensorBatch, Settings,
+    Answer, Ask, Command, Conflict, Dedupe, DedupeKey, Novelty, ObservedEvent, PartState, Refusal, RefusedDelivery, SensorBatch,
+    SensorParts, Settings,
 };
 use ensue_engine::dead_letters::state::SENSOR_DEAD_LETTERS_MAX;
 use ensue_engine::effect::{Effect, RunSensor};
@@ -15,7 +16,7 @@ use ensue_engine::record::{Actor, Body, Digest, Record};
 use ensue_engine::sensors::cursor::{CURSOR_INLINE_BYTES_MAX, Cursor, StoredCursor};
 use ensue_engine::sensors::decide::SENSOR_BATCH_DRAFTS_MAX;
 use ensue_engine::sensors::facts::{SensorEndedBecause, SensorError, SensorErrorKind, SensorFailed, SensorMode};
-use ensue_engine::sensors::state::{FAILURES_ANNOUNCED, Phase, Pulling};
+use ensue_engine::sensors::state::{FAILING_PARTS_MAX, FAILURES_ANNOUNCED, Phase, Pulling};
 use ensue_test_support::NOON;
 use ensue_test_support::spec::Outcome;
 use proptest::prelude::*;
@@ -433,6 +434,110 @@ fn outage_is_announced_once_however_often_its_sensor_is_run_again() {
         announced.iter().map(|one| (&one["failures"], &one["since"])).collect::<Vec<_>>(),
         [(&json!(FAILURES_ANNOUNCED), &json!(since))]
     );
+}
+
+/// A sensor, with rules about its parts.
+fn site_with_rules_about_parts() -> Site {
+    let pieces = pieces().process(FEED, "demo.item", "./feed");
+    let pieces = pieces.trigger("core.sensor_part_failed").trigger("core.sensor_part_recovered");
+    let pieces = pieces.rule("demo.down", "core.sensor_part_failed", "", "demo.say");
+    Site::with(&pieces.rule("demo.up", "core.sensor_part_recovered", "", "demo.say"))
+}
+
+/// The current run reports parts.
+fn report(site: &mut Site, reported: &[(&str, PartState)]) -> Outcome {
+    let (sensor, pulling) = feed(site);
+    let parts = reported.iter().map(|(part, state)| ((*part).to_owned(), state.clone())).collect();
+    site.when(asked_by(Actor::Engine, Ask::NoteSensorParts(SensorParts { sensor, run: pulling.run, parts })))
+}
+
+fn away() -> PartState {
+    PartState::Failing { error: "the server is away".to_owned() }
+}
+
+/// Returns the kinds of the records about parts.
+fn records_of_parts(outcome: &Outcome) -> Vec<&'static str> {
+    let kind = |fact: &Fact| match fact {
+        Fact::SensorPartFailed(_) => Some("failed"),
+        Fact::SensorPartRecovered(_) => Some("recovered"),
+        _ => None,
+    };
+    outcome.facts().filter_map(kind).collect()
+}
+
+#[test]
+fn part_that_fails_is_recorded_and_announced_once_until_it_recovers() {
+    let mut site = site_with_rules_about_parts();
+    start(&mut site);
+    let since = site.now();
+    let outcome = report(&mut site, &[("a", away()), ("b", PartState::Running)]);
+    assert_eq!(records_of_parts(&outcome), ["failed"]);
+    let announced = payloads(&outcome, InternalTrigger::SensorPartFailed);
+    assert_eq!(announced, [json!({ "sensor": FEED, "source": "process", "part": "a", "error": "the server is away" })]);
+    site.later(1_000);
+    assert_eq!(records_of_parts(&report(&mut site, &[("a", away())])), [""; 0]);
+    assert!(matches!(feed(&site).1.phase, Phase::Running { .. }), "the sensor reads its other parts");
+    let outcome = report(&mut site, &[("a", PartState::Running)]);
+    assert_eq!(records_of_parts(&outcome), ["recovered"]);
+    let recovered = payloads(&outcome, InternalTrigger::SensorPartRecovered);
+    assert_eq!(recovered, [json!({ "sensor": FEED, "source": "process", "part": "a", "since": since })]);
+    assert_eq!(site.engine().sensors().part(feed(&site).0, "a"), None);
+}
+
+#[test]
+fn part_that_fails_in_the_next_run_too_is_not_announced_again() {
+    let mut site = site_with_rules_about_parts();
+    let since = site.now();
+    report(&mut site, &[("a", away())]);
+    for again in 0..3 {
+        site.later(1_000);
+        site.when(restart());
+        let outcome = report(&mut site, &[("a", away())]);
+        assert_eq!(records_of_parts(&outcome), ["failed"], "it fails in run {again}, too");
+        assert_eq!(payloads(&outcome, InternalTrigger::SensorPartFailed), [Value::Null; 0]);
+    }
+    let id = feed(&site).0;
+    assert_eq!(site.engine().sensors().part(id, "a").map(|part| part.since), Some(since));
+}
+
+#[test]
+fn part_that_a_run_does_not_report_is_forgotten_when_the_next_one_begins() {
+    let mut site = site_with_rules_about_parts();
+    report(&mut site, &[("gone", away()), ("b", away())]);
+    let id = feed(&site).0;
+    site.when(restart());
+    report(&mut site, &[("b", away())]);
+    assert!(site.engine().sensors().part(id, "gone").is_some(), "it may still be reported");
+    site.restart();
+    site.when(note_start());
+    assert_eq!(site.engine().sensors().parts(id).collect::<Vec<_>>(), ["b"]);
+    let outcome = report(&mut site, &[("gone", away())]);
+    assert_eq!(payloads(&outcome, InternalTrigger::SensorPartFailed).len(), 1, "it is another failure");
+}
+
+#[test]
+fn parts_of_a_sensor_are_limited_and_those_of_earlier_runs_make_room() {
+    let mut site = site();
+    let many: Vec<String> = (0..FAILING_PARTS_MAX + 5).map(|number| format!("{number:03}")).collect();
+    let reported: Vec<(&str, PartState)> = many.iter().map(|name| (name.as_str(), away())).collect();
+    assert_eq!(records_of_parts(&report(&mut site, &reported)).len(), FAILING_PARTS_MAX);
+    assert_eq!(records_of_parts(&report(&mut site, &[("further", away())])), [""; 0]);
+    site.when(restart());
+    assert_eq!(records_of_parts(&report(&mut site, &[("further", away())])), ["failed"]);
+    let id = feed(&site).0;
+    assert_eq!(site.engine().sensors().parts(id).count(), FAILING_PARTS_MAX);
+    assert!(site.engine().sensors().part(id, "further").is_some());
+}
+
+#[test]
+fn report_of_parts_by_a_run_that_is_over_is_ignored() {
+    let mut site = site();
+    let (sensor, pulling) = feed(&site);
+    site.when(restart());
+    let parts = BTreeMap::from([("a".to_owned(), away())]);
+    let late = asked_by(Actor::Engine, Ask::NoteSensorParts(SensorParts { sensor, run: pulling.run, parts }));
+    site.when(late).then(&[]);
+    assert_eq!(site.engine().sensors().part(sensor, "a"), None);
 }
 
 #[test]

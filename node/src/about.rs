@@ -303,6 +303,7 @@ impl Node for AboutNode {
         findings.push(self.permissions_finding());
         findings.extend(self.hook_findings());
         findings.push(self.sensors.finding());
+        findings.push(self.sensors.finding_of_parts());
         let catalog = self.catalogs.current();
         findings.push(self.connections.finding(&catalog));
         findings.push(crate::pack_credentials::finding(&catalog, |key| self.keys.is_set(key)));

@@ -2,14 +2,15 @@
 //!
 //! What runs follows from the log: the effects of the records start and stop the tasks. Read the modules in this
 //! order: `supervisor` starts, restarts and stops the tasks, `run` is one run of a source, `held` keeps what it
-//! has pulled, `batches` makes batches of messages, `back_off` says when a failed run is tried again, `logs` keeps what the runs say,
-//! and `trial` is a test of a sensor beside its run.
+//! has pulled, `batches` makes batches of messages, `parts` keeps which parts of a source fail, `back_off` says when a
+//! failed run is tried again, `logs` keeps what the runs say, and `trial` is a test of a sensor beside its run.
 
 mod back_off;
 mod batches;
 mod held;
 mod log_files;
 mod logs;
+mod parts;
 mod rehearsed;
 mod report;
 mod run;

@@ -29,6 +29,14 @@ export class Sensor<Input = any, Cursor = any> {
   emit(event: Json, options?: { cursor?: Cursor; time?: string }): Promise<number>;
   /** Writes a line into the sensor's log. It must hold no secret. */
   log(text: unknown): Promise<void>;
+  /**
+   * Reports that a part of what the sensor reads, for example one of its feeds, cannot be read, and why.
+   *
+   * The sensor goes on, and operators see the part until `reportRunning` or the next start.
+   */
+  reportFailing(part: string, error: unknown): Promise<void>;
+  /** Reports that a part of what the sensor reads works. */
+  reportRunning(part: string): Promise<void>;
   /** Waits, and returns false at once when the sensor should end. */
   sleep(milliseconds: number): Promise<boolean>;
   /** Waits until this event, or all of them, are in the log. Returns false if the sensor should end before. */

@@ -78,6 +78,22 @@ export class Sensor {
     await write({ log: String(text) });
   }
 
+  /**
+   * Reports that a part of what the sensor reads, for example one of its feeds, cannot be read, and why.
+   *
+   * The sensor goes on, and operators see the part until `reportRunning` or the next start. Call it at each try. The name
+   * may have 1,024 bytes, and neither it nor the error may hold a secret.
+   */
+  async reportFailing(part, error) {
+    const why = error instanceof Error ? error.message : String(error);
+    await write({ part: String(part), state: 'failing', error: why || 'it fails without a reason' });
+  }
+
+  /** Reports that a part of what the sensor reads works. */
+  async reportRunning(part) {
+    await write({ part: String(part), state: 'running' });
+  }
+
   /** Waits, and returns false at once when the sensor should end. */
   async sleep(milliseconds) {
     if (!this.signal.aborted) {

@@ -79,6 +79,20 @@ class Sensor:
         with self._lock:
             self._write({"log": str(text)})
 
+    def report_failing(self, part, error):
+        """Reports that a part of what the sensor reads, for example one of its feeds, cannot be read, and why.
+
+        The sensor goes on, and operators see the part until `report_running` or the next start. Call it at each try. The
+        name may have 1,024 bytes, and neither it nor the error may hold a secret.
+        """
+        with self._lock:
+            self._write({"part": str(part), "state": "failing", "error": str(error) or "it fails without a reason"})
+
+    def report_running(self, part):
+        """Reports that a part of what the sensor reads works."""
+        with self._lock:
+            self._write({"part": str(part), "state": "running"})
+
     def sleep(self, seconds):
         """Waits, and returns False at once when the sensor should end."""
         return not self.stopped.wait(seconds)

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use ensue_connectors::Pending;
-use ensue_connectors::world::{Clock, Lines};
+use ensue_connectors::world::{Clock, Lines, PartReport, PartState, Parts};
 use ensue_engine::time::Timestamp;
 
 /// The lines that a source added to its sensor's log.
@@ -14,6 +14,17 @@ pub(crate) struct Collected(pub(crate) Mutex<Vec<String>>);
 impl Lines for Collected {
     fn add(&self, line: String) {
         self.0.lock().unwrap().push(line);
+    }
+}
+
+impl Parts for Collected {
+    fn begin(&self) {}
+
+    fn report(&self, part: PartReport) {
+        self.0.lock().unwrap().push(match part.state {
+            PartState::Failing { error } => format!("{} fails: {error}", part.name),
+            PartState::Running => format!("{} runs", part.name),
+        });
     }
 }
 

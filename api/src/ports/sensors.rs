@@ -195,6 +195,8 @@ pub struct SensorStatus {
     pub waits_for: Option<String>,
     /// When it is tried again, while it fails; `None` once that has begun.
     pub retry_at: Option<Timestamp>,
+    /// The parts of its source that fail, by name.
+    pub failing_parts: Vec<FailingPart>,
     /// Whether it runs, as an operator set it.
     pub mode: SensorMode,
     /// The number of its newest run.
@@ -213,6 +215,17 @@ pub struct SensorStatus {
     pub newest_at: Option<Timestamp>,
     /// How far it has read, as JSON, if that is short.
     pub cursor: Option<String>,
+}
+
+/// A part of a sensor's source that fails, while the sensor reads the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailingPart {
+    /// Its name, for example the address of a feed.
+    pub part: String,
+    /// Why, for people.
+    pub error: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// What the run of a sensor does.

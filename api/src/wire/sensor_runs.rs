@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::ports::{SensorLine, SensorState, SensorStatus};
+use crate::ports::{FailingPart, SensorLine, SensorState, SensorStatus};
 
 /// What the run of a pulling sensor does.
 #[derive(Clone, Copy, Serialize, JsonSchema)]
@@ -43,6 +43,20 @@ pub(crate) enum WireSensorMode {
 pub(crate) struct WireSensorError {
     kind: &'static str,
     message: String,
+}
+
+/// A part of a sensor's source that fails, while the sensor reads the others.
+#[wire(Serialize)]
+pub(crate) struct WireFailingPart {
+    part: String,
+    error: String,
+    since: Timestamp,
+}
+
+impl From<FailingPart> for WireFailingPart {
+    fn from(FailingPart { part, error, since }: FailingPart) -> Self {
+        Self { part, error, since }
+    }
 }
 
 /// How far a sensor is behind its source.

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 
 use crate::ports::SensorStatus;
 use crate::wire::hooks::WireScheme;
-use crate::wire::sensor_runs::{WireSensorError, WireSensorLag, WireSensorMode, WireSensorState};
+use crate::wire::sensor_runs::{WireFailingPart, WireSensorError, WireSensorLag, WireSensorMode, WireSensorState};
 use crate::wire::timers::WireSchedule;
 
 /// A sensor.
@@ -31,6 +31,7 @@ pub(crate) struct WireSensor {
     error: Option<WireSensorError>,
     waits_for: Option<String>,
     retry_at: Option<Timestamp>,
+    failing_parts: Option<Vec<WireFailingPart>>,
     mode: Option<WireSensorMode>,
     run: Option<u64>,
     restarts: Option<u64>,
@@ -97,6 +98,7 @@ impl WireSensor {
             error: status.as_ref().and_then(|status| status.error.clone()).map(WireSensorError::from),
             waits_for: status.as_ref().and_then(|status| status.waits_for.clone()),
             retry_at: status.as_ref().and_then(|status| status.retry_at),
+            failing_parts: status.as_ref().map(|status| status.failing_parts.iter().cloned().map(WireFailingPart::from).collect()),
             mode: status.as_ref().map(|status| status.mode.into()),
             run: status.as_ref().map(|status| status.run),
             restarts: status.as_ref().map(|status| status.restarts),

@@ -166,7 +166,7 @@ const COLUMNS: &[Column] = &[
     Column::whole("SINCE", |sensor| time(sensor, "since")),
     Column::whole("EVENTS", |sensor| cell(sensor, "events_count")),
     Column::whole("LAST EVENT", |sensor| time(sensor, "last_event_at")),
-    Column::cut("ERROR", |sensor| text(&sensor["error"], "message")),
+    Column::cut("ERROR", failure),
 ];
 
 impl Sensors {
@@ -272,6 +272,22 @@ async fn logs(asking: &Asking, client: &Client, sensor: &str, (since, follow): (
     }
 }
 
+/// Returns why a sensor, or a part of its source, fails.
+fn failure(sensor: &Value) -> String {
+    let parts = sensor["failing_parts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    match (sensor["error"].is_null(), parts) {
+        (true, [part]) => format!("{}: {}", text(part, "part"), text(part, "error")),
+        (true, [part, ..]) => format!("{} parts fail, the first: {}: {}", parts.len(), text(part, "part"), text(part, "error")),
+        (_, _) => text(&sensor["error"], "message"),
+    }
+}
+
+fn failing_parts(sensor: &Value) -> String {
+    let parts = sensor["failing_parts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let shown = |part: &Value| format!("{} since {}: {}", text(part, "part"), text(part, "since"), text(part, "error"));
+    parts.iter().map(shown).collect::<Vec<_>>().join("\n")
+}
+
 /// Returns a sensor for people.
 fn shown(sensor: &Value) -> String {
     let error = &sensor["error"];
@@ -287,6 +303,7 @@ fn shown(sensor: &Value) -> String {
         ("state", text(sensor, "state")),
         ("since", text(sensor, "since")),
         ("error", failed),
+        ("failing parts", failing_parts(sensor)),
         ("waits for", text(sensor, "waits_for")),
         ("retry at", text(sensor, "retry_at")),
         ("run", text(sensor, "run")),

@@ -89,5 +89,6 @@ pub(crate) fn world() -> World {
         keys: Arc::new(Nothing),
         folders: Arc::new(Folders::default()),
         lines: Arc::new(Collected::default()),
+        parts: Arc::new(Collected::default()),
     }
 }

@@ -492,6 +492,29 @@ pub struct SensorBatch {
     pub cursor: Option<Cursor>,
 }
 
+/// What a run reports about parts of what it reads.
+#[derive(Clone, Debug)]
+pub struct SensorParts {
+    /// The sensor.
+    pub sensor: SensorId,
+    /// The run.
+    pub run: u64,
+    /// The parts by name.
+    pub parts: BTreeMap<String, PartState>,
+}
+
+/// Whether a part of what a sensor reads works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartState {
+    /// It cannot be read.
+    Failing {
+        /// Why, for people.
+        error: String,
+    },
+    /// It is read.
+    Running,
+}
+
 /// A var as its caller last saw it, checked before the change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SeenVar {

@@ -29,7 +29,7 @@ use crate::record::{Actor, Cause, Draft, Record, Revision, StreamId};
 use crate::rules::facts::RuleErred;
 use crate::rules::judge::{EventView, judge};
 use crate::schedule::SCHEDULE_TRIGGER;
-use crate::sensors::facts::{SensorFailed, SensorStarted};
+use crate::sensors::facts::{SensorFailed, SensorPartFailed, SensorPartRecovered, SensorStarted};
 use crate::sensors::state::{FAILURES_ANNOUNCED, Phase};
 use crate::state::State;
 use crate::time::Timestamp;
@@ -77,6 +77,8 @@ enum Tellable<'a> {
     Expiring(&'a KeyExpiring),
     SensorFailed(&'a SensorFailed),
     SensorStarted(&'a SensorStarted),
+    PartFailed(&'a SensorPartFailed),
+    PartRecovered(&'a SensorPartRecovered),
 }
 
 impl<'a> Tellable<'a> {
@@ -88,6 +90,8 @@ impl<'a> Tellable<'a> {
             ByNoun::KeyFact(KeyFact::KeyExpiring(fact)) => Some(Self::Expiring(fact)),
             ByNoun::SensorFact(SensorFact::SensorFailed(fact)) => Some(Self::SensorFailed(fact)),
             ByNoun::SensorFact(SensorFact::SensorStarted(fact)) => Some(Self::SensorStarted(fact)),
+            ByNoun::SensorFact(SensorFact::SensorPartFailed(fact)) => Some(Self::PartFailed(fact)),
+            ByNoun::SensorFact(SensorFact::SensorPartRecovered(fact)) => Some(Self::PartRecovered(fact)),
             _ => None,
         }
     }
@@ -127,7 +131,10 @@ fn told_as(state: &State, draft: &Draft) -> &'static [InternalTrigger] {
             &[InternalTrigger::SensorFailed]
         }
         Some(Tellable::SensorStarted(fact)) if announced_outage(state, fact.id).is_some() => &[InternalTrigger::SensorRecovered],
-        Some(Tellable::SensorFailed(_) | Tellable::SensorStarted(_)) => &[],
+        // Not again in another run.
+        Some(Tellable::PartFailed(fact)) if state.sensors().part(fact.id, &fact.part).is_none() => &[InternalTrigger::SensorPartFailed],
+        Some(Tellable::PartRecovered(_)) => &[InternalTrigger::SensorPartRecovered],
+        Some(Tellable::SensorFailed(_) | Tellable::SensorStarted(_) | Tellable::PartFailed(_)) => &[],
         Some(Tellable::Execution(_)) | None => &[],
     }
 }
@@ -168,6 +175,8 @@ fn events_about(state: &State, draft: &Draft, by: Option<&Record>) -> Vec<Intern
         }
         Some(Tellable::SensorFailed(fact)) => of_failed_sensor(state, fact).into_iter().collect(),
         Some(Tellable::SensorStarted(fact)) => of_recovered_sensor(state, fact).into_iter().collect(),
+        Some(Tellable::PartFailed(fact)) => of_failed_part(state, fact).into_iter().collect(),
+        Some(Tellable::PartRecovered(fact)) => of_recovered_part(state, fact).into_iter().collect(),
         None => Vec::new(),
     }
 }
@@ -213,6 +222,25 @@ fn of_recovered_sensor(state: &State, fact: &SensorStarted) -> Option<InternalEv
         ("since", json!(since)),
     ]);
     Some(InternalEvent { trigger: InternalTrigger::SensorRecovered, source: SOURCE_OF_ENGINE.to_owned(), payload })
+}
+
+fn of_failed_part(state: &State, fact: &SensorPartFailed) -> Option<InternalEvent> {
+    let pulling = state.sensors().get(fact.id)?;
+    let payload = fields([
+        ("sensor", json!(pulling.sensor)),
+        ("source", json!(pulling.source)),
+        ("part", json!(fact.part)),
+        ("error", json!(fact.error)),
+    ]);
+    Some(InternalEvent { trigger: InternalTrigger::SensorPartFailed, source: SOURCE_OF_ENGINE.to_owned(), payload })
+}
+
+fn of_recovered_part(state: &State, fact: &SensorPartRecovered) -> Option<InternalEvent> {
+    let pulling = state.sensors().get(fact.id)?;
+    let since = state.sensors().part(fact.id, &fact.part)?.since;
+    let payload =
+        fields([("sensor", json!(pulling.sensor)), ("source", json!(pulling.source)), ("part", json!(fact.part)), ("since", json!(since))]);
+    Some(InternalEvent { trigger: InternalTrigger::SensorPartRecovered, source: SOURCE_OF_ENGINE.to_owned(), payload })
 }
 
 fn fields<const N: usize>(fields: [(&str, Json); N]) -> Map<String, Json> {

@@ -1,7 +1,7 @@
 //! Decisions on commands about pulling sensors: the batches of their runs, what the runs report, and what operators
 //! ask for.
 
-use crate::command::{Answer, Context, Decision, Moment, Novelty, Refusal, SensorBatch};
+use crate::command::{Answer, Context, Decision, Moment, Novelty, PartState, Refusal, SensorBatch, SensorParts};
 use crate::dead_letters::state::SENSOR_DEAD_LETTERS_MAX;
 use crate::events::decide::{Source, keep_delivery, receive_each};
 use crate::events::internal::InternalTriggers;
@@ -12,10 +12,12 @@ use crate::names::SensorRef;
 use crate::record::{Actor, Body, Digest, Draft, StreamId};
 use crate::sensors::cursor::Cursor;
 use crate::sensors::facts::{
-    SensorAdvanced, SensorCursorSet, SensorFailed, SensorMode, SensorModeSet, SensorRestarted, SensorStarted, SensorTested,
+    PART_ERROR_BYTES_MAX, PART_NAME_BYTES_MAX, SensorAdvanced, SensorCursorSet, SensorFailed, SensorMode, SensorModeSet, SensorPartFailed,
+    SensorPartRecovered, SensorRestarted, SensorStarted, SensorTested,
 };
 use crate::sensors::state::{Phase, Pulling};
 use crate::state::State;
+use crate::text::cut;
 
 /// The maximum number of events and refused messages in a batch, so that the batch fits into a turn.
 pub const SENSOR_BATCH_DRAFTS_MAX: usize = 800;
@@ -94,6 +96,28 @@ pub(crate) fn note_failed(state: &State, actor: &Actor, failed: &SensorFailed) -
         Ok(pulling) if failed.failures.is_power_of_two() => done(vec![draft(&pulling.sensor, actor, None, failed.clone().into(), None)]),
         Ok(_) | Err(_) => done(Vec::new()),
     }
+}
+
+/// Records the parts that begin to fail, fail in another run, or work again; what the log says already is not recorded
+/// again. Parts beyond the limit and a run that is over are ignored.
+pub(crate) fn note_parts(state: &State, actor: &Actor, reported: &SensorParts) -> Decision {
+    let SensorParts { sensor: id, run, parts } = reported;
+    let Ok(pulling) = current(state, *id, *run) else { return done(Vec::new()) };
+    let mut room = state.sensors().room_for_parts(*id, *run);
+    let fact = |(part, now): (&String, &PartState)| -> Option<Fact> {
+        let known = state.sensors().part(*id, part);
+        match now {
+            PartState::Failing { error } if part.len() <= PART_NAME_BYTES_MAX && known.is_none_or(|known| known.run != *run) => {
+                room = room.checked_sub(1)?;
+                let error = cut(error.clone(), PART_ERROR_BYTES_MAX);
+                Some(SensorPartFailed { id: *id, run: *run, part: part.clone(), error }.into())
+            }
+            PartState::Running if known.is_some() => Some(SensorPartRecovered { id: *id, run: *run, part: part.clone() }.into()),
+            PartState::Failing { .. } | PartState::Running => None,
+        }
+    };
+    let facts: Vec<Fact> = parts.iter().filter_map(fact).collect();
+    done(facts.into_iter().map(|fact| draft(&pulling.sensor, actor, None, fact, None)).collect())
 }
 
 /// Sets whether a pulling sensor runs.

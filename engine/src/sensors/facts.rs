@@ -12,6 +12,11 @@ use crate::time::Timestamp;
 /// The maximum length of an error's message in bytes, as stored.
 pub const SENSOR_ERROR_BYTES_MAX: usize = 2048;
 
+/// The maximum length of a part's name in bytes.
+pub const PART_NAME_BYTES_MAX: usize = 1024;
+/// The maximum length of a part's error in bytes, as stored.
+pub const PART_ERROR_BYTES_MAX: usize = 1024;
+
 /// A pulling sensor came with a catalog, and begins to read its source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -145,6 +150,32 @@ pub struct SensorFailed {
     pub failures: u32,
     /// When the node tries again.
     pub retry_at: Timestamp,
+}
+
+/// A part of what a sensor reads began to fail, or fails in another run, too. The sensor reads its other parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensorPartFailed {
+    /// The sensor.
+    pub id: SensorId,
+    /// The run.
+    pub run: u64,
+    /// The part, for example the address of a feed.
+    pub part: String,
+    /// Why it fails, for people; at most [`PART_ERROR_BYTES_MAX`] bytes.
+    pub error: String,
+}
+
+/// A part of what a sensor reads works again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SensorPartRecovered {
+    /// The sensor.
+    pub id: SensorId,
+    /// The run.
+    pub run: u64,
+    /// The part.
+    pub part: String,
 }
 
 /// Why a sensor failed.

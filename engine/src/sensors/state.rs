@@ -1,6 +1,8 @@
 //! The state of pulling sensors: which exist, how far each has read, and what the log last said about its run. The
 //! catalog has their definitions.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::cursor::StoredCursor;
@@ -16,6 +18,9 @@ use crate::time::Timestamp;
 /// The number of failures in a row from which on an outage is announced to rules.
 pub const FAILURES_ANNOUNCED: u32 = 4;
 
+/// The maximum number of parts of a sensor that are recorded as failing at a time.
+pub const FAILING_PARTS_MAX: usize = 100;
+
 /// The pulling sensors.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sensors {
@@ -23,9 +28,21 @@ pub struct Sensors {
     of_ref: Table<SensorRef, SensorId>,
     /// The sensors that an operator disabled. A sensor that is replaced by another under the same ref stays disabled.
     disabled: Table<SensorRef, ()>,
+    /// The parts of sensors that fail, by name.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    parts: Table<SensorId, BTreeMap<String, FailingPart>>,
 }
 
-undone_together!(pub(crate) Sensors { pulling, of_ref, disabled });
+undone_together!(pub(crate) Sensors { pulling, of_ref, disabled, parts });
+
+/// A part of what a sensor reads that fails, as far as the log knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailingPart {
+    /// When that was recorded first.
+    pub since: Timestamp,
+    /// The newest run in which it was recorded. A part that the run after that does not report is forgotten.
+    pub run: u64,
+}
 
 /// A pulling sensor.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -121,6 +138,22 @@ impl Sensors {
         self.get(id).is_some_and(|pulling| pulling.run == run && self.mode(&pulling.sensor) == SensorMode::Enabled)
     }
 
+    /// Returns a part of a sensor if it fails, as far as the log knows.
+    pub fn part(&self, id: SensorId, part: &str) -> Option<FailingPart> {
+        self.parts.get(&id)?.get(part).copied()
+    }
+
+    /// Returns the names of the parts of a sensor that fail, as far as the log knows.
+    pub fn parts(&self, id: SensorId) -> impl Iterator<Item = &str> {
+        self.parts.get(&id).into_iter().flat_map(|parts| parts.keys().map(String::as_str))
+    }
+
+    /// Returns how many more parts can be recorded as failing in a run. Those of earlier runs make room.
+    pub(crate) fn room_for_parts(&self, id: SensorId, run: u64) -> usize {
+        let of_run = self.parts.get(&id).map_or(0, |parts| parts.values().filter(|part| part.run == run).count());
+        FAILING_PARTS_MAX.saturating_sub(of_run)
+    }
+
     pub(crate) fn apply(&mut self, record: &Record, fact: SensorFact<'_>) {
         match fact {
             SensorFact::SensorSet(fact) => {
@@ -173,6 +206,18 @@ impl Sensors {
                     pulling.phase = Phase::Running { since: record.time, failures: pulling.phase.failures() };
                 });
             }
+            SensorFact::SensorPartFailed(fact) => {
+                let mut parts = self.parts.get(&fact.id).cloned().unwrap_or_default();
+                let since = parts.get(&fact.part).map_or(record.time, |part| part.since);
+                parts.insert(fact.part.clone(), FailingPart { since, run: fact.run });
+                while parts.len() > FAILING_PARTS_MAX
+                    && let Some(old) = parts.iter().find(|(_, part)| part.run != fact.run).map(|(name, _)| name.clone())
+                {
+                    parts.remove(&old);
+                }
+                self.parts.insert(fact.id, parts);
+            }
+            SensorFact::SensorPartRecovered(fact) => self.keep_parts(fact.id, |name, _| *name != fact.part),
             SensorFact::SensorFailed(fact) => self.pulling.change(&fact.id, |pulling| {
                 let (since, was_announced) = match &pulling.phase {
                     Phase::Failing { since, is_announced, .. } => (*since, *is_announced),
@@ -223,9 +268,12 @@ impl Sensors {
                     SensorMode::Disabled => Some(Effect::StopSensor { id }),
                 }
             }
-            SensorFact::SensorAdvanced(_) | SensorFact::SensorTested(_) | SensorFact::SensorStarted(_) | SensorFact::SensorFailed(_) => {
-                None
-            }
+            SensorFact::SensorAdvanced(_)
+            | SensorFact::SensorTested(_)
+            | SensorFact::SensorStarted(_)
+            | SensorFact::SensorFailed(_)
+            | SensorFact::SensorPartFailed(_)
+            | SensorFact::SensorPartRecovered(_) => None,
         }
     }
 
@@ -257,13 +305,28 @@ impl Sensors {
 
     fn begin_run(&mut self, id: Option<SensorId>) {
         if let Some(id) = id {
+            let ended = self.get(id).map_or(0, |pulling| pulling.run);
             self.pulling.change(&id, |pulling| pulling.run += 1);
+            // What the ended run did not report is gone. What it reported is known, so that it is not announced again.
+            self.keep_parts(id, |_, part| part.run == ended);
+        }
+    }
+
+    fn keep_parts(&mut self, id: SensorId, is_kept: impl Fn(&String, &FailingPart) -> bool) {
+        let Some(parts) = self.parts.get(&id) else { return };
+        let kept: BTreeMap<String, FailingPart> =
+            parts.iter().filter(|(name, part)| is_kept(name, part)).map(|(name, part)| (name.clone(), *part)).collect();
+        if kept.is_empty() {
+            self.parts.remove(&id);
+        } else if kept.len() < parts.len() {
+            self.parts.insert(id, kept);
         }
     }
 
     fn forget(&mut self, id: SensorId, why: SensorEndedBecause) {
         let Some(sensor) = self.get(id).map(|pulling| pulling.sensor.clone()) else { return };
         self.pulling.remove(&id);
+        self.parts.remove(&id);
         if self.of_ref.get(&sensor) == Some(&id) {
             self.of_ref.remove(&sensor);
         }

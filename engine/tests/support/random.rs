@@ -1,5 +1,6 @@
 //! Random commands: what may happen to a log, in any order, including every refusal.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ use ensue_engine::catalog::{
 };
 use ensue_engine::command::{
     Admission, AdmittedIdentity, Ask, ChangedCredential, Command, Conflict, Denied, IssuerGroups, KeyRotation, NewAbsence, NewDelegation,
-    NewGrant, NewLink, NewLoginLink, NewSession, NewToken, OpenedLink, PackChange, RefusedDelivery, RefusedLogin, ReportOutcome,
-    RetriedDelivery, RotatedToken, Said, SensorBatch, Settings, UsedKey,
+    NewGrant, NewLink, NewLoginLink, NewSession, NewToken, OpenedLink, PackChange, PartState, RefusedDelivery, RefusedLogin, ReportOutcome,
+    RetriedDelivery, RotatedToken, Said, SensorBatch, SensorParts, Settings, UsedKey,
 };
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::internal::InternalTrigger;
@@ -177,12 +178,14 @@ pub(crate) enum Step {
 }
 
 /// What happens to a pulling sensor.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum SensorStep {
     /// A run reads this far, from the cursor or from elsewhere.
     Read(u8, Token),
     Start,
     Fail(u32),
+    /// A part of what it reads fails, or works.
+    Part(u8, PartState),
     Set(SensorMode),
     Rewind(Option<u8>),
     Skip(u8),
@@ -510,10 +513,12 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
 fn sensor_step() -> impl Strategy<Value = SensorStep> {
     let token = proptest::sample::select(&[Token::Right, Token::Right, Token::Wrong][..]);
     let mode = proptest::sample::select(&[SensorMode::Enabled, SensorMode::Disabled][..]);
+    let part = prop_oneof![Just(PartState::Running), Just(PartState::Failing { error: "it is away".to_owned() })];
     prop_oneof![
         3 => (any::<u8>(), token).prop_map(|(to, token)| SensorStep::Read(to, token)),
         2 => Just(SensorStep::Start),
         3 => (1..9u32).prop_map(SensorStep::Fail),
+        2 => (0..4u8, part).prop_map(|(part, state)| SensorStep::Part(part, state)),
         2 => mode.prop_map(SensorStep::Set),
         1 => proptest::option::of(any::<u8>()).prop_map(SensorStep::Rewind),
         1 => any::<u8>().prop_map(SensorStep::Skip),
@@ -875,7 +880,7 @@ impl World {
                 self.site.build(refed(*number).build(base.next()));
                 install_demo(base)
             }
-            Step::Sensor(step) => return self.of_sensor(*step),
+            Step::Sensor(step) => return self.of_sensor(step.clone()),
             Step::Extra(presence) => {
                 let base = self.site.engine().catalog_revision();
                 self.site.build(pieces().build(base.next()));
@@ -1044,6 +1049,10 @@ impl World {
             SensorStep::Fail(failures) => {
                 let error = SensorError::new(SensorErrorKind::Exited, "it ended");
                 Ask::NoteSensorFailed(SensorFailed { id, run: pulling.run, error, failures, retry_at: self.site.now() })
+            }
+            SensorStep::Part(part, state) => {
+                let parts = BTreeMap::from([(part.to_string(), state)]);
+                Ask::NoteSensorParts(SensorParts { sensor: id, run: pulling.run, parts })
             }
             SensorStep::Set(mode) => Ask::SetSensorMode { sensor: feed, mode },
             SensorStep::Rewind(to) => Ask::SetSensorCursor { sensor: feed, cursor: to.map(cursor) },

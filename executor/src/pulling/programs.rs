@@ -161,9 +161,9 @@ impl SensorPrograms {
         let stdin = stdin.into_owned_fd().and_then(pipe::Sender::from_owned_fd).map_err(spawn_error)?;
         let given = keys.into_iter().map(|(key, value): (_, Secret)| GivenKey { key, value });
         let masks = self.settings.masked.masks_with(&given.collect::<Vec<_>>());
-        tokio::spawn(log(stderr, masks, order.lines));
+        tokio::spawn(log(stderr, masks.clone(), order.lines));
         let stdin = Arc::new(Mutex::new(None::<pipe::Sender>)).fed(stdin, first_line(input.as_ref(), order.cursor.as_ref()));
-        Ok(Box::new(KeptProgram { child: Some(child), stdin, stdout: Some(stdout), folder, over: None }))
+        Ok(Box::new(KeptProgram { child: Some(child), stdin, stdout: Some(stdout), folder, masks, over: None }))
     }
 }
 
@@ -232,6 +232,8 @@ struct KeptProgram {
     stdin: Feeding,
     stdout: Option<ChildStdout>,
     folder: PathBuf,
+    /// The values of its keys, and the secrets of the node.
+    masks: Option<Arc<Masks>>,
     /// How the program ended.
     over: Option<ProgramEnd>,
 }
@@ -286,6 +288,10 @@ impl world::Program for KeptProgram {
 
     fn write(&mut self, line: &str) -> bool {
         self.stdin.write(line)
+    }
+
+    fn mask(&self, text: &str) -> String {
+        self.masks.as_ref().map_or_else(|| text.to_owned(), |masks| masks.text(text))
     }
 
     fn end(&mut self) -> Pending<'_, ProgramEnd> {

@@ -111,6 +111,7 @@ impl Outside {
             keys: Arc::new(OneKey),
             folders: Arc::new(Folders::default()),
             lines: lines.clone(),
+            parts: lines.clone(),
         };
         Self { folder, lines, world: Arc::new(world) }
     }

@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 
 use super::status::Shown;
 use super::supervisor::SensorSupervisor;
-use crate::machine::{bad, good};
+use crate::machine::{bad, good, note};
 
 /// How many failing sensors a finding names.
 const NAMES_MAX: usize = 3;
@@ -33,6 +33,23 @@ impl SensorSupervisor {
         bad("sensors", format!("{}{more}", named.join("; ")), "see what a sensor says with `ensue sensors logs <sensor>`")
     }
 
+    /// Returns what `ensue doctor` says about sensors that read, and a part of whose sources fails.
+    pub(crate) fn finding_of_parts(&self) -> Finding {
+        let names = self.names();
+        let of_each = names.iter().flat_map(|name| {
+            let parts = self.status(name).map(|status| status.failing_parts).unwrap_or_default();
+            parts.into_iter().map(move |part| format!("`{}` of `{name}` fails since {}: {}", part.part, part.since, part.error))
+        });
+        let failing: Vec<String> = of_each.collect();
+        if failing.is_empty() {
+            return good("sensor parts", "no sensor reports that a part of its source fails");
+        }
+        let more = failing.len().saturating_sub(NAMES_MAX);
+        let more = if more == 0 { String::new() } else { format!("; and {more} more") };
+        let named: Vec<String> = failing.into_iter().take(NAMES_MAX).collect();
+        note("sensor parts", &format!("{}{more}", named.join("; ")), "see all of them with `ensue sensors show <sensor>`")
+    }
+
     /// Registers the metrics of the sensors.
     pub(crate) fn register(&self, metrics: &mut Registry) {
         let shown = self.all_shown();
@@ -51,6 +68,7 @@ impl SensorSupervisor {
         of_each("sensor_poison", "The messages of a sensor since the start that were refused", |shown| shown.read.refused);
         of_each("sensor_restarts", "How often a sensor was tried again since the start", |shown| shown.restarts);
         of_each("sensor_failing", "1 if a sensor fails, otherwise 0", |shown| u64::from(shown.state == SensorState::Failing));
+        of_each("sensor_failing_parts", "How many parts of its source a sensor reports as failing", |shown| shown.parts.len() as u64);
         of_each("sensor_waiting", "1 if a sensor waits for the node, otherwise 0", |shown| u64::from(shown.state == SensorState::Waiting));
     }
 }

@@ -13,7 +13,7 @@ use ensue_api::ports::SensorState;
 use ensue_connectors::world::Lines;
 use ensue_connectors::{Connect, Message, Pending, Pulled, Room, Source, SourceError, Token, World};
 use ensue_engine::catalog::{OnPoison, PoisonLimit, Sensor};
-use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, SensorBatch};
+use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, SensorBatch, SensorParts};
 use ensue_engine::dead_letters::state::SENSOR_DEAD_LETTERS_MAX;
 use ensue_engine::ids::SensorId;
 use ensue_engine::ports::{Committed, Submit, SubmitError};
@@ -28,6 +28,7 @@ use tokio::sync::{oneshot, watch};
 use super::batches::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX, Batch, batch_of};
 use super::held::Held;
 use super::logs::SensorLog;
+use super::parts::RunParts;
 use super::status::RunStatus;
 use crate::catalogs::NodeCatalogs;
 use crate::edge::Edge;
@@ -86,6 +87,8 @@ pub(super) struct Means {
     pub(super) status: Arc<RunStatus>,
     /// The sensor's own log.
     pub(super) log: Arc<SensorLog>,
+    /// What the source says of its parts.
+    pub(super) parts: Arc<RunParts>,
 }
 
 /// One run of a sensor.
@@ -129,6 +132,7 @@ impl Run {
         };
         let ended = self.read(&mut *source).await;
         let ended = self.advance_at_end(&mut *source, ended).await;
+        self.note_parts();
         let held = self.held.take_all();
         let patience = self.means.world.clock.sleep(CLOSE_PATIENCE);
         let closing = async {
@@ -163,6 +167,7 @@ impl Run {
                         biased;
                         () = stopped(&mut stop) => return Ok(Ended::Stopped),
                         () = self.held.is_due() => break Next::Keep,
+                        () = self.means.parts.are_due(&*clock) => break Next::NoteParts,
                         pulled = &mut next => break Next::Pulled(pulled?),
                         () = is_over(&mut self.quiet), if self.passed.is_some() => break Next::Advance,
                         () = is_over(&mut healthy), if !self.is_started && !self.refusals.is_failing() => self.started(),
@@ -173,6 +178,10 @@ impl Run {
             let ended = match next {
                 Next::Keep => {
                     self.held.keep(source).await?;
+                    None
+                }
+                Next::NoteParts => {
+                    self.note_parts();
                     None
                 }
                 Next::Advance => self.advance(source).await?,
@@ -506,6 +515,21 @@ impl Run {
         self.means.submit.submit(Command { actor: Actor::Engine, trace: None, ask }, Box::new(|_| {}));
     }
 
+    /// Records which parts of the source fail, and which work again.
+    fn note_parts(&self) {
+        let parts = self.means.parts.take_due(self.means.world.clock.now());
+        if parts.is_empty() {
+            return;
+        }
+        let (of_source, noted) = (self.means.parts.clone(), parts.clone());
+        let reply = move |outcome: Result<Committed, SubmitError>| match outcome {
+            Ok(_) | Err(SubmitError::Refused(_) | SubmitError::Stopping) => {}
+            Err(_) => of_source.take_back(noted),
+        };
+        let ask = Ask::NoteSensorParts(SensorParts { sensor: self.id, run: self.run, parts });
+        self.means.submit.submit(Command { actor: Actor::Engine, trace: None, ask }, Box::new(reply));
+    }
+
     fn count(&self, batch: &Batch, committed: &Committed) {
         let Answer::Events(received) = &committed.answer else { return };
         let made = received.iter().filter(|event| event.novelty == Novelty::New).count();
@@ -572,6 +596,8 @@ enum Next {
     Pulled(Pulled),
     /// It asks the source to keep messages.
     Keep,
+    /// It records which parts of the source fail.
+    NoteParts,
     /// It writes a cursor.
     Advance,
 }

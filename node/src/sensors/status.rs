@@ -1,10 +1,12 @@
 //! What the run of a sensor does now, for people. The log has what lasts: the cursor, the counts and the outages.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ensue_api::ports::SensorState;
 use ensue_connectors::Lag;
 use ensue_engine::sensors::facts::SensorError;
+use ensue_engine::sensors::state::FAILING_PARTS_MAX;
 use ensue_engine::time::Timestamp;
 
 use crate::clock::Clock;
@@ -36,6 +38,28 @@ pub(super) struct Shown {
     pub(super) lag: Lag,
     /// What was read since the start of the node.
     pub(super) read: Read,
+    /// The parts of its source that fail, by name.
+    pub(super) parts: BTreeMap<String, ShownPart>,
+}
+
+/// A part of a source that fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ShownPart {
+    /// Since when, as far as this run knows.
+    pub(super) since: Timestamp,
+    /// Why.
+    pub(super) error: String,
+}
+
+/// What a failure of a part changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PartFailure {
+    /// It was not shown before, or another error was.
+    New,
+    /// Nothing: it was shown before.
+    Said,
+    /// Nothing: too many others fail.
+    TooMany,
 }
 
 /// What was read since the start of the node.
@@ -65,6 +89,7 @@ impl RunStatus {
             restarts: 0,
             lag: Lag::Unknown,
             read: Read::default(),
+            parts: BTreeMap::new(),
         };
         Arc::new(Self { clock, shown: Mutex::new(shown) })
     }
@@ -125,6 +150,35 @@ impl RunStatus {
     /// Adds to what was read.
     pub(super) fn count(&self, change: impl FnOnce(&mut Read)) {
         change(&mut self.locked().read);
+    }
+
+    /// Shows that a part fails.
+    pub(super) fn fail_part(&self, name: &str, error: &str) -> PartFailure {
+        let error = error.to_owned();
+        let mut shown = self.locked();
+        let many = shown.parts.len();
+        match shown.parts.get_mut(name) {
+            Some(part) if part.error == error => PartFailure::Said,
+            Some(part) => {
+                part.error = error;
+                PartFailure::New
+            }
+            None if many >= FAILING_PARTS_MAX => PartFailure::TooMany,
+            None => {
+                shown.parts.insert(name.to_owned(), ShownPart { since: self.clock.now(), error });
+                PartFailure::New
+            }
+        }
+    }
+
+    /// Shows that a part works. Returns true if it failed.
+    pub(super) fn recover_part(&self, name: &str) -> bool {
+        self.locked().parts.remove(name).is_some()
+    }
+
+    /// Forgets which parts fail.
+    pub(super) fn forget_parts(&self) {
+        self.locked().parts.clear();
     }
 
     fn locked(&self) -> MutexGuard<'_, Shown> {

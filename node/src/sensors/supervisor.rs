@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_api::Queue;
-use ensue_api::ports::{Declined, FindingEnd, SENSOR_LINES_MAX, SensorLine, SensorState, SensorStatus, SensorTest, TestedFrom, Testing};
-use ensue_connectors::world::Lines;
+use ensue_api::ports::{
+    Declined, FailingPart, FindingEnd, SENSOR_LINES_MAX, SensorLine, SensorState, SensorStatus, SensorTest, TestedFrom, Testing,
+};
+use ensue_connectors::world::{Lines, Parts};
 use ensue_connectors::{Connect, Lag, SensorErrorKind, SourceError, World};
 use ensue_engine::catalog::{Pack, Sensor};
 use ensue_engine::command::{Ask, Command, ObservedEvent, Refusal};
@@ -36,6 +38,7 @@ use super::back_off::{HEALTHY_AFTER, wait_after};
 use super::held::Held;
 use super::log_files::LogFiles;
 use super::logs::SensorLog;
+use super::parts::RunParts;
 use super::run::{Ended, Letters, Means, Refusals, Run, recorded, stopped};
 use super::status::{RunStatus, Shown};
 use super::trial::{TestRefusal, Tests, Trial};
@@ -54,8 +57,9 @@ const END_PATIENCE: Duration = Duration::from_secs(25);
 
 /// Makes what a sensor's source reaches.
 pub trait SensorWorlds: Send + Sync {
-    /// Returns the world of a sensor, whose lines go to its own log. `seed` is drawn from the sensor's id.
-    fn world(&self, sensor: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World;
+    /// Returns the world of a sensor, whose lines go to its own log, and what it says of its parts to `parts`. `seed` is
+    /// drawn from the sensor's id.
+    fn world(&self, sensor: &SensorRef, seed: u64, lines: Arc<dyn Lines>, parts: Arc<dyn Parts>) -> World;
 
     /// Returns the names of the connections that use a key.
     fn connections_with(&self, key: &KeyRef) -> Vec<ConnectionName>;
@@ -209,6 +213,7 @@ impl SensorSupervisor {
             Some(before) => {
                 before.stop.send_replace(true);
                 before.status.set(SensorState::Starting);
+                before.status.forget_parts();
                 (before.status.clone(), before.log.clone())
             }
             None => (
@@ -235,6 +240,7 @@ impl SensorSupervisor {
         if let Some(task) = tasks.get(&id) {
             task.stop.send_replace(true);
             task.status.set(SensorState::Disabled);
+            task.status.forget_parts();
         }
         if is_gone {
             tasks.remove(&id);
@@ -283,7 +289,9 @@ impl Course {
     async fn follow(mut self) {
         let id = self.wanted.id;
         let seed = seed_of(id);
-        let world = Arc::new(self.shared.parts.worlds.world(&self.wanted.sensor, seed, self.log.clone()));
+        let known = self.shared.parts.known.clone();
+        let parts = RunParts::new((id, self.wanted.run), known, self.status.clone(), self.log.clone());
+        let world = Arc::new(self.shared.parts.worlds.world(&self.wanted.sensor, seed, self.log.clone(), parts.clone()));
         let mut failures = self.wanted.failures;
         if self.wanted.running_since.is_some_and(|since| is_long_ago(&*world.clock, since)) {
             failures = 0;
@@ -296,7 +304,7 @@ impl Course {
                 () = world.clock.sleep(ticket) => {}
             }
             let began = world.clock.now();
-            let error = match self.once(&world).await {
+            let error = match self.once(&world, &parts).await {
                 Ok(Ended::Stopped | Ended::Superseded) => return,
                 Ok(Ended::Done) => {
                     self.log.add("the source has ended".to_owned());
@@ -326,7 +334,7 @@ impl Course {
     }
 
     /// Runs the sensor once, from the cursor in the log. A panic is an error.
-    async fn once(&self, world: &Arc<World>) -> Result<Ended, SourceError> {
+    async fn once(&self, world: &Arc<World>, of_source: &Arc<RunParts>) -> Result<Ended, SourceError> {
         let Some(sensor) = self.definition() else { return Ok(Ended::Superseded) };
         let identity = sensor.identity();
         let stored = {
@@ -356,6 +364,7 @@ impl Course {
             release: parts.release,
             status: self.status.clone(),
             log: self.log.clone(),
+            parts: of_source.clone(),
         };
         let run = Run {
             means,
@@ -431,6 +440,13 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
         let since = shown.as_ref().map_or_else(|| self.shared.parts.clock.now(), |shown| shown.since);
         let lag = shown.as_ref().map_or(Lag::Unknown, |shown| shown.lag);
         let fails = state == SensorState::Failing;
+        let of_source = shown.as_ref().into_iter().flat_map(|shown| &shown.parts).map(|(name, part)| FailingPart {
+            part: name.clone(),
+            error: part.error.clone(),
+            // The log knows since when it fails over restarts.
+            since: known.part(id, name).map_or(part.since, |logged| logged.since.min(part.since)),
+        });
+        let failing_parts = of_source.collect();
         Some(SensorStatus {
             state,
             since,
@@ -438,6 +454,7 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
             waits_for: shown.as_ref().and_then(|shown| shown.waits_for.clone()),
             retry_at: shown.as_ref().and_then(|shown| shown.retry_at).filter(|_| fails),
             mode,
+            failing_parts,
             run: pulling.run,
             restarts: shown.as_ref().map_or(0, |shown| shown.restarts),
             events: pulling.events,
@@ -512,7 +529,7 @@ impl Shared {
             catalogs: self.parts.catalogs.clone(),
             edge: self.parts.edge.clone(),
             connect: self.parts.connect.clone(),
-            world: self.parts.worlds.world(&asked.sensor, seed_of(id), log.clone()),
+            world: self.parts.worlds.world(&asked.sensor, seed_of(id), log.clone(), log.clone()),
             log,
             sensor,
             cursor,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_connectors::world::{self, Actions, Folders, Lines, Programs, Purpose, Web};
+use ensue_connectors::world::{self, Actions, Folders, Lines, Parts, Programs, Purpose, Web};
 use ensue_connectors::{Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::names::{ConnectionName, KeyRef, PackName, SensorRef};
 use ensue_engine::ports::Secret;
@@ -36,7 +36,7 @@ pub(crate) struct NodeWorlds {
 }
 
 impl SensorWorlds for NodeWorlds {
-    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World {
+    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>, parts: Arc<dyn Parts>) -> World {
         World {
             purpose: Purpose::Run,
             seed,
@@ -47,6 +47,7 @@ impl SensorWorlds for NodeWorlds {
             folders: self.folders.clone(),
             keys: Arc::new(SourceKeys { keys: self.keys.clone(), catalogs: self.catalogs.clone(), clock: self.clock.clone() }),
             lines,
+            parts,
         }
     }
 

@@ -36,6 +36,8 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "core/triggers/rule_erred.yaml",
     "core/triggers/schedule.yaml",
     "core/triggers/sensor_failed.yaml",
+    "core/triggers/sensor_part_failed.yaml",
+    "core/triggers/sensor_part_recovered.yaml",
     "core/triggers/sensor_recovered.yaml",
     "digest/README.md",
     "digest/actions/add.yaml",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ensue_connectors::world::{
-    self, ActionAnswer, ActionOrder, Actions, Lines, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
+    self, ActionAnswer, ActionOrder, Actions, Lines, Parts, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
 };
 use ensue_connectors::{Body, Connect, Guarantee, Lag, Message, Pending, Pulled, Room, SensorErrorKind, Source, SourceError, Token, World};
 use ensue_engine::catalog::Sensor;
@@ -207,7 +207,7 @@ pub(crate) struct PeerWorlds {
 }
 
 impl SensorWorlds for PeerWorlds {
-    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World {
+    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>, parts: Arc<dyn Parts>) -> World {
         let clock = Arc::new(SourceClock { clock: self.clock.clone(), worker: self.worker.clone() });
         World {
             purpose: Purpose::Run,
@@ -219,6 +219,7 @@ impl SensorWorlds for PeerWorlds {
             keys: Arc::new(Nowhere),
             folders: Arc::default(),
             lines,
+            parts,
         }
     }
 

@@ -214,6 +214,7 @@ impl Sensors for TestNode {
             error: None,
             waits_for: None,
             retry_at: None,
+            failing_parts: Vec::new(),
             mode: sensors.mode(sensor),
             run: pulling.run,
             restarts: 0,

@@ -37,6 +37,12 @@ pub enum InternalTrigger {
     /// A pulling sensor works again after an outage.
     #[serde(rename = "core.sensor_recovered")]
     SensorRecovered,
+    /// A part of what a pulling sensor reads began to fail.
+    #[serde(rename = "core.sensor_part_failed")]
+    SensorPartFailed,
+    /// Such a part works again.
+    #[serde(rename = "core.sensor_part_recovered")]
+    SensorPartRecovered,
 }
 
 /// Some of the engine's own triggers.
@@ -44,7 +50,7 @@ pub type InternalTriggers = BTreeSet<InternalTrigger>;
 
 impl InternalTrigger {
     /// All variants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::ExecutionEnded,
         Self::AttemptIndeterminate,
         Self::InquiryOpened,
@@ -55,6 +61,8 @@ impl InternalTrigger {
         Self::KeyExpiring,
         Self::SensorFailed,
         Self::SensorRecovered,
+        Self::SensorPartFailed,
+        Self::SensorPartRecovered,
     ];
 
     /// Returns its ref as text.
@@ -70,6 +78,8 @@ impl InternalTrigger {
             Self::KeyExpiring => "core.key_expiring",
             Self::SensorFailed => "core.sensor_failed",
             Self::SensorRecovered => "core.sensor_recovered",
+            Self::SensorPartFailed => "core.sensor_part_failed",
+            Self::SensorPartRecovered => "core.sensor_part_recovered",
         }
     }
 

@@ -81,6 +81,24 @@ async fn standard_error_is_the_log_without_the_values_of_keys() {
 }
 
 #[tokio::test]
+async fn what_a_program_reports_of_a_part_and_logs_has_no_values_of_keys() {
+    let outside = Outside::new();
+    let report = r#"{\"part\":\"https://a.example/?key=$KEY\",\"state\":\"failing\",\"error\":\"no $KEY\"}"#;
+    outside.program(
+        "watch.sh",
+        &format!("#!/bin/sh\nread line; echo \"{report}\"; echo \"{{\\\"log\\\":\\\"$KEY\\\"}}\"; echo 1; sleep 60\n"),
+    );
+    let env = vec![("KEY".to_owned(), template(&json!("${{ keys[\"dev.token\"] }}")))];
+    let mut source = outside.open(Source::Process(Arc::new(ProcessSource { env, ..process("./watch.sh") })), None).await.unwrap();
+    settled(&mut source, 1).await;
+    let lines = outside.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with("https://a.example/?key=") && lines[0].contains(" fails: no "), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains("sesame")), "{lines:?}");
+    source.close().await;
+}
+
+#[tokio::test]
 async fn program_hears_how_many_of_its_messages_are_settled() {
     let outside = Outside::new();
     let mut source = started(&outside, r#"read first; echo 1; echo 2; while read line; do echo "{\"heard\":$line}"; done"#).await;

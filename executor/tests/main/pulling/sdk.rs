@@ -17,6 +17,8 @@ def watch(sensor):
         number += 1
         sensor.emit({"number": number}, cursor=number)
     sensor.log("in the log: %s" % sensor.wait_for_ack())
+    sensor.report_failing("feed", ValueError("no answer"))
+    sensor.report_running("feed")
     sensor.emit({"acked": sensor.acked})
     while sensor.sleep(60):
         pass
@@ -36,6 +38,8 @@ await sensor(async (sensor) => {
     await sensor.emit({ number }, { cursor: number });
   }
   await sensor.log(`in the log: ${await sensor.waitForAck()}`);
+  await sensor.reportFailing('feed', new Error('no answer'));
+  await sensor.reportRunning('feed');
   await sensor.emit({ acked: sensor.acked });
   while (await sensor.sleep(60_000));
   await sensor.emit('stopped');
@@ -103,6 +107,9 @@ async fn sensor_emits_and_hears_of_its_acks() {
         assert_eq!(bodies(&all), [json!({ "number": 1 }), json!({ "number": 2 }), json!({ "acked": 2 })], "{:?}", outside.lines());
         assert!(outside.lines().contains(&"started with device".to_owned()), "{:?}", outside.lines());
         assert!(outside.lines().iter().any(|line| line.to_lowercase() == "in the log: true"), "{:?}", outside.lines());
+        for said in ["feed fails: no answer", "feed runs"] {
+            assert!(outside.lines().contains(&said.to_owned()), "{:?}", outside.lines());
+        }
         running.close().await;
         until("nothing of it is left", || outside.keepers() == 0).await;
     }

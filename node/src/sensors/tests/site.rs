@@ -10,7 +10,7 @@ use std::time::Duration;
 use ensue_api::ports::{Declined, SensorStatus, SensorTest, SensorTested, Sensors as _, TestedFrom};
 use ensue_api::{QueueName, Queues};
 use ensue_connectors::world::{
-    ActionAnswer, ActionOrder, Actions, Folders, Lines, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
+    ActionAnswer, ActionOrder, Actions, Folders, Lines, Parts, Program, ProgramOrder, Programs, Purpose, Web, WebAnswer, WebRequest,
 };
 use ensue_connectors::{Connect, Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::batch::CommittedBatch;
@@ -256,7 +256,7 @@ fn one_less(count: &AtomicU64) -> bool {
 struct Worlds(Arc<dyn Clock>);
 
 impl SensorWorlds for Worlds {
-    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>) -> World {
+    fn world(&self, _: &SensorRef, seed: u64, lines: Arc<dyn Lines>, parts: Arc<dyn Parts>) -> World {
         let clock = Arc::new(SourceClock(self.0.clone()));
         World {
             purpose: Purpose::Run,
@@ -268,6 +268,7 @@ impl SensorWorlds for Worlds {
             keys: Arc::new(Nowhere),
             folders: Arc::default(),
             lines,
+            parts,
         }
     }
 

@@ -10,6 +10,7 @@ const de: Translation<typeof words> = {
   retry: 'nächster Versuch',
   waitsFor: 'Wartet auf',
   failed: 'Fehler',
+  failingParts: 'Gestörte Teile',
   run: 'Lauf',
   events: 'Ereignisse',
   lastEvent: 'letztes',

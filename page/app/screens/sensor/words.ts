@@ -9,6 +9,7 @@ export const words = localized({
   retry: 'tried again',
   waitsFor: 'Waits for',
   failed: 'Error',
+  failingParts: 'Parts that fail',
   run: 'Run',
   events: 'Events',
   lastEvent: 'last',

@@ -9,6 +9,7 @@ const de: Translation<typeof words> = {
   source: { webhook: 'Webhook', timer: 'Zeitplan', process: 'Programm', poll: 'Abfrage', file: 'Dateien' },
   events: (count: number) => plural(count, 'Ereignis', 'Ereignisse'),
   refused: (count: number) => `${count} abgelehnt`,
+  failingParts: (count: number) => plural(count, 'Teil ist gestört', 'Teile sind gestört'),
   last: 'letztes Ereignis',
   next: 'nächstes Mal',
   neverEvent: 'noch kein Ereignis',

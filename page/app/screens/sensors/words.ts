@@ -7,6 +7,7 @@ export const words = localized({
   source: { webhook: 'webhook', timer: 'schedule', process: 'program', poll: 'poll', file: 'files' },
   events: (count: number) => plural(count, 'event', 'events'),
   refused: (count: number) => `${count} refused`,
+  failingParts: (count: number) => plural(count, 'part fails', 'parts fail'),
   last: 'last event',
   next: 'next',
   neverEvent: 'no event yet',
