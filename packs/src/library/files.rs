@@ -135,6 +135,7 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "probe/triggers/up.yaml",
     "rss/README.md",
     "rss/pack.yaml",
+    "rss/sensors/documents.py",
     "rss/sensors/entries.yaml",
     "rss/sensors/feeds.py",
     "rss/tests/entries.test.yaml",

@@ -1,101 +1,81 @@
 """Reads feeds and prints their new entries, in the protocol of Ensue's `process` sensors.
 
-The cursor holds, for each feed, the hashes of the entries that it has or had lately. It is printed with each entry, so
-that an entry is an event once, however the node ends.
+The cursor holds, for each feed, the marks of the entries that it has or had lately. It is printed with each entry, so
+that an entry is an event once, however the node ends. A feed that cannot be read is reported as a part that fails.
+
+`documents.py` says what is in a feed.
 """
 
 import hashlib
+import http.client
 import json
 import sys
 import time
 import urllib.error
 import urllib.request
-import xml.etree.ElementTree as xml
-from xml.parsers import expat
+import zlib
+
+# Nothing is written into the pack.
+sys.dont_write_bytecode = True
+from documents import Unreadable, parsed  # noqa: E402
 
 FEED_BYTES_MAX = 10 << 20
-# The entries of all feeds that are remembered. The log keeps a cursor of 256 KiB.
+# The marks of all feeds that are remembered. The log keeps a cursor of 256 KiB.
 REMEMBERED_MAX = 8000
+REMEMBERED_OF_A_FEED_MIN = 20
 SUMMARY_CHARS_MAX = 4000
 TIMEOUT_SECONDS = 30
-ATOM = "{http://www.w3.org/2005/Atom}"
-DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
-RSS_1 = "{http://purl.org/rss/1.0/}"
+# How long a whole answer may take.
+ANSWER_SECONDS_MAX = 120
+# The node takes names of parts of at most 1,024 bytes.
+PART_BYTES_MAX = 1000
+ACCEPTED = "application/atom+xml, application/rss+xml, application/feed+json, application/xml, text/xml, application/json;q=0.9, */*;q=0.1"
 
 
-class Unreadable(Exception):
-    """A feed that cannot be read, with the reason for people."""
+def digest(*values):
+    return hashlib.sha256("\n".join(values).encode("utf-8", "replace")).hexdigest()[:16]
 
 
-def parsed(data):
-    """Returns the title and the entries of a feed, newest last."""
-    root = tree(data)
-    if root.tag == ATOM + "feed":
-        return text(root, ATOM + "title"), [atom_entry(entry) for entry in reversed(root.findall(ATOM + "entry"))]
-    if root.tag == "rss":
-        channel = root.find("channel")
-        if channel is None:
-            raise Unreadable("it is RSS without a channel")
-        return text(channel, "title"), [rss_entry(item, "") for item in reversed(channel.findall("item"))]
-    if root.tag.endswith("}RDF"):
-        channel = root.find(RSS_1 + "channel")
-        title = "" if channel is None else text(channel, RSS_1 + "title")
-        return title, [rss_entry(item, RSS_1) for item in reversed(root.findall(RSS_1 + "item"))]
-    raise Unreadable("it is neither RSS nor Atom: its root is <%s>" % root.tag)
+def keys_of(entry):
+    """Returns what may identify an entry, from what should do to what must."""
+    identifier = identifier_of(entry)
+    told = [identifier, entry["link"], entry["title"], entry["published"]]
+    return [digest(identifier), digest("told", *told), digest("whole", *told, entry["summary"])]
 
 
-def tree(data):
-    """Parses XML without entities of its own: a few bytes of them can become gigabytes."""
-    def refuse(*_):
-        raise Unreadable("it declares entities, which no feed needs")
-
-    try:
-        first = expat.ParserCreate()
-        first.EntityDeclHandler = refuse
-        first.Parse(data, True)
-        return xml.fromstring(data)
-    except (xml.ParseError, expat.ExpatError, LookupError, ValueError) as error:
-        raise Unreadable("it is not XML: %s" % error)
+def identifier_of(entry):
+    return entry["id"] or entry["link"] or digest(entry["title"], entry["summary"])
 
 
-def rss_entry(item, namespace):
-    guid = text(item, namespace + "guid") or item.get("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about") or ""
-    link = text(item, namespace + "link")
-    if not link and item.find("guid") is not None and item.find("guid").get("isPermaLink", "true") == "true":
-        link = guid
-    title, summary = text(item, namespace + "title"), text(item, namespace + "description")
-    return {
-        "id": guid or link or digest(title + "\n" + summary),
-        "title": title,
-        "link": link,
-        "published": text(item, "pubDate") or text(item, DUBLIN_CORE + "date"),
-        "summary": summary[:SUMMARY_CHARS_MAX],
-        "author": text(item, "author") or text(item, DUBLIN_CORE + "creator"),
-    }
+class Identities:
+    """What identifies each entry of one reading of a feed: the first of its keys that no other entry of the feed has.
 
+    Some publishers give all entries one `guid` or one link. A key that several entries have had once never identifies an
+    entry again, even if only one of them is left: `shared` remembers that.
+    """
 
-def atom_entry(entry):
-    links = entry.findall(ATOM + "link")
-    link = next((link.get("href", "") for link in links if link.get("rel", "alternate") == "alternate"), "")
-    author = entry.find(ATOM + "author")
-    title, summary = text(entry, ATOM + "title"), text(entry, ATOM + "summary") or text(entry, ATOM + "content")
-    return {
-        "id": text(entry, ATOM + "id") or link or digest(title + "\n" + summary),
-        "title": title,
-        "link": link,
-        "published": text(entry, ATOM + "published") or text(entry, ATOM + "updated"),
-        "summary": summary[:SUMMARY_CHARS_MAX],
-        "author": "" if author is None else text(author, ATOM + "name"),
-    }
-
-
-def text(element, name):
-    found = element.find(name)
-    return "" if found is None else "".join(found.itertext()).strip()
-
-
-def digest(value):
-    return hashlib.sha256(value.encode()).hexdigest()[:16]
+    def __init__(self, entries, seen):
+        self.marks, self.shared = [None] * len(entries), {}
+        left = list(enumerate(keys_of(entry) for entry in entries))
+        for level in range(3):
+            counts = {}
+            for _, keys in left:
+                counts[keys[level]] = counts.get(keys[level], 0) + 1
+            unclear = []
+            for place, keys in left:
+                mark = digest("shared", keys[level])
+                if level < 2 and (counts[keys[level]] > 1 or mark in seen):
+                    self.shared.setdefault(mark, []).append((place, keys))
+                    unclear.append((place, keys))
+                else:
+                    self.marks[place] = keys[level]
+            left = unclear
+        # The oldest entry with a key that is shared for the first time is the one that is known by it.
+        self.known = set()
+        for mark, those in self.shared.items():
+            place, keys = those[0]
+            if mark not in seen and any(key in seen and digest("shared", key) == mark for key in keys):
+                self.known.add(place)
 
 
 class Feeds:
@@ -103,76 +83,162 @@ class Feeds:
 
     def __init__(self, first, write):
         given = first.get("input") or {}
-        self.feeds = given.get("feeds", [])
+        self.feeds = list(dict.fromkeys(given.get("feeds", [])))
         self.emits_first = given.get("first") == "emit"
         self.write = write
-        self.seen = {}
-        # An entry that left its feed is remembered as long as there is room, because feeds reorder their entries.
-        for feed, hashes in ((first.get("cursor") or {}).get("seen") or {}).items():
-            if feed in self.feeds:
-                self.seen[feed] = dict.fromkeys(hashes)
+        cursor = first.get("cursor") or {}
+        # An entry that left its feed is remembered as long as there is room: it may come back.
+        self.seen = self.known(cursor.get("feeds"))
+        # Feeds as an earlier version of this program knew them, by the first key of each entry.
+        self.earlier = {feed: marks for feed, marks in self.known(cursor.get("seen")).items() if feed not in self.seen}
         self.validators = {}
 
+    def known(self, marks):
+        return {feed: dict.fromkeys(marks) for feed, marks in (marks or {}).items() if feed in self.feeds}
+
     def read(self, feed):
-        """Reads a feed once, and prints its new entries."""
+        """Reads a feed once, prints its new entries, and reports whether it could be read."""
+        part = part_of(feed)
         try:
-            data = self.fetched(feed)
-            if data is None:
-                return
-            title, entries = parsed(data)
+            answer = self.fetched(feed)
+            if answer is not None:
+                self.take(feed, *parsed(*answer))
         except Unreadable as error:
-            self.write({"log": "%s: %s" % (feed, error)})
-            return
-        is_first = feed not in self.seen
-        seen = self.seen.setdefault(feed, {})
-        new = []
-        for entry in entries:
-            mark = digest(entry["id"])
-            if mark in seen:
-                seen[mark] = seen.pop(mark)
+            self.validators.pop(feed, None)
+            self.write({"part": part, "state": "failing", "error": str(error)})
+        except Exception as error:
+            # One feed that nobody foresaw does not keep the others from being read.
+            self.validators.pop(feed, None)
+            self.write({"part": part, "state": "failing", "error": "an internal error of this program: %r" % error})
+        else:
+            self.write({"part": part, "state": "running"})
+
+    def take(self, feed, title, entries):
+        """Prints the entries that are new."""
+        share = max(REMEMBERED_OF_A_FEED_MIN, REMEMBERED_MAX // max(1, len(self.feeds)))
+        # The same entry twice is one.
+        entries = list({keys_of(entry)[2]: entry for entry in entries[-share:]}.values())
+        is_first = feed not in self.seen and feed not in self.earlier
+        was_earlier = feed in self.earlier
+        seen = self.seen.get(feed) or self.earlier.get(feed) or {}
+        identities = Identities(entries, seen)
+        if len(identities.marks) + len(identities.shared) > share:
+            entries = entries[-(share // 2):]
+            identities = Identities(entries, seen)
+        new, added = [], dict.fromkeys(mark for mark in identities.shared if mark not in seen)
+        for place, (entry, mark) in enumerate(zip(entries, identities.marks)):
+            if mark in seen or mark in added:
                 continue
-            seen[mark] = None
-            new.append((mark, entry))
-        self.forget(feed)
-        if is_first and not self.emits_first:
+            is_known = place in identities.known or (was_earlier and keys_of(entry)[0] in seen)
+            if is_known or (is_first and not self.emits_first):
+                added[mark] = None
+            else:
+                new.append((mark, entry))
+        has_changed = bool(added) or is_first or was_earlier
+        self.earlier.pop(feed, None)
+        self.seen[feed] = seen
+        current = set(identities.marks) | set(identities.shared)
+        forget(seen, len(added) + len(new), share, current)
+        seen.update(added)
+        if has_changed and not new:
             # No rule of `emits` fits this line, but its cursor is kept: what comes while the sensor is off is new.
-            self.write({"event": {"read": feed}, "cursor": {"seen": self.listed()}})
-            return
-        for mark, _ in new:
-            seen.pop(mark, None)
+            self.write({"event": {"read": feed}, "cursor": self.cursor()})
         for mark, entry in new:
             seen[mark] = None
-            self.write({"event": {"feed": feed, "feed_title": title, **entry}, "cursor": {"seen": self.listed()}})
+            self.write({"event": {"feed": feed, "feed_title": title, **shown(entry, mark)}, "cursor": self.cursor()})
 
-    def listed(self):
-        return {feed: list(marks) for feed, marks in self.seen.items()}
-
-    def forget(self, feed):
-        share = max(100, REMEMBERED_MAX // max(1, len(self.feeds)))
-        seen = self.seen[feed]
-        while len(seen) > share:
-            seen.pop(next(iter(seen)))
+    def cursor(self):
+        cursor = {"feeds": {feed: list(marks) for feed, marks in self.seen.items()}}
+        if self.earlier:
+            cursor["seen"] = {feed: list(marks) for feed, marks in self.earlier.items()}
+        return cursor
 
     def fetched(self, feed):
-        """Returns the bytes of a feed, or None if it did not change."""
+        """Returns the bytes of a feed and its media type, or None if it did not change."""
         if not feed.startswith(("http://", "https://")):
             raise Unreadable("it is not an http or https address")
-        headers = {"User-Agent": "ensue-rss/0.1", "Accept": "application/atom+xml, application/rss+xml, application/xml, text/xml"}
+        headers = {"User-Agent": "ensue-rss/0.1", "Accept": ACCEPTED, "Accept-Encoding": "gzip, deflate"}
         headers.update(self.validators.get(feed, {}))
         try:
             with urllib.request.urlopen(urllib.request.Request(feed, headers=headers), timeout=TIMEOUT_SECONDS) as answer:
-                data = answer.read(FEED_BYTES_MAX + 1)
+                data = whole(answer)
+                kind, coding = answer.headers.get("Content-Type") or "", answer.headers.get("Content-Encoding") or ""
                 known = {"If-None-Match": answer.headers.get("ETag"), "If-Modified-Since": answer.headers.get("Last-Modified")}
         except urllib.error.HTTPError as error:
             if error.code == 304:
                 return None
             raise Unreadable("the server answered %d" % error.code)
-        except (OSError, ValueError) as error:
-            raise Unreadable("it cannot be read: %s" % (getattr(error, "reason", None) or error))
-        if len(data) > FEED_BYTES_MAX:
-            raise Unreadable("it has more than %d bytes" % FEED_BYTES_MAX)
+        except http.client.IncompleteRead:
+            raise Unreadable("the answer ended before its end")
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise Unreadable("it cannot be fetched: %s" % (getattr(error, "reason", None) or error or type(error).__name__))
+        data = decompressed(data, coding)
         self.validators[feed] = {name: value for name, value in known.items() if value}
-        return data
+        return data, kind
+
+
+def shown(entry, mark):
+    """Returns an entry as the event has it. An identifier that several entries have is followed by what distinguishes them."""
+    identifier = identifier_of(entry)
+    if mark != digest(identifier):
+        identifier += "#" + mark
+    return {**entry, "id": identifier, "summary": entry["summary"][:SUMMARY_CHARS_MAX]}
+
+
+def forget(seen, coming, share, current):
+    """Makes room for marks, the oldest first. Those of the entries that the feed still has are kept."""
+    for mark in [mark for mark in seen if mark not in current][: max(0, len(seen) + coming - share)]:
+        del seen[mark]
+
+
+def part_of(feed):
+    """Returns the name under which operators see a feed. What a long address loses is distinguished by its digest."""
+    data = feed.encode("utf-8", "replace")
+    if len(data) <= PART_BYTES_MAX:
+        return feed or "(an empty address)"
+    return data[: PART_BYTES_MAX - 20].decode("utf-8", "ignore") + "…" + digest(feed)
+
+
+def whole(answer):
+    """Reads a whole answer, which may be neither too large nor too slow."""
+    pieces, count, until = [], 0, time.monotonic() + ANSWER_SECONDS_MAX
+    while True:
+        piece = answer.read1(64 << 10)
+        if not piece:
+            break
+        pieces.append(piece)
+        count += len(piece)
+        if count > FEED_BYTES_MAX:
+            raise Unreadable("it has more than %d bytes" % FEED_BYTES_MAX)
+        if time.monotonic() > until:
+            raise Unreadable("it was not complete after %d s" % ANSWER_SECONDS_MAX)
+    if answer.length:
+        raise http.client.IncompleteRead(b"", answer.length)
+    return b"".join(pieces)
+
+
+def decompressed(data, coding):
+    """Returns the bytes without their compression. Some servers do not declare it, and some declare it without need."""
+    coding = coding.strip().lower()
+    if data[:2] == b"\x1f\x8b":
+        return inflated(data, 31)
+    if coding == "deflate" and data[:1] not in (b"<", b"{"):
+        # The standard means zlib, and some servers send the bare bytes.
+        return inflated(data, 15 if data[:1] == b"\x78" else -15)
+    if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
+        raise Unreadable("it is compressed with `%s`, which was not asked for" % coding[:40])
+    return data
+
+
+def inflated(data, window):
+    inflating = zlib.decompressobj(window)
+    try:
+        text = inflating.decompress(data, FEED_BYTES_MAX + 1)
+    except zlib.error as error:
+        raise Unreadable("it cannot be decompressed: %s" % error)
+    if len(text) > FEED_BYTES_MAX:
+        raise Unreadable("it has more than %d bytes once it is decompressed" % FEED_BYTES_MAX)
+    return text
 
 
 def write(line):
