@@ -43,6 +43,8 @@ async fn prepared(api: &TestApi, method: &Method, template: &str) -> Option<(Str
     let key = json!({ "value": "a-secret-of-thirty-two-characters" });
     Some(match (method.as_str(), path.as_str()) {
         ("POST", "/events") => (path, json!({ "trigger": "demo.hello", "payload": { "name": "ana" } })),
+        ("POST", "/events/{id}/emit_again") => (of(&api.event("ana").await), json!({})),
+        ("POST", "/executions") => (path, json!([{ "action": "core.echo", "params": { "message": "hi" } }])),
         ("POST", "/actions/{ref}/execute") => (of(""), json!({ "params": { "message": "hi" } })),
         ("POST", "/executions/{id}/cancel" | "/executions/{id}/pause") => (of(&api.execution().await), json!({})),
         ("POST", "/executions/{id}/resume") => {

@@ -152,6 +152,7 @@ async fn every_path_that_supports_keys_acts_once_per_key() {
     api.node.succeed(&ended, "{}");
     let mut asked = vec![
         ("/api/v1/events", EVENTS.to_owned(), hello("ana")),
+        ("/api/v1/events/{id}/emit_again", format!("{EVENTS}/{}/emit_again", api.event("bo").await), json!({})),
         ("/api/v1/actions/{ref}/execute", ECHO.to_owned(), json!({ "params": { "message": "hi" } })),
         ("/api/v1/executions/{id}/cancel", format!("/api/v1/executions/{}/cancel", api.execution().await), json!({})),
         ("/api/v1/executions/{id}/pause", format!("/api/v1/executions/{held_up}/pause"), json!({})),
@@ -200,6 +201,8 @@ async fn every_path_that_supports_keys_acts_once_per_key() {
         ));
     }
     let mut told: BTreeSet<String> = asked.iter().map(|(path, ..)| (*path).to_owned()).collect();
+    // With a key, each of a list is requested once, as `executions.rs` shows.
+    told.insert("/api/v1/executions".to_owned());
     // With a key, each of many is changed once, as `many.rs` shows.
     told.extend(["cancel", "pause", "resume", "rerun"].map(|change| format!("/api/v1/executions/{change}")));
     told.extend(["retry", "dismiss"].map(|deal| format!("/api/v1/dead_letters/{deal}")));

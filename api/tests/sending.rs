@@ -148,8 +148,8 @@ async fn event_is_emitted_again_only_by_callers_that_may_send_and_read_it() {
     let api = TestApi::new();
     let first = api.event("ana").await;
     let path = format!("{EVENTS}/{first}/emit_again");
-    let before = api.node.head_position();
     api.post(&path).by("viewer").answer().await.expect_problem(403, "forbidden");
+    let before = api.node.head_position();
     let nothing = format!("{EVENTS}/01980000-0000-7000-8000-0000000000ff/emit_again");
     api.post(&nothing).by("admin").answer().await.expect_problem(404, "not_found");
     api.post(&path).by("admin").json(&json!({ "payload": {} })).answer().await.expect_problem(422, "body_invalid");
