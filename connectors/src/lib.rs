@@ -14,6 +14,7 @@
 //! A connector does not know the log: the node commits the events of a message, and then reports to the source that
 //! the message is settled. `ensue-sensors` makes events of messages.
 
+mod base85;
 mod connect;
 pub mod error;
 mod file;

@@ -278,7 +278,7 @@ facts! {
         SensorSet(sensors::SensorSet): "sensor.set", 1;
         SensorEnded(sensors::SensorEnded): "sensor.ended", 1;
         SensorModeSet(sensors::SensorModeSet): "sensor.mode_set", 1;
-        SensorAdvanced(sensors::SensorAdvanced): "sensor.advanced", 1;
+        SensorAdvanced(sensors::SensorAdvanced): "sensor.advanced", 2;
         SensorCursorSet(sensors::SensorCursorSet): "sensor.cursor_set", 1;
         SensorRestarted(sensors::SensorRestarted): "sensor.restarted", 1;
         SensorTested(sensors::SensorTested): "sensor.tested", 1;
@@ -416,7 +416,7 @@ impl Fact {
 }
 
 /// The older schemas in which facts are still written, if what the newer ones added is absent.
-const STILL_WRITTEN: [(&str, u16); 35] = [
+const STILL_WRITTEN: [(&str, u16); 36] = [
     ("event.received", 4),
     ("delivery.refused", 2),
     ("delivery.refused", 3),
@@ -452,6 +452,7 @@ const STILL_WRITTEN: [(&str, u16); 35] = [
     ("wait.matched", 2),
     ("wait.erred", 1),
     ("inquiry.withdrawn", 1),
+    ("sensor.advanced", 1),
 ];
 
 impl Fact {
@@ -513,6 +514,7 @@ impl Fact {
             Self::RoleSet(fact) => u16::from(!fact.declared),
             Self::GrantAdded(fact) => u16::from(!fact.declared),
             Self::SessionOpened(fact) => u16::from(fact.link.is_none()),
+            Self::SensorAdvanced(fact) => u16::from(fact.change.is_none()),
             _ => 0,
         };
         self.newest_schema() - behind
@@ -617,6 +619,8 @@ const UPCASTS: &[(&str, u16, Upcast)] = &[
     ("attempt.lost", 1, as_it_is),
     // Before login links were recorded, no session named the one that opened it.
     ("session.opened", 1, as_it_is),
+    // Before changes of cursors, each was recorded whole.
+    ("sensor.advanced", 1, as_it_is),
 ];
 
 /// Returns the fact unchanged: the newer schema only adds fields, all of which are optional.

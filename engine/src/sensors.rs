@@ -2,8 +2,9 @@
 //!
 //! The log holds which of them exist, how far each has read (its cursor), and how it fares. What runs follows from
 //! that: the effects of the records start and stop runs, and the node supervises them. Read the modules in this
-//! order: cursor, facts, state, decide, react.
+//! order: change, cursor, facts, state, decide, react.
 
+pub mod change;
 pub mod cursor;
 pub mod decide;
 pub mod facts;

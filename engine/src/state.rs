@@ -31,8 +31,8 @@ use crate::workflows::state::Workflows;
 /// The form that [`State::save`] writes and reads. A state of another form is rebuilt from the log: older forms
 /// do not have all that identities and keys have now, nor what identities have used, nor pulling sensors, nor
 /// when the first match of a row was held, nor how many items of a step may fail, nor what had ended before the clock was
-/// set back.
-pub const STATE_FORMAT: u32 = 15;
+/// set back, nor the changes of cursors.
+pub const STATE_FORMAT: u32 = 16;
 
 /// The state after the records of one log.
 #[derive(Clone, Debug, PartialEq)]

@@ -333,12 +333,14 @@ fn samples() -> Vec<Fact> {
         SensorAdvanced {
             id: sensor,
             run: 3,
-            cursor: Some("{\"line\":7}".into()),
-            read: 5,
-            made: 2,
-            repeated: 1,
-            refused: 1,
-            passed: 1,
+            cursor: None,
+            change: serde_json::from_value(serde_json::json!({ "to": Digest::of(b"7"), "pieces": [[0, 520], "new \"text\"", [530, 41]] }))
+                .ok(),
+            read: 1,
+            made: 1,
+            repeated: 0,
+            refused: 0,
+            passed: 0,
             unkept: None,
         }
         .into(),

@@ -13,9 +13,10 @@ use ensue_engine::events::internal::InternalTrigger;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::SensorId;
 use ensue_engine::record::{Actor, Body, Digest, Record};
-use ensue_engine::sensors::cursor::{CURSOR_INLINE_BYTES_MAX, Cursor, StoredCursor};
+use ensue_engine::sensors::change::ChangeUnfit;
+use ensue_engine::sensors::cursor::{CHANGES_MAX, CURSOR_INLINE_BYTES_MAX, Cursor, CursorInvalid, NewCursor, StoredCursor, WholeCursor};
 use ensue_engine::sensors::decide::SENSOR_BATCH_DRAFTS_MAX;
-use ensue_engine::sensors::facts::{SensorEndedBecause, SensorError, SensorErrorKind, SensorFailed, SensorMode};
+use ensue_engine::sensors::facts::{SensorAdvanced, SensorEndedBecause, SensorError, SensorErrorKind, SensorFailed, SensorMode};
 use ensue_engine::sensors::state::{FAILING_PARTS_MAX, FAILURES_ANNOUNCED, Phase, Pulling};
 use ensue_test_support::NOON;
 use ensue_test_support::spec::Outcome;
@@ -55,7 +56,7 @@ fn batch(site: &Site, events: Vec<ObservedEvent>, to: Option<&str>) -> SensorBat
         unkept: 0,
         passed: 0,
         after: pulling.cursor.map(|cursor| cursor.digest()),
-        cursor: to.map(cursor),
+        cursor: to.map(|to| cursor(to).into()),
     }
 }
 
@@ -131,7 +132,7 @@ fn ended(outcome: &Outcome) -> Vec<SensorEndedBecause> {
 }
 
 fn inline(text: &str) -> Option<StoredCursor> {
-    Some(StoredCursor::Inline(text.to_owned()))
+    Some(WholeCursor::Inline(text.to_owned()).into())
 }
 
 #[test]
@@ -292,8 +293,126 @@ fn long_cursor_is_stored_as_the_body_of_its_record() {
     let record = &outcome.records()[0];
     assert_eq!(record.body.as_ref().unwrap().content.as_deref(), Some(long.as_bytes()));
     let (_, pulling) = feed(&site);
-    assert_eq!(pulling.cursor, record.body_handle().map(StoredCursor::Body));
+    assert_eq!(pulling.cursor, record.body_handle().map(|handle| WholeCursor::Body(handle).into()));
     read(&mut site, Vec::new(), Some("1")).then(&["sensor.advanced"]);
+}
+
+/// A cursor that remembers many things.
+fn remembering(things: impl Iterator<Item = u32>) -> Cursor {
+    cursor(&json!(things.map(|thing| format!("thing {thing:04}")).collect::<Vec<_>>()).to_string())
+}
+
+/// The current run reads this far from the cursor of the log, as a node offers it.
+fn advance(site: &mut Site, known: &Cursor, to: &Cursor) -> Outcome {
+    let batch = SensorBatch { cursor: Some(NewCursor::after(Some(known), to.clone())), ..batch(site, Vec::new(), None) };
+    site.when(take(SensorBatch { after: Some(known.digest()), ..batch }))
+}
+
+fn advanced(outcome: &Outcome) -> SensorAdvanced {
+    let advanced = outcome.facts().find_map(|fact| if let Fact::SensorAdvanced(fact) = fact { Some(fact.clone()) } else { None });
+    advanced.expect("the cursor moved")
+}
+
+#[test]
+fn cursor_that_hardly_differs_is_recorded_as_a_change() {
+    for count in [100, 5_000] {
+        let mut site = site();
+        let mut known = remembering(0..count);
+        read(&mut site, Vec::new(), Some(known.as_str())).then(&["sensor.advanced"]);
+        let whole = feed(&site).1.cursor.unwrap().whole().clone();
+        for more in count + 1..count + 6 {
+            let new = remembering(0..more);
+            let outcome = advance(&mut site, &known, &new).then(&["sensor.advanced"]);
+            let fact = advanced(&outcome);
+            assert!(fact.cursor.is_none() && fact.change.is_some() && outcome.records()[0].body.is_none());
+            let bytes = outcome.records()[0].fact_json.len();
+            assert!(bytes < 300, "{bytes}: {}", String::from_utf8_lossy(&outcome.records()[0].fact_json));
+            known = new;
+            let stored = feed(&site).1.cursor.unwrap();
+            assert_eq!((stored.digest(), stored.whole()), (known.digest(), &whole));
+            assert_eq!(stored.put_together(remembering(0..count).as_str()), Ok(known.clone()));
+        }
+    }
+}
+
+#[test]
+fn cursor_is_recorded_whole_once_its_changes_are_larger_or_many() {
+    let mut site = site();
+    let mut known = remembering(0..100);
+    read(&mut site, Vec::new(), Some(known.as_str())).then(&["sensor.advanced"]);
+    let (mut changes, mut wholes, mut bytes) = (0, 0, 0);
+    for more in 101..250 {
+        let new = remembering(0..more);
+        let outcome = advance(&mut site, &known, &new).then(&["sensor.advanced"]);
+        *(if advanced(&outcome).change.is_some() { &mut changes } else { &mut wholes }) += 1;
+        bytes += outcome.records()[0].fact_json.len();
+        known = new;
+    }
+    assert!((6..12).contains(&wholes) && changes > 10 * wholes, "{changes} changes, {wholes} wholes");
+    assert!(bytes < 149 * 500, "{bytes}");
+
+    let long = |step: usize| cursor(&format!("\"{}{step}\"", "x".repeat(200_000)));
+    let mut known = long(0);
+    read(&mut site, Vec::new(), Some(known.as_str())).then(&["sensor.advanced"]);
+    let whole_at = (1..=CHANGES_MAX + 1).find(|step| {
+        let new = long(*step);
+        let is_whole = advanced(&advance(&mut site, &known, &new).then(&["sensor.advanced"])).change.is_none();
+        known = new;
+        is_whole
+    });
+    assert_eq!(whole_at, Some(CHANGES_MAX + 1));
+}
+
+#[test]
+fn cursor_that_is_short_or_another_is_recorded_whole() {
+    for (known, new) in [
+        (cursor(r#"{"line":7}"#), cursor(r#"{"line":8}"#)),
+        (remembering(0..100), remembering(100..200)),
+        (remembering(0..100), remembering(0..5)),
+        // One is in its fact, the other in a body.
+        (remembering(0..310), remembering(0..320)),
+        (remembering(0..320), remembering(0..310)),
+    ] {
+        let mut site = site();
+        read(&mut site, Vec::new(), Some(known.as_str())).then(&["sensor.advanced"]);
+        assert_eq!(advanced(&advance(&mut site, &known, &new).then(&["sensor.advanced"])).change, None);
+        assert_eq!(feed(&site).1.cursor.unwrap().digest(), new.digest());
+    }
+}
+
+#[test]
+fn changed_cursor_is_kept_across_runs_and_restarts_until_it_is_set() {
+    let mut site = site();
+    let (known, new) = (remembering(0..100), remembering(0..101));
+    read(&mut site, Vec::new(), Some(known.as_str())).then(&["sensor.advanced"]);
+    advance(&mut site, &known, &new).then(&["sensor.advanced"]);
+    let stored = feed(&site).1.cursor.unwrap();
+    assert_eq!(stored.short(), Some(Ok(new.clone())));
+    let saved = site.engine().save();
+    assert_eq!(
+        Engine::load(site.engine().log(), &saved).unwrap().sensors().of(&FEED.parse().unwrap()),
+        Some((feed(&site).0, &feed(&site).1))
+    );
+    site.restart();
+    let again = site.when(note_start());
+    assert_eq!(runs(again.effects())[0].cursor.as_ref(), Some(&stored));
+    // A batch after the cursor that was recorded whole comes too late.
+    let refusal = Refusal::CursorMoved { sensor: FEED.parse().unwrap() };
+    advance(&mut site, &known, &remembering(0..102)).then_refused(&refusal);
+    site.when(rewind(Some("7"))).then(&["sensor.cursor_set"]);
+    assert_eq!(feed(&site).1.cursor, inline("7"));
+}
+
+#[test]
+fn changes_of_another_cursor_are_an_error() {
+    let mut site = site();
+    let (known, new) = (remembering(0..5_000), remembering(0..5_001));
+    read(&mut site, Vec::new(), Some(known.as_str())).then(&["sensor.advanced"]);
+    advance(&mut site, &known, &new).then(&["sensor.advanced"]);
+    let stored = feed(&site).1.cursor.unwrap();
+    assert_eq!(stored.put_together(remembering(1..5_001).as_str()), Err(CursorInvalid::Unfit(ChangeUnfit::Other)));
+    assert!(matches!(stored.put_together("[]"), Err(CursorInvalid::Unfit(ChangeUnfit::NoPiece { .. }))));
+    assert_eq!(stored.short(), None);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use ensue_engine::executions::state::Phase;
 use ensue_engine::ids::{ExecutionId, GrantId, Id, IdentityId, InquiryId, LogId, Role, SessionId, TokenId};
 use ensue_engine::names::SensorRef;
 use ensue_engine::record::{Actor, Body, CredentialId};
-use ensue_engine::sensors::cursor::Cursor;
+use ensue_engine::sensors::cursor::{Cursor, NewCursor};
 use ensue_engine::sensors::facts::SensorMode;
 use ensue_engine::state::{LoadError, STATE_FORMAT, SavedState};
 use ensue_test_support::NOON;
@@ -28,15 +28,20 @@ use crate::support::workflow::{awaits, does, expression, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, permit_at, set_mode, workers};
 
 /// The form of this release. It is never edited: a change of the form is a new number and a new file.
-const FORMAT_15: &str = include_str!("golden/state.v15.json");
+const FORMAT_16: &str = include_str!("golden/state.v16.json");
 
-/// Has a pulling sensor read up to a cursor, and disables it.
+/// Has a pulling sensor read up to a cursor and a little further, and disables it.
 fn pull(site: &mut Site) {
     let feed: SensorRef = "demo.feed".parse().unwrap();
     let (sensor, _) = site.engine().sensors().of(&feed).expect("the pack has set it");
-    let cursor = Cursor::of_json(r#"{"line":7}"#).ok();
-    let batch = SensorBatch { sensor, run: 1, read: 1, events: Vec::new(), refused: Vec::new(), unkept: 0, passed: 1, after: None, cursor };
-    site.turn(asked_by(Actor::Sensor(feed.clone()), Ask::TakeSensorBatch(batch))).then(&["sensor.advanced"]);
+    let cursor = |line: u32| Cursor::of_json(json!({ "line": line, "known": "x".repeat(600) }).to_string()).unwrap();
+    let (events, refused) = (Vec::new(), Vec::new());
+    let first = SensorBatch { sensor, run: 1, read: 1, events, refused, unkept: 0, passed: 1, after: None, cursor: Some(cursor(7).into()) };
+    let further = NewCursor::after(Some(&cursor(7)), cursor(8));
+    let second = SensorBatch { after: Some(cursor(7).digest()), cursor: Some(further), ..first.clone() };
+    for batch in [first, second] {
+        site.turn(asked_by(Actor::Sensor(feed.clone()), Ask::TakeSensorBatch(batch))).then(&["sensor.advanced"]);
+    }
     site.turn(asked_by(ana(), Ask::SetSensorMode { sensor: feed, mode: SensorMode::Disabled })).then(&["sensor.mode_set"]);
 }
 
@@ -256,21 +261,21 @@ fn empty_tables(state: &Value, path: &str, found: &mut Vec<String>) {
 #[test]
 fn state_is_saved_in_the_current_format() {
     let saved = busy().engine().save();
-    assert_eq!(saved.format, 15);
-    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_15.trim_end());
+    assert_eq!(saved.format, 16);
+    assert_eq!(std::str::from_utf8(&saved.json).unwrap(), FORMAT_16.trim_end());
 }
 
 #[test]
 fn golden_state_has_rows_in_every_table() {
     let mut empty = Vec::new();
-    empty_tables(&serde_json::from_str(FORMAT_15).unwrap(), "", &mut empty);
+    empty_tables(&serde_json::from_str(FORMAT_16).unwrap(), "", &mut empty);
     assert_eq!(empty, Vec::<String>::new());
 }
 
 #[test]
 fn saved_state_of_the_current_format_is_loaded() {
     let busy = busy();
-    let saved = SavedState { format: 15, json: FORMAT_15.trim_end().into() };
+    let saved = SavedState { format: 16, json: FORMAT_16.trim_end().into() };
     assert_eq!(Engine::load(busy.engine().log(), &saved).unwrap(), *busy.engine());
 }
 
@@ -287,7 +292,7 @@ fn state_of_another_format_is_rejected() {
 #[test]
 fn state_with_a_missing_table_is_rejected() {
     let log = busy().engine().log();
-    let whole: Value = serde_json::from_str(FORMAT_15).unwrap();
+    let whole: Value = serde_json::from_str(FORMAT_16).unwrap();
     let load = |state: &Value| Engine::load(log, &SavedState { format: STATE_FORMAT, json: state.to_string().into() });
     assert!(load(&whole).is_ok());
     for (part, tables) in whole.as_object().unwrap() {

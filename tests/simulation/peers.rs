@@ -309,9 +309,9 @@ fn generation_of(sensor: &Sensor) -> Option<usize> {
 
 /// Returns the number of messages before a cursor.
 pub(crate) fn read_of(cursor: Option<&StoredCursor>) -> usize {
-    match cursor {
-        Some(StoredCursor::Inline(text)) => text.parse().unwrap_or(usize::MAX),
-        Some(StoredCursor::Body(_)) | None => 0,
+    match cursor.and_then(StoredCursor::short) {
+        Some(cursor) => cursor.ok().and_then(|cursor| cursor.as_str().parse().ok()).unwrap_or(usize::MAX),
+        None => 0,
     }
 }
 

@@ -1,8 +1,8 @@
 //! The files that a sensor knows: the cursor of changes.
 //!
-//! In the log, it is an object. `files` has sixteen bytes for each file, in base64: the hashes of its path and of what it
-//! was. If the sensor reports files that are gone, `names` has their paths instead. `partly` says how many lines of which
-//! file already made a message.
+//! In the log, it is an object. `known` has twenty digits for each file: the hashes of its path and of what it was. If the
+//! sensor reports files that are gone, `names` has their paths, too. `partly` says how many lines of which file already made
+//! a message. Older releases wrote `files` instead of `known`: sixteen bytes for each file, all together in base64.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +13,11 @@ use ensue_expression::Document;
 use serde_json::{Map, Value, json};
 
 use super::folder::Look;
+use crate::base85;
 
-/// The size of the cursor of one file, in bytes.
-const ENTRY_BYTES: usize = 16;
+/// The size of the cursor of one file in digits, and in an older cursor in bytes.
+const ENTRY_DIGITS: usize = 2 * base85::DIGITS;
+const OLDER_ENTRY_BYTES: usize = 16;
 
 /// What is known of files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,13 +63,9 @@ impl Known {
         let root = document.root().to_value();
         let root = root.as_object()?;
         let mut known = Self::new(has_names);
-        let bytes = STANDARD_NO_PAD.decode(root.get("files")?.as_str()?).ok()?;
-        if bytes.len() % ENTRY_BYTES != 0 {
-            return None;
-        }
-        for entry in bytes.chunks_exact(ENTRY_BYTES) {
-            let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
-            known.files.insert(number(&entry[..8])?, number(&entry[8..])?);
+        match root.get("known") {
+            Some(digits) => known.add(digits.as_str()?)?,
+            None => known.add_older(root.get("files")?.as_str()?)?,
         }
         if let Some(names) = root.get("names").and_then(Value::as_array) {
             let names = names.iter().filter_map(Value::as_str).map(|name| (hash(name.as_bytes()), name.to_owned()));
@@ -81,10 +79,32 @@ impl Known {
         Some(known)
     }
 
+    fn add(&mut self, digits: &str) -> Option<()> {
+        let (entries, rest) = digits.as_bytes().as_chunks::<ENTRY_DIGITS>();
+        for entry in entries {
+            let (file, was) = entry.split_at(base85::DIGITS);
+            self.files.insert(base85::read(file)?, base85::read(was)?);
+        }
+        rest.is_empty().then_some(())
+    }
+
+    fn add_older(&mut self, text: &str) -> Option<()> {
+        let bytes = STANDARD_NO_PAD.decode(text).ok()?;
+        for entry in bytes.chunks(OLDER_ENTRY_BYTES) {
+            let number = |bytes: &[u8]| bytes.try_into().ok().map(u64::from_be_bytes);
+            let (file, was) = entry.split_at_checked(OLDER_ENTRY_BYTES / 2)?;
+            self.files.insert(number(file)?, number(was)?);
+        }
+        Some(())
+    }
+
     /// Returns the form for the log.
     pub(super) fn written(&self) -> Document {
-        let bytes: Vec<u8> = self.files.iter().flat_map(|(file, was)| [file.to_be_bytes(), was.to_be_bytes()].concat()).collect();
-        let mut fields = Map::from_iter([("files".to_owned(), Value::from(STANDARD_NO_PAD.encode(bytes)))]);
+        let mut digits = String::with_capacity(self.files.len() * ENTRY_DIGITS);
+        for number in self.files.iter().flat_map(|(file, was)| [*file, *was]) {
+            base85::write(&mut digits, number, base85::DIGITS);
+        }
+        let mut fields = Map::from_iter([("known".to_owned(), Value::from(digits))]);
         if let Some(names) = &self.names {
             fields.insert("names".to_owned(), names.values().cloned().collect());
         }
@@ -160,6 +180,42 @@ mod tests {
             known.note("b/c", &look(2));
             known.partly = Some(Partly::of("d", &look(3), 7));
             assert_eq!(Known::read(&known.written(), has_names), Some(known));
+        }
+    }
+
+    #[test]
+    fn cursor_of_an_older_release_knows_the_same_files() {
+        let mut known = Known::new(false);
+        known.note("a", &look(1));
+        known.note("b/c", &look(2));
+        let bytes: Vec<u8> = known.files.iter().flat_map(|(file, was)| [file.to_be_bytes(), was.to_be_bytes()].concat()).collect();
+        let older = Document::from_value(&json!({ "files": STANDARD_NO_PAD.encode(&bytes) }));
+        assert_eq!(Known::read(&older, false), Some(known));
+        for bytes in [1, 15, 17] {
+            let damaged = json!({ "files": STANDARD_NO_PAD.encode(vec![0; bytes]) });
+            assert_eq!(Known::read(&Document::from_value(&damaged), false), None, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn file_that_is_new_adds_twenty_digits_and_leaves_the_others() {
+        let (mut known, look) = (Known::new(false), look(1));
+        (0..1_000).for_each(|number| known.note(&number.to_string(), &look));
+        let before = known.written();
+        known.note("new", &look);
+        let after = known.written();
+        let (before, after) = (before.bytes(), after.bytes());
+        let start = before.iter().zip(after).take_while(|(one, other)| one == other).count();
+        let end = before.iter().rev().zip(after.iter().rev()).take_while(|(one, other)| one == other).count();
+        assert_eq!(after.len() - before.len(), ENTRY_DIGITS);
+        assert!(start + end >= before.len(), "{start} bytes of {} are the same at the start, {end} at the end", before.len());
+    }
+
+    #[test]
+    fn document_that_is_no_cursor_of_files_is_not_read() {
+        for other in [json!(null), json!({}), json!({ "known": 1 }), json!({ "known": "0".repeat(30) }), json!({ "known": "#".repeat(20) })]
+        {
+            assert_eq!(Known::read(&Document::from_value(&other), false), None, "{other}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! Where a poll ended: the author's value, the ids that are known, and the items of a poll that is not finished.
 //!
-//! In the log, it is an object: `value` as the author's expression returned it, `ids` with ten bytes for each known id
-//! (its hash, and for how long it is gone at the time `at`), and `made` with the hash of each item that already made a
-//! message, both in base64. Older releases wrote `known` and `seen` instead, in hexadecimal digits.
+//! In the log, it is an object: `value` as the author's expression returned it, `there` with the hashes of the ids that the
+//! newest answer has, `gone` with the hashes of the other known ids and since when they are gone, and `done` with the hash of
+//! each item that already made a message. An id that comes or goes changes nothing about the others. Older releases wrote
+//! `ids` and `made` in base64, with the time for which an id is gone before `at`, or `known` and `seen` in hexadecimal digits.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,13 +15,19 @@ use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
 use serde_json::{Map, Value, json};
 
+use crate::base85;
+
 /// The size of a hash in older cursors, in hexadecimal digits.
 const HASH_DIGITS: usize = 16;
-/// The size of a hash, in bytes.
+/// The size of a hash in cursors of the release before, in bytes.
 const HASH_BYTES: usize = 8;
+/// The size of a time since which an id is gone, in digits.
+const SINCE_DIGITS: usize = 4;
+/// The greatest such time.
+const SINCE_MAX: i64 = 85_i64.pow(4) - 1;
 /// How long a unit of the time is for which an id is gone, in microseconds.
 const UNIT_MICROS: i64 = 10 * 60 * 1_000_000;
-/// Stands for an id that the newest answer has.
+/// Stands for an id that the newest answer has, in cursors of the release before.
 const THERE: u16 = u16::MAX;
 
 /// Where a poll ended.
@@ -30,9 +37,7 @@ pub(super) struct PollState {
     pub(super) has_polled: bool,
     /// The author's value; `None` before the first poll, and without `cursor`.
     pub(super) value: Option<Value>,
-    /// When the newest poll was, in units since 1970; 0 if no id is known.
-    at: i64,
-    /// The known ids, and when the first answer came that no longer had them, in the same units.
+    /// The known ids, and when the first answer came that no longer had them, in units since 1970.
     known: BTreeMap<u64, Option<i64>>,
     /// How often an item of the unfinished poll made a message, by its mark.
     seen: BTreeMap<u64, u32>,
@@ -54,13 +59,23 @@ impl PollState {
         let text = |name: &str| root.get(name).and_then(|node| node.as_str()).unwrap_or_default().into_owned();
         let mut place = Self { has_polled: root.get("polled")?.as_bool()?, ..Self::default() };
         place.value = root.get("value").map(|value| value.to_value());
-        if let Some(at) = root.get("at") {
-            place.at = at.to_value().as_u64().and_then(|at| i64::try_from(at).ok())?;
+        for (hash, _) in numbers(&text("there"), 0)? {
+            place.known.insert(hash, None);
         }
+        for (hash, since) in numbers(&text("gone"), SINCE_DIGITS)? {
+            place.known.insert(hash, Some(i64::try_from(since).ok()?));
+        }
+        for (hash, _) in numbers(&text("done"), 0)? {
+            *place.seen.entry(hash).or_default() += 1;
+        }
+        let at = match root.get("at") {
+            Some(at) => at.to_value().as_u64().and_then(|at| i64::try_from(at).ok())?,
+            None => 0,
+        };
         for entry in entries(&text("ids"), HASH_BYTES + 2)? {
             let (hash, gone) = entry.split_at(HASH_BYTES);
             let gone = u16::from_be_bytes(gone.try_into().ok()?);
-            let since = (gone != THERE).then(|| place.at.saturating_sub(i64::from(gone)));
+            let since = (gone != THERE).then(|| at.saturating_sub(i64::from(gone)).clamp(0, SINCE_MAX));
             place.known.insert(u64::from_be_bytes(hash.try_into().ok()?), since);
         }
         for hash in entries(&text("made"), HASH_BYTES)? {
@@ -84,20 +99,23 @@ impl PollState {
         if let Some(value) = &self.value {
             fields.insert("value".to_owned(), value.clone());
         }
-        if !self.known.is_empty() {
-            let gone = |since: i64| u16::try_from(self.at.saturating_sub(since).max(0)).unwrap_or(THERE).min(THERE - 1);
-            let entry = |(hash, since): (&u64, &Option<i64>)| {
-                let gone = since.map_or(THERE, gone);
-                [&hash.to_be_bytes()[..], &gone.to_be_bytes()].concat()
-            };
-            let known: Vec<u8> = self.known.iter().flat_map(entry).collect();
-            fields.insert("at".to_owned(), self.at.into());
-            fields.insert("ids".to_owned(), STANDARD_NO_PAD.encode(known).into());
+        let (mut there, mut gone, mut done) = (String::new(), String::new(), String::new());
+        for (hash, since) in &self.known {
+            match since {
+                None => base85::write(&mut there, *hash, base85::DIGITS),
+                Some(since) => {
+                    base85::write(&mut gone, *hash, base85::DIGITS);
+                    base85::write(&mut gone, since.clamp(&0, &SINCE_MAX).unsigned_abs(), SINCE_DIGITS);
+                }
+            }
         }
-        if !self.seen.is_empty() {
-            let times = |(hash, count): (&u64, &u32)| hash.to_be_bytes().repeat(*count as usize);
-            let seen: Vec<u8> = self.seen.iter().flat_map(times).collect();
-            fields.insert("made".to_owned(), STANDARD_NO_PAD.encode(seen).into());
+        for (hash, count) in &self.seen {
+            (0..*count).for_each(|_| base85::write(&mut done, *hash, base85::DIGITS));
+        }
+        for (name, digits) in [("there", there), ("gone", gone), ("done", done)] {
+            if !digits.is_empty() {
+                fields.insert(name.to_owned(), digits.into());
+            }
         }
         Document::from_value(&Value::Object(fields))
     }
@@ -133,7 +151,7 @@ impl PollState {
 
     /// Returns the place after a complete poll at a time that found these ids, and ended with this value.
     pub(super) fn after(&self, ids: impl Iterator<Item = u64>, value: Option<Value>, now: Timestamp, memory: Memory) -> Self {
-        let at = now.micros().div_euclid(UNIT_MICROS).max(0);
+        let at = now.micros().div_euclid(UNIT_MICROS).clamp(0, SINCE_MAX);
         // Both times are rounded down to a unit, so one more is needed: an id is never forgotten earlier than the author says.
         let units = memory.long.as_micros().div_ceil(UNIT_MICROS.unsigned_abs().into());
         let long = i64::try_from(units).unwrap_or(i64::MAX);
@@ -148,8 +166,7 @@ impl PollState {
         for (_, id) in gone.into_iter().take(excess) {
             known.remove(&id);
         }
-        let at = if known.is_empty() { 0 } else { at };
-        Self { has_polled: true, value, at, known, seen: BTreeMap::new() }
+        Self { has_polled: true, value, known, seen: BTreeMap::new() }
     }
 }
 
@@ -157,6 +174,16 @@ impl PollState {
 pub(super) fn hash(bytes: &[u8]) -> u64 {
     let [a, b, c, d, e, f, g, h, ..] = *Digest::of(bytes).as_bytes();
     u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Returns the entries of a text: numbers of 64 bits, each followed by one of this many digits.
+fn numbers(text: &str, digits: usize) -> Option<Vec<(u64, u64)>> {
+    let entries = text.as_bytes().chunks(base85::DIGITS + digits).map(|entry| {
+        let (number, behind) = entry.split_at_checked(base85::DIGITS)?;
+        (behind.len() == digits).then_some(())?;
+        Some((base85::read(number)?, base85::read(behind)?))
+    });
+    entries.collect()
 }
 
 /// Returns the entries of a text in base64, which have this many bytes each.
@@ -175,6 +202,7 @@ fn pieces(text: &str, digits: usize) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use ensue_engine::catalog::POLL_ITEMS_MAX;
+    use ensue_engine::sensors::change::CursorChange;
     use proptest::prelude::*;
 
     use super::*;
@@ -221,9 +249,39 @@ mod tests {
             json!({ "polled": true, "at": 1, "ids": "abcd" }),
             json!({ "polled": true, "at": -1 }),
             json!({ "polled": true, "made": "?" }),
+            json!({ "polled": true, "there": "000000000" }),
+            json!({ "polled": true, "there": "\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}" }),
+            json!({ "polled": true, "gone": "0000000000" }),
+            json!({ "polled": true, "done": "##########" }),
         ] {
             assert_eq!(PollState::read(&Document::from_value(&other)), None, "{other}");
         }
+    }
+
+    #[test]
+    fn id_that_comes_or_goes_changes_nothing_about_the_others() {
+        let text = |state: &PollState| String::from_utf8(state.written().bytes().to_vec()).unwrap();
+        let many = polled(&PollState::default(), 0, &(0..1_000).collect::<Vec<_>>());
+        let gone = polled(&many, 1, &(1..1_001).collect::<Vec<_>>());
+        let later = polled(&gone, 20, &(2..1_002).collect::<Vec<_>>());
+        for (before, after) in [(many, gone.clone()), (gone, later)] {
+            let change = CursorChange::between(&text(&before), &text(&after), usize::MAX).unwrap();
+            let bytes = serde_json::to_string(&change).unwrap().len();
+            assert!(bytes < 250, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn cursor_of_the_release_before_knows_the_same_ids() {
+        let at = at_hour(0).micros() / UNIT_MICROS;
+        let bytes = |hash: u64, gone: u16| [&hash.to_be_bytes()[..], &gone.to_be_bytes()].concat();
+        let ids = STANDARD_NO_PAD.encode([bytes(1, 6), bytes(u64::MAX, THERE)].concat());
+        let made = STANDARD_NO_PAD.encode(7_u64.to_be_bytes().repeat(2));
+        let older = json!({ "polled": true, "at": at, "ids": ids, "made": made });
+        let place = PollState::read(&Document::from_value(&older)).unwrap();
+        assert_eq!(place.known, BTreeMap::from([(1, Some(at - 6)), (u64::MAX, None)]));
+        assert_eq!(place.seen(), BTreeMap::from([(7, 2)]));
+        assert_eq!(PollState::read(&place.written()), Some(place));
     }
 
     #[test]
@@ -329,9 +387,12 @@ mod tests {
         }
 
         #[test]
-        fn no_text_in_a_cursor_harms(ids in ".{0,40}", at in any::<i64>(), old in "[0-9a-f]{0,40}") {
-            let _ = PollState::read(&Document::from_value(&json!({ "polled": true, "at": at, "ids": ids, "made": ids, "known": old, "seen": old })))
-                .map(|place| polled(&place, 0, &[1]).written());
+        fn no_text_in_a_cursor_harms(ids in ".{0,40}", at in any::<i64>(), old in "[0-9a-f]{0,40}", new in "[0-9a-zA-Z#]{0,42}") {
+            let older = json!({ "polled": true, "at": at, "ids": ids, "made": ids, "known": old, "seen": old });
+            let newer = json!({ "polled": true, "there": new, "gone": new, "done": ids });
+            for document in [older, newer] {
+                let _ = PollState::read(&Document::from_value(&document)).map(|place| polled(&place, 0, &[1]).written());
+            }
         }
     }
 }

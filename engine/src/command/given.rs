@@ -24,7 +24,7 @@ use crate::locks::facts::Claim;
 use crate::names::{ActionRef, GroupName, IssuerName, KeyRef, PackName, RoleName, RuleRef, SensorRef, TriggerRef, VarName};
 use crate::record::{Actor, AttemptOf, Body, CatalogRevision, Cause, Digest, Position, Record};
 use crate::rules::judge::{EventView, Judgement};
-use crate::sensors::cursor::Cursor;
+use crate::sensors::cursor::NewCursor;
 use crate::time::Timestamp;
 use crate::workflows::facts::RerunFrom;
 use ensue_expression::Document;
@@ -489,7 +489,7 @@ pub struct SensorBatch {
     /// The digest of the cursor that it was read after; `None` if there was none.
     pub after: Option<Digest>,
     /// The cursor after it; `None` if the source has none.
-    pub cursor: Option<Cursor>,
+    pub cursor: Option<NewCursor>,
 }
 
 /// What a run reports about parts of what it reads.

@@ -2,19 +2,25 @@
 //!
 //! Only the source understands what a cursor means; the engine stores and compares it.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::change::{CHANGE_BYTES_MAX, CHANGED_CURSOR_BYTES_MIN, ChangeUnfit, CursorChange};
 use crate::record::{Body, BodyHandle, Digest};
 
 /// The maximum length of a cursor as JSON, in bytes.
 pub const CURSOR_BYTES_MAX: usize = 256 * 1024;
 /// The maximum length in bytes of a cursor that is stored in a fact; a longer one is the body of the record.
 pub const CURSOR_INLINE_BYTES_MAX: usize = 4 * 1024;
+
+/// The maximum number of changes after which a cursor is recorded whole again.
+pub const CHANGES_MAX: usize = 1_000;
 
 /// How far a sensor has read its source: JSON that only the source understands.
 #[derive(Clone, PartialEq, Eq)]
@@ -33,6 +39,9 @@ pub enum CursorInvalid {
     /// It is not JSON.
     #[error("the cursor is not JSON: {0}")]
     NotJson(String),
+    /// It cannot be put together from the changes in the log.
+    #[error("a change of the cursor does not fit: {0}")]
+    Unfit(#[from] ChangeUnfit),
 }
 
 impl Cursor {
@@ -57,14 +66,24 @@ impl Cursor {
         &self.0
     }
 
+    /// Returns the JSON text itself.
+    pub fn into_text(self) -> String {
+        self.0
+    }
+
     /// Returns the digest by which two cursors are compared.
     pub fn digest(&self) -> Digest {
         Digest::of(self.0.as_bytes())
     }
 
+    /// Returns true if a fact can hold it.
+    fn is_short(&self) -> bool {
+        self.0.len() <= CURSOR_INLINE_BYTES_MAX
+    }
+
     /// Returns the parts in which a record stores it: in the fact if it is short, else in the body.
     pub(crate) fn into_parts(self) -> (Option<String>, Option<Body>) {
-        if self.0.len() <= CURSOR_INLINE_BYTES_MAX { (Some(self.0), None) } else { (None, Some(Body::json(self.0.into_bytes()))) }
+        if self.is_short() { (Some(self.0), None) } else { (None, Some(Body::json(self.0.into_bytes()))) }
     }
 }
 
@@ -74,10 +93,54 @@ impl fmt::Debug for Cursor {
     }
 }
 
-/// A cursor as the state knows it: its text, or where a record holds it.
+/// A cursor that is to be recorded, and the change that makes it of the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCursor {
+    whole: Cursor,
+    change: Option<CursorChange>,
+}
+
+impl NewCursor {
+    /// Creates one. There is a change if it is much smaller than the cursor, and if the cursor before is recorded in the same
+    /// way: what is read at once stays so.
+    pub fn after(before: Option<&Cursor>, whole: Cursor) -> Self {
+        let bytes_max = CHANGE_BYTES_MAX.min(whole.0.len() / 2);
+        let before = before.filter(|before| whole.0.len() >= CHANGED_CURSOR_BYTES_MIN && before.is_short() == whole.is_short());
+        let change = before.and_then(|before| CursorChange::between(&before.0, &whole.0, bytes_max));
+        Self { whole, change }
+    }
+
+    /// Returns the whole cursor.
+    pub fn whole(&self) -> &Cursor {
+        &self.whole
+    }
+
+    /// Returns the change, if there is one and the cursor before can take it.
+    pub(crate) fn change_of(&self, before: Option<&StoredCursor>) -> Option<&CursorChange> {
+        self.change.as_ref().filter(|change| before.is_some_and(|before| before.has_room(change, self.whole.0.len())))
+    }
+}
+
+impl From<Cursor> for NewCursor {
+    /// Creates one that is recorded whole.
+    fn from(whole: Cursor) -> Self {
+        Self { whole, change: None }
+    }
+}
+
+/// A cursor as the state knows it: where it was last recorded whole, and the changes since.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredCursor {
+    whole: WholeCursor,
+    /// The changes in their order. Copies of the state share them.
+    changes: Arc<Vec<Arc<CursorChange>>>,
+}
+
+/// A cursor that was recorded whole: its text, or where a record holds it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum StoredCursor {
+pub enum WholeCursor {
     /// The JSON text itself.
     Inline(String),
     /// The body of a record.
@@ -87,10 +150,49 @@ pub enum StoredCursor {
 impl StoredCursor {
     /// Returns the digest of the cursor.
     pub fn digest(&self) -> Digest {
-        match self {
-            Self::Inline(text) => Digest::of(text.as_bytes()),
-            Self::Body(handle) => handle.digest,
+        match (self.changes.last(), &self.whole) {
+            (Some(change), _) => change.digest(),
+            (None, WholeCursor::Inline(text)) => Digest::of(text.as_bytes()),
+            (None, WholeCursor::Body(handle)) => handle.digest,
         }
+    }
+
+    /// Returns where it was last recorded whole.
+    pub fn whole(&self) -> &WholeCursor {
+        &self.whole
+    }
+
+    /// Returns the cursor, if it is short enough that the state has all of it.
+    pub fn short(&self) -> Option<Result<Cursor, CursorInvalid>> {
+        if let WholeCursor::Inline(text) = &self.whole { Some(self.put_together(text)) } else { None }
+    }
+
+    /// Makes the cursor of the text that was last recorded whole and the changes since.
+    pub fn put_together(&self, whole: &str) -> Result<Cursor, CursorInvalid> {
+        let mut text = Cow::Borrowed(whole);
+        for change in self.changes.iter() {
+            text = Cow::Owned(change.apply(&text)?);
+        }
+        let cursor = Cursor::of_json(text)?;
+        if cursor.digest() == self.digest() { Ok(cursor) } else { Err(ChangeUnfit::Other.into()) }
+    }
+
+    /// Notes a change.
+    pub(crate) fn note(&mut self, change: &CursorChange) {
+        Arc::make_mut(&mut self.changes).push(Arc::new(change.clone()));
+    }
+
+    /// Returns true if one more change may follow, whose cursor has this many bytes. The changes together are no larger than
+    /// the cursor that is recorded whole after them, so that the log grows at most twice as fast as they do.
+    fn has_room(&self, change: &CursorChange, whole_bytes: usize) -> bool {
+        let bytes: usize = self.changes.iter().map(|change| change.bytes()).sum();
+        self.changes.len() < CHANGES_MAX && bytes + change.bytes() <= whole_bytes
+    }
+}
+
+impl From<WholeCursor> for StoredCursor {
+    fn from(whole: WholeCursor) -> Self {
+        Self { whole, changes: Arc::default() }
     }
 }
 

@@ -61,11 +61,14 @@ pub(crate) fn take_batch(
     drafts.extend(batch.refused.iter().map(|refused| keep_delivery(actor, trace, refused)));
     if batch.cursor.is_some() || batch.unkept > 0 {
         let made = received.iter().filter(|event| event.novelty == Novelty::New).count();
-        let (cursor, body) = batch.cursor.clone().map_or((None, None), Cursor::into_parts);
+        let change = batch.cursor.as_ref().and_then(|cursor| cursor.change_of(pulling.cursor.as_ref()));
+        let whole = batch.cursor.as_ref().filter(|_| change.is_none());
+        let (cursor, body) = whole.map_or((None, None), |cursor| cursor.whole().clone().into_parts());
         let advanced = SensorAdvanced {
             id: batch.sensor,
             run: batch.run,
             cursor,
+            change: change.cloned(),
             read: batch.read,
             made: count(made),
             repeated: count(received.len() - made),

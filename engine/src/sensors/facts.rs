@@ -9,6 +9,8 @@ use crate::record::Digest;
 use crate::text::cut;
 use crate::time::Timestamp;
 
+use super::change::CursorChange;
+
 /// The maximum length of an error's message in bytes, as stored.
 pub const SENSOR_ERROR_BYTES_MAX: usize = 2048;
 
@@ -79,8 +81,11 @@ pub struct SensorAdvanced {
     pub id: SensorId,
     /// The run that read it.
     pub run: u64,
-    /// The new cursor as JSON; `None` if it is the record's body, or if a source without a cursor only counts messages.
+    /// The new cursor as JSON; `None` if it is the record's body, if `change` makes it, or if a source without a cursor only
+    /// counts messages.
     pub cursor: Option<String>,
+    /// What changed from the cursor before.
+    pub change: Option<CursorChange>,
     /// How many messages were read.
     pub read: u32,
     /// How many events they created.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::cursor::StoredCursor;
+use super::cursor::{StoredCursor, WholeCursor};
 use super::facts::{SensorEndedBecause, SensorErrorKind, SensorMode};
 use crate::effect::{Effect, RunSensor};
 use crate::fact::{EventFact, HealthFact, SensorFact};
@@ -181,8 +181,10 @@ impl Sensors {
             },
             SensorFact::SensorAdvanced(fact) => {
                 self.pulling.change(&fact.id, |pulling| {
-                    // Without a cursor it only counts messages.
-                    if let Some(cursor) = stored(record, fact.cursor.as_ref()) {
+                    if let (Some(cursor), Some(change)) = (&mut pulling.cursor, &fact.change) {
+                        cursor.note(change);
+                    } else if let Some(cursor) = stored(record, fact.cursor.as_ref()) {
+                        // Without a cursor it only counts messages.
                         pulling.cursor = Some(cursor);
                     }
                     pulling.refused += u64::from(fact.unkept.unwrap_or(0));
@@ -339,5 +341,6 @@ impl Sensors {
 
 /// Returns the cursor of a record: the text in its fact, or its body.
 fn stored(record: &Record, text: Option<&String>) -> Option<StoredCursor> {
-    text.cloned().map(StoredCursor::Inline).or_else(|| record.body_handle().map(StoredCursor::Body))
+    let whole = text.cloned().map(WholeCursor::Inline).or_else(|| record.body_handle().map(WholeCursor::Body));
+    whole.map(StoredCursor::from)
 }

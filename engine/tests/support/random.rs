@@ -29,7 +29,7 @@ use ensue_engine::names::{RoleName, SensorRef, WorkerQueueName};
 use ensue_engine::record::{Actor, AttemptOf, Body, Digest, Position, Record, StreamId};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_engine::rules::state::ERROR_SUMMARY_MILLIS;
-use ensue_engine::sensors::cursor::Cursor;
+use ensue_engine::sensors::cursor::{Cursor, NewCursor};
 use ensue_engine::sensors::facts::{SensorError, SensorErrorKind, SensorFailed, SensorMode};
 use ensue_engine::time::Timestamp;
 use ensue_engine::workflows::facts::RerunFrom;
@@ -1027,10 +1027,16 @@ impl World {
     fn of_sensor(&mut self, step: SensorStep) -> Option<Command> {
         let feed: SensorRef = FEED.parse().unwrap();
         let (id, pulling) = self.site.engine().sensors().of(&feed).map(|(id, pulling)| (id, pulling.clone()))?;
-        let cursor = |number: u8| Cursor::of_json(number.to_string()).unwrap();
+        // Most cursors are long enough that the log has changes of them.
+        let text = |number: u8| match number % 4 {
+            0 => number.to_string(),
+            _ => format!(r#"{{"line":{number},"known":"{}"}}"#, "x".repeat(600)),
+        };
+        let cursor = |number: u8| Cursor::of_json(text(number)).unwrap();
         let ask = match step {
             SensorStep::Read(to, token) => {
-                let after = pulling.cursor.map(|cursor| cursor.digest()).filter(|_| matches!(token, Token::Right));
+                let known = pulling.cursor.map(|cursor| cursor.short().expect("each is short").unwrap());
+                let after = known.as_ref().map(Cursor::digest).filter(|_| matches!(token, Token::Right));
                 let events = vec![self.site.event("demo.ping", &Payload::One.json())];
                 let batch = SensorBatch {
                     sensor: id,
@@ -1041,7 +1047,7 @@ impl World {
                     unkept: 0,
                     passed: 0,
                     after,
-                    cursor: Some(cursor(to)),
+                    cursor: Some(NewCursor::after(known.as_ref(), cursor(to))),
                 };
                 return Some(asked_by(Actor::Sensor(feed), Ask::TakeSensorBatch(batch)));
             }

@@ -18,7 +18,7 @@ use ensue_engine::dead_letters::state::SENSOR_DEAD_LETTERS_MAX;
 use ensue_engine::ids::SensorId;
 use ensue_engine::ports::{Committed, Submit, SubmitError};
 use ensue_engine::record::{Actor, Digest};
-use ensue_engine::sensors::cursor::Cursor;
+use ensue_engine::sensors::cursor::{Cursor, NewCursor};
 use ensue_engine::sensors::facts::{SensorError, SensorErrorKind, SensorFailed};
 use ensue_engine::time::Timestamp;
 use ensue_executor::Blocking;
@@ -380,7 +380,7 @@ impl Run {
             unkept: 0,
             passed: batch.passed,
             after,
-            cursor: cursor.cloned(),
+            cursor: cursor.map(|cursor| NewCursor::after(self.cursor.as_ref(), cursor.clone())),
         };
         if ask.events.is_empty() && ask.refused.is_empty() && ask.cursor.is_none() {
             self.means.status.count(|read| {

@@ -23,7 +23,7 @@ use ensue_engine::ids::SensorId;
 use ensue_engine::names::{ConnectionName, KeyRef, SensorRef};
 use ensue_engine::ports::Submit;
 use ensue_engine::record::{Actor, Digest};
-use ensue_engine::sensors::cursor::{Cursor, StoredCursor};
+use ensue_engine::sensors::cursor::{Cursor, StoredCursor, WholeCursor};
 use ensue_engine::sensors::facts::{SensorFailed, SensorMode};
 use ensue_engine::sensors::state::Sensors;
 use ensue_engine::time::Timestamp;
@@ -254,19 +254,25 @@ impl Shared {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a stored cursor; reads it from the log if it is long.
+    /// Returns a stored cursor; reads it from the log if it is long, and puts it together if it was changed since.
     async fn cursor(&self, stored: StoredCursor) -> Result<Cursor, SourceError> {
-        let broken = |why: String| SourceError::new(SensorErrorKind::Bug, format!("the cursor in the log cannot be used: {why}"));
-        match stored {
-            StoredCursor::Inline(text) => Cursor::of_json(text).map_err(|why| broken(why.to_string())),
-            StoredCursor::Body(handle) => {
-                let bodies = self.parts.bodies.clone();
-                let read = self.parts.blocking.done(move || bodies.read(&handle)).await;
-                let read = read.ok_or_else(|| broken("reading it stopped at an internal error".to_owned()))?;
-                let bytes = read.map_err(|why| broken(why.to_string()))?;
-                Cursor::of_bytes(&bytes).map_err(|why| broken(why.to_string()))
-            }
+        let broken = |why: String| {
+            let why = format!("the cursor in the log cannot be used: {why}; set it back with `ensue sensors rewind`");
+            SourceError::new(SensorErrorKind::Bug, why)
+        };
+        if let Some(short) = stored.short() {
+            return short.map_err(|why| broken(why.to_string()));
         }
+        let bodies = self.parts.bodies.clone();
+        let read = self.parts.blocking.done(move || match stored.whole() {
+            WholeCursor::Inline(text) => stored.put_together(text).map_err(|why| why.to_string()),
+            WholeCursor::Body(handle) => {
+                let bytes = bodies.read(handle).map_err(|why| why.to_string())?;
+                let whole = std::str::from_utf8(&bytes).map_err(|why| why.to_string())?;
+                stored.put_together(whole).map_err(|why| why.to_string())
+            }
+        });
+        read.await.ok_or_else(|| broken("reading it stopped at an internal error".to_owned()))?.map_err(broken)
     }
 
     fn definition(&self, sensor: &SensorRef) -> Option<Definition> {
@@ -462,10 +468,7 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
             last_event_at: pulling.last_event_at,
             lag_messages: if let Lag::Messages(messages) = lag { Some(messages) } else { None },
             newest_at: if let Lag::NewestAt(time) = lag { Some(time) } else { None },
-            cursor: match &pulling.cursor {
-                Some(StoredCursor::Inline(text)) => Some(text.clone()),
-                Some(StoredCursor::Body(_)) | None => None,
-            },
+            cursor: pulling.cursor.as_ref().and_then(StoredCursor::short).and_then(Result::ok).map(Cursor::into_text),
         })
     }
 

@@ -218,6 +218,30 @@ fn messages_that_make_nothing_move_the_cursor_once_a_second() {
 }
 
 #[test]
+fn cursor_that_was_recorded_as_changes_is_continued_by_the_next_run_and_the_next_node() {
+    for (bytes, is_shown) in [(1_000, true), (10_000, false)] {
+        let peer = Peer::with_order();
+        peer.lengthen_cursors(bytes);
+        let mut site = Site::new(&peer);
+        for number in 0..5 {
+            peer.add([number]);
+            site.pass(SECOND);
+        }
+        site.restart();
+        peer.add(numbers(5..7));
+        site.pass(10 * SECOND);
+        site.kill();
+        peer.add(numbers(7..9));
+        site.pass(10 * SECOND);
+        assert_eq!(site.items(), numbers(0..9));
+        let changes = site.count(|fact| matches!(fact, Fact::SensorAdvanced(fact) if fact.change.is_some()));
+        let wholes = site.count(|fact| matches!(fact, Fact::SensorAdvanced(fact) if fact.change.is_none()));
+        assert!(changes >= 5 && wholes == 1, "{changes} changes, {wholes} wholes");
+        assert_eq!(site.status().cursor, is_shown.then(|| format!("{:>bytes$}", 9)));
+    }
+}
+
+#[test]
 fn message_that_makes_nothing_is_settled_with_its_cursor() {
     let peer = Peer::with_order();
     let mut site = Site::new(&peer);

@@ -206,8 +206,7 @@ impl Sensors for TestNode {
         let core = self.core();
         let sensors = core.sequencing.engine().sensors();
         let (_, pulling) = sensors.of(sensor)?;
-        let cursor =
-            pulling.cursor.as_ref().and_then(|cursor| if let StoredCursor::Inline(text) = cursor { Some(text.clone()) } else { None });
+        let cursor = pulling.cursor.as_ref().and_then(StoredCursor::short).map(|cursor| cursor.unwrap().into_text());
         Some(SensorStatus {
             state: SensorState::Starting,
             since: NOON,

@@ -56,6 +56,8 @@ pub(super) struct Peer {
 
 struct Inner {
     has_order: bool,
+    /// The length of each cursor in bytes, with blanks before the number.
+    cursor_bytes: usize,
     /// All messages of an ordered peer; those that a queue would deliver now.
     messages: VecDeque<Stored>,
     /// The messages that a queue has delivered and that are not settled.
@@ -111,6 +113,7 @@ impl Peer {
     fn new(has_order: bool, claim: Option<Duration>) -> Self {
         let inner = Inner {
             has_order,
+            cursor_bytes: 0,
             messages: VecDeque::new(),
             held: BTreeMap::new(),
             claim,
@@ -124,6 +127,11 @@ impl Peer {
             early: Vec::new(),
         };
         Self { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// Sets the length of the cursors from now on.
+    pub(super) fn lengthen_cursors(&self, bytes: usize) {
+        self.locked().cursor_bytes = bytes;
     }
 
     pub(super) fn add(&self, numbers: impl IntoIterator<Item = u64>) {
@@ -374,7 +382,9 @@ impl Source for PeerSource {
 
     fn cursor_at(&self, last: Token) -> Option<Document> {
         let (_, place) = *self.given.get(&last)?;
-        self.peer.locked().has_order.then(|| Document::from_value(&json!(place)))
+        let peer = self.peer.locked();
+        let text = format!("{place:>width$}", width = peer.cursor_bytes);
+        peer.has_order.then(|| Document::parse(text.into()).expect("a number with blanks before it is JSON"))
     }
 
     fn settle(&mut self, done: &[Token]) -> Pending<'_, Result<(), SourceError>> {
