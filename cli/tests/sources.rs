@@ -259,7 +259,7 @@ def watch(sensor):
 ensue.sensor(watch)
 "#;
 
-/// Says what becomes of parts.
+/// What becomes of parts, by the rule that notes it.
 const RULES: [(&str, &str); 2] = [("down", "core.sensor_part_failed"), ("up", "core.sensor_part_recovered")];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,7 +32,7 @@ export class Sensor<Input = any, Cursor = any> {
   /**
    * Reports that a part of what the sensor reads, for example one of its feeds, cannot be read, and why.
    *
-   * The sensor goes on, and operators see the part until `reportRunning` or the next start.
+   * The sensor continues, and operators see the part until `reportRunning` or the next start.
    */
   reportFailing(part: string, error: unknown): Promise<void>;
   /** Reports that a part of what the sensor reads works. */

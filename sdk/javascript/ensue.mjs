@@ -81,7 +81,7 @@ export class Sensor {
   /**
    * Reports that a part of what the sensor reads, for example one of its feeds, cannot be read, and why.
    *
-   * The sensor goes on, and operators see the part until `reportRunning` or the next start. Call it at each try. The name
+   * The sensor continues, and operators see the part until `reportRunning` or the next start. Call it at each try. The name
    * may have 1,024 bytes, and neither it nor the error may hold a secret.
    */
   async reportFailing(part, error) {

@@ -82,7 +82,7 @@ class Sensor:
     def report_failing(self, part, error):
         """Reports that a part of what the sensor reads, for example one of its feeds, cannot be read, and why.
 
-        The sensor goes on, and operators see the part until `report_running` or the next start. Call it at each try. The
+        The sensor continues, and operators see the part until `report_running` or the next start. Call it at each try. The
         name may have 1,024 bytes, and neither it nor the error may hold a secret.
         """
         with self._lock:

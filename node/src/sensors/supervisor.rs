@@ -450,7 +450,7 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
             part: name.clone(),
             error: part.error.clone(),
             // The log knows since when it fails over restarts.
-            since: known.part(id, name).map_or(part.since, |logged| logged.since.min(part.since)),
+            since: known.part(id, name).map_or(part.since, |logged| logged.since),
         });
         let failing_parts = of_source.collect();
         Some(SensorStatus {

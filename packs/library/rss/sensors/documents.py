@@ -124,23 +124,23 @@ def of_json(text):
         raise Unreadable("it is JSON, but no JSON Feed: it has no `version` of jsonfeed.org")
     items = feed.get("items")
     items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    return told(feed, "title"), [of_json_item(item) for item in reversed(items)]
+    return text_of(feed, "title"), [of_json_item(item) for item in reversed(items)]
 
 
 def of_json_item(item):
     authors = item.get("authors")
     author = authors[0] if isinstance(authors, list) and authors else item.get("author")
     return {
-        "id": told(item, "id"),
-        "title": told(item, "title"),
-        "link": told(item, "url") or told(item, "external_url"),
-        "published": told(item, "date_published") or told(item, "date_modified"),
-        "summary": told(item, "summary") or told(item, "content_text") or told(item, "content_html"),
-        "author": told(author, "name") if isinstance(author, dict) else "",
+        "id": text_of(item, "id"),
+        "title": text_of(item, "title"),
+        "link": text_of(item, "url") or text_of(item, "external_url"),
+        "published": text_of(item, "date_published") or text_of(item, "date_modified"),
+        "summary": text_of(item, "summary") or text_of(item, "content_text") or text_of(item, "content_html"),
+        "author": text_of(author, "name") if isinstance(author, dict) else "",
     }
 
 
-def told(values, name):
+def text_of(values, name):
     """Returns a field that should be a text."""
     value = values.get(name)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -206,7 +206,7 @@ def repaired(text):
 
 
 def outside_cdata(text, change, written):
-    """Changes what is outside of sections of plain text, and writes the sections anew."""
+    """Changes what is outside of sections of plain text, and writes the sections again."""
     pieces, at = [], 0
     while (begin := text.find(CDATA, at)) >= 0 and (end := text.find(CDATA_END, begin)) >= 0:
         pieces += [change(text[at:begin]), written(text[begin + len(CDATA):end])]

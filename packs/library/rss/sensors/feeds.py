@@ -39,8 +39,8 @@ def digest(*values):
 def keys_of(entry):
     """Returns what may identify an entry, from what should do to what must."""
     identifier = identifier_of(entry)
-    told = [identifier, entry["link"], entry["title"], entry["published"]]
-    return [digest(identifier), digest("told", *told), digest("whole", *told, entry["summary"])]
+    details = [identifier, entry["link"], entry["title"], entry["published"]]
+    return [digest(identifier), digest("details", *details), digest("whole", *details, entry["summary"])]
 
 
 def identifier_of(entry):
