@@ -518,7 +518,7 @@ fn sensor_step() -> impl Strategy<Value = SensorStep> {
         3 => (any::<u8>(), token).prop_map(|(to, token)| SensorStep::Read(to, token)),
         2 => Just(SensorStep::Start),
         3 => (1..9u32).prop_map(SensorStep::Fail),
-        2 => (0..4u8, part).prop_map(|(part, state)| SensorStep::Part(part, state)),
+        4 => (0..2u8, part).prop_map(|(part, state)| SensorStep::Part(part, state)),
         2 => mode.prop_map(SensorStep::Set),
         1 => proptest::option::of(any::<u8>()).prop_map(SensorStep::Rewind),
         1 => any::<u8>().prop_map(SensorStep::Skip),
@@ -1057,7 +1057,8 @@ impl World {
                 Ask::NoteSensorFailed(SensorFailed { id, run: pulling.run, error, failures, retry_at: self.site.now() })
             }
             SensorStep::Part(part, state) => {
-                let parts = BTreeMap::from([(part.to_string(), state)]);
+                // The other part works.
+                let parts = BTreeMap::from([(part.to_string(), state), ((1 - part).to_string(), PartState::Running)]);
                 Ask::NoteSensorParts(SensorParts { sensor: id, run: pulling.run, parts })
             }
             SensorStep::Set(mode) => Ask::SetSensorMode { sensor: feed, mode },

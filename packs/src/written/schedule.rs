@@ -69,7 +69,14 @@ const FIELDS: &[Field] = &[
     ),
 ];
 
-const BETWEEN: &[Between] = &[Between::ExactlyOneOf(&["cron", "every", "at"]), Between::OnlyBeside { field: "timezone", other: "cron" }];
+const BETWEEN: &[Between] = &[
+    Between::ExactlyOneOf(&["cron", "every", "at"]),
+    Between::OnlyBeside { field: "timezone", other: "cron" },
+    Between::OnlyBeside { field: "grace", other: "misfire" },
+    Between::OnlyFor { field: "grace", other: "misfire", pattern: "^skip$" },
+    Between::OnlyBeside { field: "missed_max", other: "misfire" },
+    Between::OnlyFor { field: "missed_max", other: "misfire", pattern: "^fire_all$" },
+];
 
 /// Reads when something is due. Returns `None` if that has errors, which have been reported.
 pub(super) fn read(node: Node, shape: &'static Shape, file: &SourceText, report: &mut Report) -> Option<Plan> {

@@ -28,7 +28,7 @@ const OF_THE_SHAPE: [Code; 15] = [
 ];
 
 /// The exceptions that no JSON Schema can express, by words of the message, each with the reason.
-const BEYOND_A_SCHEMA: [(&str, &str); 50] = [
+const BEYOND_A_SCHEMA: [(&str, &str); 51] = [
     ("`poll` runs only actions of its own pack", "the pack's name is a value of another file"),
     ("`poll` cannot run `", "the action's file says what it runs"),
     ("`decode` is only for the answers of a server", "what a sensor watches is said in another mapping"),
@@ -47,6 +47,7 @@ const BEYOND_A_SCHEMA: [(&str, &str); 50] = [
     ("is not a rate", "what a rate is, is inside of a text"),
     ("is not a path", "which parameters a path has is inside of a text"),
     ("`inquiry.link`", "what an expression reads is a text to a schema"),
+    ("must be one expression that reads `keys`", "what an expression reads is a text to a schema"),
     ("`dedupe: none` is only for webhooks", "what a sensor watches is said beside its `emits`"),
     ("`dedupe` is only for deliveries", "what a sensor watches is said beside its `emits`"),
     ("is not an absolute path", "whether a text with expressions is a path is known once it is computed"),

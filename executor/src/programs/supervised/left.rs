@@ -141,7 +141,7 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
 /// Returns the reservation of a supervisor that is gone and has not started its program, or none if that cannot be proved.
 pub(super) async fn never_begun(folder: &Folder) -> Option<Reservation> {
     folder.not_begun().ok()??;
-    // Only what is read once the supervisor is gone cannot change any more.
+    // What is read once the supervisor is gone can no longer change.
     if is_deserted(folder).await { folder.not_begun().ok()? } else { None }
 }
 
