@@ -42,7 +42,8 @@ pub(crate) struct Question<'q> {
     pub(crate) rights: &'q Rights,
     /// The position of the views now.
     pub(crate) now: Position,
-    /// The position that the answer must show; `None` if it must show everything that the views show now.
+    /// The position that the answer must show. Without it nothing is shared: the position of the views follows their rows, so a
+    /// caller may have seen rows that a recent answer lacks.
     pub(crate) wanted: Option<Position>,
 }
 
@@ -109,9 +110,10 @@ impl SharedAnswers {
         }
     }
 
-    /// Returns the reading whose answer suits a question, which may be a new one; `None` if no more can be kept.
+    /// Returns the reading whose answer suits a question, which may be a new one; `None` if the question names no position, or if no
+    /// more can be kept.
     fn join(&self, question: &Question<'_>) -> Option<Arc<Reading>> {
-        let wanted = question.wanted.unwrap_or(question.now);
+        let wanted = question.wanted?;
         let mut kept = self.kept();
         let is_recent = |reading: &Arc<Reading>| reading.began.elapsed() < SHARED_FOR;
         let readings = kept.get(question.target).into_iter().flatten();
@@ -251,26 +253,26 @@ mod tests {
         limited.add(Permission::EventsRead, Some(&"pack=shop".parse().unwrap()));
         let bounded = viewer.clone().within([]);
         for (at, rights) in [&viewer, &more, &limited, &bounded].into_iter().enumerate() {
-            assert_eq!(text(shared.answer(&question("/events", rights, 7, None), reader.read()).await).await.1, (at + 1).to_string());
+            assert_eq!(text(shared.answer(&question("/events", rights, 7, Some(7)), reader.read()).await).await.1, (at + 1).to_string());
         }
-        assert_eq!(text(shared.answer(&question("/events?limit=1", &viewer, 7, None), reader.read()).await).await.1, "5");
-        assert_eq!(text(shared.answer(&question("/events", &viewer, 7, None), reader.read()).await).await.1, "1");
+        assert_eq!(text(shared.answer(&question("/events?limit=1", &viewer, 7, Some(7)), reader.read()).await).await.1, "5");
+        assert_eq!(text(shared.answer(&question("/events", &viewer, 7, Some(7)), reader.read()).await).await.1, "1");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn answer_shows_the_position_that_its_caller_asks_for_or_all_of_the_views() {
+    async fn answer_shows_the_position_that_its_caller_asks_for_or_is_its_own() {
         let (shared, reader, viewer) = (SharedAnswers::default(), Reader::default(), rights(&[Permission::EventsRead]));
         let ask = async |now, wanted| text(shared.answer(&question("/events", &viewer, now, wanted), reader.read()).await).await;
-        assert_eq!(ask(7, None).await, (7, "1".to_owned()));
+        assert_eq!(ask(7, Some(7)).await, (7, "1".to_owned()));
         assert_eq!(ask(9, Some(6)).await, (7, "1".to_owned()), "the views have moved, but the caller has not seen more");
         assert_eq!(ask(9, Some(8)).await, (9, "2".to_owned()));
-        assert_eq!(ask(10, None).await, (10, "3".to_owned()), "a caller that names no position sees what the views show now");
+        assert_eq!(ask(9, None).await, (9, "3".to_owned()), "a caller that names no position reads for itself");
     }
 
     #[tokio::test(start_paused = true)]
     async fn answer_is_given_to_others_for_a_moment_only() {
         let (shared, reader, viewer) = (SharedAnswers::default(), Reader::default(), rights(&[Permission::EventsRead]));
-        let ask = async || text(shared.answer(&question("/events", &viewer, 7, None), reader.read()).await).await.1;
+        let ask = async || text(shared.answer(&question("/events", &viewer, 7, Some(7)), reader.read()).await).await.1;
         assert_eq!((ask().await, ask().await), ("1".to_owned(), "1".to_owned()));
         tokio::time::advance(SHARED_FOR).await;
         assert_eq!(ask().await, "2");
@@ -284,12 +286,12 @@ mod tests {
             response.headers_mut().insert(header::LINK, HeaderValue::from_static("<next>"));
             Ok::<_, Problem>(response)
         };
-        let ask = question("/events", &viewer, 7, None);
+        let ask = question("/events", &viewer, 7, Some(7));
         let (one, other) = tokio::join!(shared.answer(&ask, with_cursor()), shared.answer(&ask, with_cursor()));
         for answered in [one, other] {
             assert!(matches!(answered.unwrap().answer, Answer::Own(_)));
         }
-        let refused = question("/executions", &viewer, 7, None);
+        let refused = question("/executions", &viewer, 7, Some(7));
         assert!(shared.answer(&refused, async { Err(Problem::bug("broken")) }).await.is_err());
         assert_eq!(text(shared.answer(&refused, async { respond::json(&2) }).await).await.1, "2", "a refusal is not kept");
     }
@@ -297,7 +299,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn reading_that_its_caller_gives_up_is_taken_over() {
         let (shared, reader, viewer) = (SharedAnswers::default(), Reader::default(), rights(&[Permission::EventsRead]));
-        let ask = question("/events", &viewer, 7, None);
+        let ask = question("/events", &viewer, 7, Some(7));
         let mut first = Box::pin(shared.answer(&ask, std::future::pending()));
         assert!((&mut first).now_or_never().is_none());
         let mut second = Box::pin(shared.answer(&ask, reader.read()));
@@ -312,11 +314,11 @@ mod tests {
         let (shared, reader, viewer) = (SharedAnswers::default(), Reader::default(), rights(&[Permission::EventsRead]));
         for at in 0..2 * KEPT_MAX {
             let target = format!("/events?id={at}");
-            text(shared.answer(&question(&target, &viewer, 7, None), reader.read()).await).await;
+            text(shared.answer(&question(&target, &viewer, 7, Some(7)), reader.read()).await).await;
         }
         assert_eq!((shared.kept().len(), reader.count()), (KEPT_MAX, 2 * KEPT_MAX));
         tokio::time::advance(SHARED_FOR).await;
-        text(shared.answer(&question("/events", &viewer, 7, None), reader.read()).await).await;
+        text(shared.answer(&question("/events", &viewer, 7, Some(7)), reader.read()).await).await;
         assert_eq!(shared.kept().len(), 1, "old ones make room");
     }
 }
