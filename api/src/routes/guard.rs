@@ -125,7 +125,7 @@ impl Guard {
         let as_of = call.as_of();
         // The views only move on, so whatever the handler reads is at this position or after it.
         let now = *call.api().ports.views_at.borrow();
-        let is_shared = self.operation.sharing == Sharing::ByRights && as_of.is_none() && !is_program(&admitted.holder);
+        let is_shared = self.operation.sharing == Sharing::ByRights && as_of.is_none() && is_session(&admitted.holder);
         let (position, response) = match is_shared {
             true => self.answer_shared(admitted, call, (now, &known)).await?,
             false => (now, (admitted.handle)(call).await?),
@@ -157,9 +157,10 @@ impl Guard {
     }
 }
 
-/// Reports whether the caller is the program of an attempt, which may reach its own execution beside what its rights say.
-fn is_program(holder: &Holder) -> bool {
-    matches!(holder.by, CredentialId::Execution(_))
+/// Reports whether the caller has a session, as the page has: it names the position that its stream of changes has reached. Others
+/// name the position of their last write, and may have read more since.
+fn is_session(holder: &Holder) -> bool {
+    matches!(holder.by, CredentialId::Session(_))
 }
 
 /// Restricts a caller with the session of a link to its inquiry. Nothing else tells it what else there is.
