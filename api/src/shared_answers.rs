@@ -62,11 +62,11 @@ struct Reading {
     position: Position,
     began: Instant,
     /// `None` if the answer is its reader's own.
-    answer: OnceCell<Option<Kept>>,
+    answer: OnceCell<Option<SharedAnswer>>,
 }
 
 /// A whole answer.
-struct Kept {
+struct SharedAnswer {
     headers: HeaderMap,
     tag: String,
     plain: Bytes,
@@ -96,7 +96,7 @@ impl SharedAnswers {
         let (mut read, mut unshared) = (Some(read), None);
         let keep = async || {
             let Some(read) = read.take() else { return Ok(None) };
-            let (kept, response) = Kept::of(read.await?).await?;
+            let (kept, response) = SharedAnswer::of(read.await?).await?;
             unshared = response;
             Ok::<_, Problem>(kept)
         };
@@ -114,7 +114,7 @@ impl SharedAnswers {
     /// more can be kept.
     fn join(&self, question: &Question<'_>) -> Option<Arc<Reading>> {
         let wanted = question.wanted?;
-        let mut kept = self.kept();
+        let mut kept = self.lock();
         let is_recent = |reading: &Arc<Reading>| reading.began.elapsed() < SHARED_FOR;
         let readings = kept.get(question.target).into_iter().flatten();
         let mut fitting = readings.filter(|reading| is_recent(reading) && reading.position >= wanted && reading.rights == *question.rights);
@@ -140,7 +140,7 @@ impl SharedAnswers {
         Some(reading)
     }
 
-    fn kept(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Arc<Reading>>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Vec<Arc<Reading>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -158,7 +158,7 @@ impl Answered {
     }
 }
 
-impl Kept {
+impl SharedAnswer {
     /// Keeps an answer; returns it if it cannot be shared: it is large, no success, or has a cursor, which only its caller may use.
     async fn of(response: Response<Body>) -> Result<(Option<Self>, Option<Response<Body>>), Problem> {
         let is_small = response.body().size_hint().exact().is_some_and(|size| size <= KEPT_BYTES_MAX);
@@ -316,9 +316,9 @@ mod tests {
             let target = format!("/events?id={at}");
             text(shared.answer(&question(&target, &viewer, 7, Some(7)), reader.read()).await).await;
         }
-        assert_eq!((shared.kept().len(), reader.count()), (KEPT_MAX, 2 * KEPT_MAX));
+        assert_eq!((shared.lock().len(), reader.count()), (KEPT_MAX, 2 * KEPT_MAX));
         tokio::time::advance(SHARED_FOR).await;
         text(shared.answer(&question("/events", &viewer, 7, Some(7)), reader.read()).await).await;
-        assert_eq!(shared.kept().len(), 1, "old ones make room");
+        assert_eq!(shared.lock().len(), 1, "old ones make room");
     }
 }

@@ -21,9 +21,8 @@ use crate::worker::{Begin, Executor, Worker};
 impl Executor {
     /// Takes over what the log owes at the start of a node, before anything else is carried out. A program that an earlier node
     /// left is adopted where the log still waits for it under the same token, and killed otherwise. Every other attempt that was
-    /// running is reported as lost. If it was given to this worker, the evidence is that of its supervisor, which may never have started
-    /// its program, or otherwise that of the `begun` file; if it was given to another, there is none. The log decides what becomes of
-    /// it.
+    /// running is reported as lost, and the log decides what becomes of it. For an attempt of this worker, its supervisor may prove that
+    /// the program was never started; otherwise the `begun` file is the evidence. An attempt of another worker may have begun.
     pub async fn take_over(&self, owed: impl IntoIterator<Item = Effect>, previous: &Previous) {
         let worker = &self.worker;
         let left = worker.means.ports.programs.left().await;

@@ -23,7 +23,7 @@ class Session {
   async load(): Promise<void> {
     this.error = null;
     try {
-      // Browsers report a refused request as an error, so a visitor who is not logged in is not asked about.
+      // Browsers log a refused request as an error, so ask for the user only if somebody is logged in.
       if (!(await call('GET /public/status', {})).value.logged_in) {
         this.me = null;
         return;

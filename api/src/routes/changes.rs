@@ -180,7 +180,7 @@ impl ChangeStream {
             let has_moved = through != self.at;
             self.at = through;
             if let Some(data) = data {
-                self.tell(&data).await?;
+                self.send_changes(&data).await?;
                 let (next, at) = self.changes.next_tick();
                 self.line.rest(tokio::time::sleep_until(at)).await?;
                 tick = Some(next);
@@ -202,7 +202,7 @@ impl ChangeStream {
         }
     }
 
-    async fn tell(&mut self, data: &str) -> Result<(), Left> {
+    async fn send_changes(&mut self, data: &str) -> Result<(), Left> {
         // Rights may have changed since the changes were picked.
         if !self.line.is_allowed() {
             return Err(Left::NotAllowed);

@@ -73,26 +73,25 @@ pub(super) async fn run(allowed: Allowed<ActionsExecute>, mut call: Call) -> Out
     if given > EXECUTIONS_MAX {
         return Err(TooMany { given }.into());
     }
-    let mut wanted = Vec::with_capacity(first.len());
-    for (index, item) in (0_u32..).zip(first) {
-        let request: WireRequest = body::parse_part(&format!("/{index}"), item.get())?;
-        wanted.push(Wanted { index, content: Digest::of(item.get().as_bytes()), request });
+    let mut items = Vec::with_capacity(first.len());
+    for (index, text) in (0_u32..).zip(first) {
+        let request: WireRequest = body::parse_part(&format!("/{index}"), text.get())?;
+        items.push(ListItem { index, content: Digest::of(text.get().as_bytes()), request });
     }
-    let asked = Arc::new(Asked { api: call.api().clone(), by: call.on_behalf(&allowed)?, is_dry: call.is_dry_run()?, allowed });
-    let each = stream::iter(wanted).map(move |wanted| one(asked.clone(), wanted));
-    let items: Vec<WireRequested> = each.buffered(AT_ONCE).collect().await;
-    answer(items)
+    let list = Arc::new(ListRequest { api: call.api().clone(), by: call.on_behalf(&allowed)?, is_dry: call.is_dry_run()?, allowed });
+    let each = stream::iter(items).map(move |item| outcome_of(list.clone(), item));
+    answer_list(each.buffered(AT_ONCE).collect().await)
 }
 
-fn answer(items: Vec<WireRequested>) -> Outcome {
+fn answer_list(items: Vec<WireRequested>) -> Outcome {
     match items.iter().filter_map(|item| item.position).max() {
         Some(position) => respond::written(Written::Done, position, &WireRequestedList { items }),
         None => respond::json(&WireRequestedList { items }),
     }
 }
 
-/// What somebody asks for with one item.
-struct Wanted {
+/// An item of the list.
+struct ListItem {
     index: u32,
     /// The hash of its text.
     content: Digest,
@@ -100,15 +99,16 @@ struct Wanted {
 }
 
 /// What the items of a request have in common.
-struct Asked {
+struct ListRequest {
     api: Arc<Api>,
     by: OnBehalf,
     allowed: Allowed<ActionsExecute>,
     is_dry: bool,
 }
 
-async fn one(asked: Arc<Asked>, wanted: Wanted) -> WireRequested {
-    match asked.requested(wanted).await {
+/// Returns what became of an item.
+async fn outcome_of(list: Arc<ListRequest>, item: ListItem) -> WireRequested {
+    match list.request(item).await {
         Ok(requested) => {
             let (execution, position) = requested.unzip();
             WireRequested { execution, position, error: None }
@@ -117,10 +117,10 @@ async fn one(asked: Arc<Asked>, wanted: Wanted) -> WireRequested {
     }
 }
 
-impl Asked {
+impl ListRequest {
     /// Requests the execution of an item; `None` in a dry run.
-    async fn requested(&self, wanted: Wanted) -> Result<Option<(ExecutionId, Position)>, Problem> {
-        let Wanted { index, content, request: WireRequest { action, params, template, labels, start_at } } = wanted;
+    async fn request(&self, item: ListItem) -> Result<Option<(ExecutionId, Position)>, Problem> {
+        let ListItem { index, content, request: WireRequest { action, params, template, labels, start_at } } = item;
         self.allowed.demand_on(action.as_str(), &Target::of_action(action.as_str()))?;
         let ask = Ask::RequestExecution(request_of(&self.api, action, WireExecute { params, template, labels, start_at }).await?);
         if self.is_dry {

@@ -18,7 +18,7 @@ const ERRORS: &str = "errors";
 /// The most names that are suggested for an unknown code.
 const SUGGESTIONS_MAX: usize = 5;
 
-/// Print what a code means, and what to do. No node is asked.
+/// Print what a code means, and what to do. Needs no node.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -89,7 +89,7 @@ static CODES: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
 });
 
 fn unknown(code: &str) -> Failure {
-    let failure = Failure::with(Exit::Missing, format!("there is no code `{code}`"));
+    let failure = Failure::with(Exit::Missing, format!("no error or finding has the code `{code}`"));
     let near = near(code);
     if near.is_empty() {
         return failure.hint("use the `code` of an error of the API, or the code in brackets after `error` or `warning` of a finding");

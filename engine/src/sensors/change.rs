@@ -143,8 +143,8 @@ impl<'a> Pieces<'a> {
         Self { before, after, found: Vec::new(), at: 0, behind: 0, left }
     }
 
-    /// Adds a piece of the cursor before that begins at these bytes, and the new text in front of it. Does nothing if it is
-    /// too short. Returns `None` if there is no room.
+    /// Adds a piece of the cursor before that begins at these bytes, and the new text in front of it. Skips a piece that is too
+    /// short. Returns `None` if the piece has no room.
     fn keep(&mut self, from: usize, at: usize, bytes: usize) -> Option<()> {
         if bytes < KEPT_BYTES_MIN {
             return Some(());

@@ -38,7 +38,7 @@ const REASON_BYTES_MAX: u64 = 4 << 10;
 /// How long it may take.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 const PROBE_LOOK_EVERY: Duration = Duration::from_millis(1);
-/// The file in the folder of a supervisor with the answer of the probe. There is none if its programs need no namespaces.
+/// The file in the folder of a supervisor with the answer of the probe. Supervisors whose programs need no namespaces lack it.
 const NOTE: &str = "namespaces";
 /// The maximum size of the list of mounts, in bytes.
 const MOUNTS_BYTES_MAX: u64 = 16 << 20;

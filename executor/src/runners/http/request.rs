@@ -366,7 +366,7 @@ impl Request {
             next.method = Method::GET;
             next.body = None;
             next.headers.remove(CONTENT_TYPE);
-            // The signature is of the body that is no longer sent.
+            // The signature covers the body, which is no longer sent.
             if next.signing.is_some() {
                 for name in [SIGNED_ID, SIGNED_TIME, SIGNATURE] {
                     next.headers.remove(name);
