@@ -138,6 +138,31 @@ async fn program_of_an_ordinary_user_changes_no_modes_or_times_of_the_node_s_fil
     assert_eq!(node.stop(), Some(0));
 }
 
+const LOOSEN_PACK: &str = "\
+description: Tries to change the modes and times of its pack.
+run:
+  shell:
+    script: |
+      exec 2>/dev/null
+      changed=nothing
+      for file in \"$ENSUE_PACK_DIR\" \"$ENSUE_PACK_DIR\"/*; do
+        (chmod a+rwx \"$file\" || touch -d 1999-01-01 \"$file\") && changed=\"$file\"
+      done
+      printf '{\"changed\":\"%s\"}' \"$changed\"
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn program_does_not_change_its_pack_even_inside_a_writable_folder() {
+    let test = "program_does_not_change_its_pack_even_inside_a_writable_folder";
+    let place = place();
+    place.write_pack_file("look/actions/loosen.yaml", LOOSEN_PACK);
+    std::fs::write(place.path().join("ensue.yaml"), "actions: { writable: [.] }\n").unwrap();
+    let Some((_place, node)) = isolated_node(test, place, METADATA).await else { return };
+    let shown = node.client().run("look.loosen", &json!({})).await;
+    assert_eq!(shown["result"]["changed"], "nothing", "{shown:#}");
+    assert_eq!(node.stop(), Some(0));
+}
+
 /// Where OpenSSH looks for further settings, each of which must belong to the superuser or to the user of `ssh`.
 const SSH_SETTINGS: &str = "/etc/ssh/ssh_config.d";
 
@@ -155,17 +180,44 @@ async fn ssh_of_a_program_reads_the_settings_of_the_system() {
     if !rustix::process::geteuid().is_root() || !Path::new(SSH_SETTINGS).is_dir() {
         return skipped(test, &format!("only root can mount something at {SSH_SETTINGS}, which must exist"));
     }
-    let settings = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(settings.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    std::fs::write(settings.path().join("50-port.conf"), "Host host.example\n  Port 2222\n").unwrap();
-    let script = format!("mount --bind \"$0\" {SSH_SETTINGS} && exec \"$@\"");
-    let with_settings = ["unshare", "--mount", "sh", "-c", &script, &settings.path().display().to_string()].map(str::to_owned);
-    let place = place().within(with_settings.into());
+    let settings = ssh_settings();
+    let place = place_with_ssh_settings(settings.path());
     place.write_pack_file("look/actions/connect.yaml", CONNECT);
     let Some((_place, node)) = isolated_node(test, place, METADATA).await else { return };
     let shown = node.client().run("look.connect", &json!({})).await;
     assert_eq!(shown["result"], "port 2222", "{shown:#}");
     assert_eq!(node.stop(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_ssh_that_nobody_may_read_leave_the_node_s_files_protected() {
+    let test = "settings_of_ssh_that_nobody_may_read_leave_the_node_s_files_protected";
+    if !rustix::process::geteuid().is_root() || !Path::new(SSH_SETTINGS).is_dir() {
+        return skipped(test, &format!("only root can mount something at {SSH_SETTINGS}, which must exist"));
+    }
+    let settings = ssh_settings();
+    std::fs::set_permissions(settings.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    let place = place_with_ssh_settings(settings.path());
+    place.write_pack_file("look/actions/loosen.yaml", LOOSEN_PACK);
+    let Some((_place, node)) = isolated_node(test, place, METADATA).await else { return };
+    let shown = node.client().run("look.loosen", &json!({})).await;
+    assert_eq!(shown["result"]["changed"], "nothing", "{shown:#}");
+    assert_eq!(node.stop(), Some(0));
+}
+
+/// Makes a folder with further settings of OpenSSH that belong to the superuser.
+fn ssh_settings() -> tempfile::TempDir {
+    let settings = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(settings.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::write(settings.path().join("50-port.conf"), "Host host.example\n  Port 2222\n").unwrap();
+    settings
+}
+
+/// Makes a place whose nodes see this folder as that of OpenSSH's further settings.
+fn place_with_ssh_settings(settings: &Path) -> Place {
+    let script = format!("mount --bind \"$0\" {SSH_SETTINGS} && exec \"$@\"");
+    let with_settings = ["unshare", "--mount", "sh", "-c", &script, &settings.display().to_string()].map(str::to_owned);
+    place().within(with_settings.into())
 }
 
 #[tokio::test(flavor = "multi_thread")]

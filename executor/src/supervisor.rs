@@ -56,7 +56,7 @@ pub(crate) const READY: &[u8] = b"ready\n";
 /// process does. With [`namespace::PROBE`] as the folder, it only prints whether programs get namespaces here.
 pub fn run(folder: &Path, release: &str) -> io::Result<()> {
     if folder == Path::new(namespace::PROBE) {
-        return io::stdout().write_all(namespace::try_out().as_bytes());
+        return io::stdout().write_all(&namespace::try_out()?);
     }
     // Before any thread is started, and before this process holds a secret.
     let user_namespace = UserNamespace::prepare(folder)?;

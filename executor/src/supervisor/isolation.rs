@@ -12,7 +12,6 @@ use landlock::{
     ABI, Access, AccessFs, BitFlags, LandlockStatus, PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
-use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
     set_no_new_privs,
@@ -127,7 +126,7 @@ pub(super) fn raise(placed: Placed<'_>, system: &System, user: Option<User>) -> 
     let rules = Rules::of(isolation, system, private, pack);
     let entered = enter_namespaces(placed);
     let has_failed_to_mount = entered.is_err();
-    let metadata = entered.unwrap_or_else(|error| Wall::Missing { why: error.to_string() });
+    let metadata = entered.unwrap_or_else(|why| Wall::Missing { why });
     drop_bounding_capabilities();
     enter()?;
     let privileged = drop_capabilities();
@@ -182,13 +181,17 @@ fn drop_capabilities() -> rustix::io::Result<()> {
 
 /// Moves this thread into the namespaces of a program, if it needs any. Returns whether the machine has them; an error means that
 /// it has them and that this program could not be given its own.
-fn enter_namespaces(placed: Placed<'_>) -> Result<Wall, NamespaceError> {
+fn enter_namespaces(placed: Placed<'_>) -> Result<Wall, String> {
     let Placed { isolation, user_namespace, private, pack, .. } = placed;
     if !namespace::is_needed(isolation) {
         return Ok(Wall::Stands);
     }
+    let without = |error: &NamespaceError| {
+        let why = error.to_string();
+        if error.is_of_the_machine() { Ok(Wall::Missing { why }) } else { Err(why) }
+    };
     if let UserNamespace::Failed(error) = user_namespace {
-        return Ok(Wall::Missing { why: error.to_string() });
+        return without(error);
     }
     let resolve = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let resolve_all = |paths: &[PathBuf]| paths.iter().filter_map(|path| path.canonicalize().ok()).collect::<Vec<_>>();
@@ -200,13 +203,7 @@ fn enter_namespaces(placed: Placed<'_>) -> Result<Wall, NamespaceError> {
         hidden: &hidden_now(isolation),
         copied: &user_namespace.owner_checked(),
     });
-    match entered {
-        Ok(()) => Ok(Wall::Stands),
-        Err(error @ NamespaceError::Mounts(Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOSYS)) => {
-            Ok(Wall::Missing { why: error.to_string() })
-        }
-        Err(error) => Err(error),
-    }
+    entered.map_or_else(|error| without(&error), |()| Ok(Wall::Stands))
 }
 
 /// Resolves the hidden paths as they are now: rotating a secret may point a link to another file.

@@ -73,8 +73,11 @@ pub(crate) enum Outcome {
 /// Makes the folder of a keeper. Blocks.
 pub(crate) fn prepare(folder: &Path, order: &KeptOrder, namespaces: &NamespaceNote) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(folder)?;
-    namespaces.write(folder)?;
-    write(&folder.join(ORDER), &serde_json::to_vec(order)?)
+    let written = namespaces.write(folder).and_then(|()| write(&folder.join(ORDER), &serde_json::to_vec(order)?));
+    if written.is_err() {
+        let _ = fs::remove_dir_all(folder);
+    }
+    written
 }
 
 /// Returns how the program of a keeper ended, or none if the keeper did not tell. Blocks.

@@ -25,15 +25,14 @@ use rustix::mount::{
 };
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::programs::{Isolation, IsolationMode, ProgramUsers, SupervisorCommand, Wall};
 
 /// The argument, in place of its folder, with which a supervisor tries whether it can create namespaces.
 pub(super) const PROBE: &str = "namespaces";
-/// What it prints if it can.
-const POSSIBLE: &str = "possible";
-/// The maximum length of what it prints otherwise, in bytes.
+/// The maximum length of what it prints, in bytes.
 const REASON_BYTES_MAX: u64 = 4 << 10;
 /// How long it may take.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
@@ -51,9 +50,11 @@ const REMOTE_BY_PREFIX: &str = "fuse.";
 /// Folders of settings that programs reject unless each file in them belongs to the superuser or to their own user, as OpenSSH does
 /// with the files that `/etc/ssh/ssh_config` includes.
 const OWNER_CHECKED: &[&str] = &["/etc/ssh/ssh_config.d"];
-/// The maximum number of files in such a folder, and the maximum size of each in bytes. Others are not there for programs.
+/// The maximum number of files in such a folder, and the maximum size of each in bytes.
 const OWNER_CHECKED_FILES_MAX: usize = 64;
-const OWNER_CHECKED_BYTES_MAX: u64 = 16 << 10;
+const OWNER_CHECKED_BYTES_MAX: u64 = 64 << 10;
+/// Where links in such a folder may lead.
+const SETTINGS_OF_THE_SYSTEM: &[&str] = &["/etc", "/usr"];
 
 /// Why a program gets no namespaces.
 #[derive(Debug, Error)]
@@ -61,6 +62,9 @@ pub(super) enum NamespaceError {
     /// The probe found that the machine has none.
     #[error("{0}")]
     Missing(String),
+    /// The probe could not find out whether the machine has them.
+    #[error("{0}")]
+    Untried(String),
     /// The system does not let the node's user create a user namespace.
     #[error("this system lets the node's user create no user namespace ({0})")]
     User(io::Error),
@@ -80,6 +84,20 @@ pub(super) enum NamespaceError {
     },
 }
 
+impl NamespaceError {
+    /// Returns true if the machine lacks namespaces, so that no program of the node's user gets them. Otherwise the error concerns
+    /// one program.
+    pub(super) fn is_of_the_machine(&self) -> bool {
+        let is_missing = |error: Errno| matches!(error, Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOSYS);
+        match self {
+            Self::Missing(_) => true,
+            Self::User(error) => Errno::from_io_error(error).is_some_and(is_missing),
+            Self::Mounts(error) => is_missing(*error),
+            Self::Untried(_) | Self::List(_) | Self::Path { .. } => false,
+        }
+    }
+}
+
 /// What a program sees of the file system. All paths are resolved.
 pub(super) struct View<'v> {
     /// Its private directory, which it may change.
@@ -93,7 +111,7 @@ pub(super) struct View<'v> {
     /// What is not there, even inside the others. The private directory and the pack's folder are there even inside these.
     pub(super) hidden: &'v [PathBuf],
     /// Folders in which it finds copies of the files that belong to its own user.
-    pub(super) copied: &'v [&'v Path],
+    pub(super) copied: &'v [PathBuf],
 }
 
 /// Returns whether a supervisor that is started with this command can create namespaces, by starting one. Blocks.
@@ -102,13 +120,13 @@ pub(super) struct View<'v> {
 /// it for good, as a user that does not exist there.
 pub(crate) fn probe(command: &SupervisorCommand) -> Wall {
     match ask_probe(command) {
-        Ok(answer) if answer == POSSIBLE => Wall::Stands,
-        Ok(answer) => Wall::Missing { why: answer },
+        Ok(Answer::Possible) => Wall::Stands,
+        Ok(Answer::Missing(why) | Answer::Failed(why)) => Wall::Missing { why },
         Err(error) => Wall::Missing { why: format!("no process was available to test it ({error})") },
     }
 }
 
-fn ask_probe(command: &SupervisorCommand) -> io::Result<String> {
+fn ask_probe(command: &SupervisorCommand) -> io::Result<Answer> {
     let mut child = command.in_folder(Path::new(PROBE)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let began = Instant::now();
     while child.try_wait()?.is_none() {
@@ -119,25 +137,44 @@ fn ask_probe(command: &SupervisorCommand) -> io::Result<String> {
         }
         std::thread::sleep(PROBE_LOOK_EVERY);
     }
-    let mut answer = String::new();
+    let mut answer = Vec::new();
     if let Some(stdout) = child.stdout.take() {
-        stdout.take(REASON_BYTES_MAX).read_to_string(&mut answer)?;
+        stdout.take(REASON_BYTES_MAX).read_to_end(&mut answer)?;
     }
     // A filter of system calls may end the process.
-    Ok(if answer.is_empty() { "the process that was to create a user namespace ended without an answer".to_owned() } else { answer })
+    let ended = || Answer::Failed("the process that was to create a user namespace ended without an answer".to_owned());
+    Ok(serde_json::from_slice(&answer).unwrap_or_else(|_| ended()))
 }
 
 /// Tries what a program's start does with namespaces, and returns what [`probe`] reads.
-pub(super) fn try_out() -> String {
+pub(super) fn try_out() -> serde_json::Result<Vec<u8>> {
     // Folders that every system has, in place of those of a program, whose own are hidden as well.
     let (private, pack, hidden) = (Path::new("/proc/sys/kernel"), Path::new("/proc/sys/fs"), [PathBuf::from("/proc/sys")]);
-    let view = View { private, pack, writable: &[], readable: &[], hidden: &hidden, copied: &[] };
     let entered = match UserNamespace::enter() {
         Ok(UserNamespace::Failed(error)) => Err(error),
-        Ok(_) => enter_mounts(&view),
+        Ok(namespace) => {
+            let copied = namespace.owner_checked();
+            enter_mounts(&View { private, pack, writable: &[], readable: &[], hidden: &hidden, copied: &copied })
+        }
+        // Where AppArmor restricts user namespaces, a process cannot use the one that it has created.
         Err(error) => Err(NamespaceError::User(error)),
     };
-    entered.map_or_else(|error| error.to_string(), |()| POSSIBLE.to_owned())
+    serde_json::to_vec(&match entered {
+        Ok(()) => Answer::Possible,
+        Err(error) if error.is_of_the_machine() => Answer::Missing(error.to_string()),
+        Err(error) => Answer::Failed(error.to_string()),
+    })
+}
+
+/// Whether supervisors can create namespaces.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Answer {
+    /// They can.
+    Possible,
+    /// This machine does not let them.
+    Missing(String),
+    /// One could not, for a reason that may pass.
+    Failed(String),
 }
 
 /// Returns true if programs with this isolation need namespaces: they are isolated, and run as the node's own user.
@@ -145,11 +182,12 @@ pub(super) fn is_needed(isolation: &Isolation) -> bool {
     isolation.mode != IsolationMode::None && isolation.users == ProgramUsers::Node
 }
 
-/// Tells supervisors whether they can create namespaces. It is found out once, before the first of them is started.
+/// Tells supervisors whether they can create namespaces. A probe finds it out before the first of them is started.
 pub(crate) struct NamespaceNote {
     command: SupervisorCommand,
     is_needed: bool,
-    answer: OnceLock<String>,
+    /// What holds as long as the node runs.
+    answer: OnceLock<Answer>,
 }
 
 impl NamespaceNote {
@@ -164,14 +202,14 @@ impl NamespaceNote {
             return Ok(());
         }
         let answer = match self.answer.get() {
-            Some(answer) => answer,
-            // An error is not remembered: it says nothing about the machine.
-            None => {
-                let answer = ask_probe(&self.command)?;
-                self.answer.get_or_init(|| answer)
-            }
+            Some(answer) => answer.clone(),
+            None => match ask_probe(&self.command)? {
+                answer @ (Answer::Possible | Answer::Missing(_)) => self.answer.get_or_init(|| answer).clone(),
+                // It may be another one the next time.
+                answer @ Answer::Failed(_) => answer,
+            },
         };
-        fs::write(folder.join(NOTE), answer)
+        fs::write(folder.join(NOTE), serde_json::to_vec(&answer)?)
     }
 }
 
@@ -196,11 +234,15 @@ impl UserNamespace {
     /// # Errors
     /// If the process is in a namespace that it cannot use. It must end.
     pub(super) fn prepare(folder: &Path) -> io::Result<Self> {
-        match fs::read_to_string(folder.join(NOTE)) {
-            Ok(answer) if answer == POSSIBLE => Self::enter(),
-            Ok(answer) => Ok(Self::Failed(NamespaceError::Missing(answer))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::NotTried),
-            Err(error) => Err(error),
+        let answer = match fs::read(folder.join(NOTE)) {
+            Ok(answer) => serde_json::from_slice(&answer)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::NotTried),
+            Err(error) => return Err(error),
+        };
+        match answer {
+            Answer::Possible => Self::enter(),
+            Answer::Missing(why) => Ok(Self::Failed(NamespaceError::Missing(why))),
+            Answer::Failed(why) => Ok(Self::Failed(NamespaceError::Untried(why))),
         }
     }
 
@@ -221,8 +263,8 @@ impl UserNamespace {
     }
 
     /// Returns the folders whose files seem to belong to nobody in this namespace, and that programs reject because of it.
-    pub(super) fn owner_checked(&self) -> Vec<&'static Path> {
-        let folders = OWNER_CHECKED.iter().map(Path::new);
+    pub(super) fn owner_checked(&self) -> Vec<PathBuf> {
+        let folders = OWNER_CHECKED.iter().filter_map(|folder| Path::new(folder).canonicalize().ok());
         if matches!(self, Self::Own) { folders.filter(|folder| folder.is_dir()).collect() } else { Vec::new() }
     }
 
@@ -254,35 +296,46 @@ pub(super) fn enter_mounts(view: &View<'_>) -> Result<(), NamespaceError> {
     unshare(UnshareFlags::NEWNS).map_err(NamespaceError::Mounts)?;
     // Nothing that is mounted from now on, here or outside, is seen on the other side.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(NamespaceError::Mounts)?;
+    let mut outcome = Ok(());
     let hidden = outermost(view.hidden);
     let is_hidden = |path: &Path| hidden.iter().any(|hidden| path.starts_with(hidden));
     // Opened while they can still be reached by their paths.
     let mut inside = Vec::new();
     for path in [view.private, view.pack].into_iter().filter(|path| is_hidden(path)) {
-        inside.push((path, clone_tree(path).map_err(failed("opened", path))?));
-    }
-    let writable: Vec<&Path> = view.writable.iter().map(PathBuf::as_path).chain([view.private]).collect();
-    for path in writable.iter().filter(|path| !is_hidden(path)) {
-        mount_bind_recursive(*path, *path).map_err(failed("mounted", path))?;
-    }
-    let within: Vec<&Path> = inside.iter().map(|(path, _)| *path).collect();
-    let copied: Vec<&Path> = view.copied.iter().copied().filter(|path| !is_hidden(path)).collect();
-    let covers = Covers::of(&hidden, &within, &copied, view.private)?;
-    let covered = covers.put();
-    for (path, tree) in inside {
-        attach(&tree, path).map_err(failed("mounted", path))?;
-    }
-    let mut made_read_only = Ok(());
-    for (point, mount) in mounts().map_err(NamespaceError::List)? {
-        let is_left = mount.is_remote && !view.uses(&point);
-        if !is_left && !writable.iter().any(|path| point.starts_with(path)) {
-            made_read_only = made_read_only.and(make_read_only(&point, mount.flags));
+        match clone_tree(path) {
+            Ok(tree) => inside.push((path, tree)),
+            Err(error) => outcome = outcome.and(Err(failed("opened", path)(error))),
         }
     }
-    covered.and(made_read_only)
+    for path in view.writable().filter(|path| !is_hidden(path)) {
+        outcome = outcome.and(mount_bind_recursive(path, path).map_err(failed("mounted", path)));
+    }
+    let covers = Covers::of(view, &hidden, &inside.iter().map(|(path, _)| *path).collect::<Vec<_>>());
+    outcome = outcome.and(covers.put());
+    for (path, tree) in inside {
+        outcome = outcome.and(attach(&tree, path).map_err(failed("mounted", path)));
+    }
+    for (point, mount) in mounts().map_err(NamespaceError::List)? {
+        let is_left = mount.is_remote && !view.uses(&point);
+        if !is_left && !view.may_write(&point) {
+            outcome = outcome.and(make_read_only(&point, mount.flags));
+        }
+    }
+    outcome
 }
 
 impl View<'_> {
+    fn writable(&self) -> impl Iterator<Item = &Path> {
+        self.writable.iter().map(PathBuf::as_path).chain([self.private])
+    }
+
+    /// Returns true if the program may change what is at this mount. The innermost path that it is given decides: its pack stays
+    /// read-only inside a writable folder.
+    fn may_write(&self, point: &Path) -> bool {
+        let depth = |path: &Path| point.starts_with(path).then(|| path.components().count());
+        self.writable().filter_map(depth).max() > depth(self.pack)
+    }
+
     /// Returns true if the program is given something at this mount.
     fn uses(&self, point: &Path) -> bool {
         let given = [self.private, self.pack].into_iter();
@@ -304,81 +357,111 @@ fn outermost(paths: &[PathBuf]) -> Vec<&Path> {
 }
 
 /// Empty files and folders to be mounted over the hidden ones, and folders of copies.
-struct Covers<'v>(Vec<(&'v Path, OwnedFd)>);
+struct Covers<'v> {
+    trees: Vec<(&'v Path, OwnedFd)>,
+    /// Whether all could be created.
+    outcome: Result<(), NamespaceError>,
+}
 
 impl<'v> Covers<'v> {
-    /// Creates them in a file system of their own, which is mounted at `place` meanwhile.
-    fn of(hidden: &[&'v Path], inside: &[&Path], copied: &[&'v Path], place: &Path) -> Result<Self, NamespaceError> {
-        if hidden.is_empty() && copied.is_empty() {
-            return Ok(Self(Vec::new()));
+    /// Creates them in a file system of their own, which is mounted at the private directory meanwhile.
+    fn of(view: &View<'v>, hidden: &[&'v Path], inside: &[&Path]) -> Self {
+        let mut covers = Self { trees: Vec::new(), outcome: Ok(()) };
+        if hidden.is_empty() && view.copied.is_empty() {
+            return covers;
         }
+        let place = view.private;
         let flags = MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-        mount("none", place, "tmpfs", flags, c"mode=700,size=4m").map_err(failed("covered", place))?;
-        let covers = Self::fill(hidden, inside, copied, place);
-        // What was created stays as long as it is mounted somewhere.
-        unmount(place, UnmountFlags::DETACH).map_err(failed("uncovered", place))?;
+        covers.outcome = mount("none", place, "tmpfs", flags, c"mode=700,size=8m").map_err(failed("covered", place));
+        if covers.outcome.is_ok() {
+            let made = covers.create(view, hidden, inside);
+            let read_only = mount_remount(place, MountFlags::BIND | MountFlags::RDONLY | flags, "");
+            covers.note(read_only.map_err(failed("made read-only", place)));
+            for (path, cover) in made {
+                match clone_tree(&cover) {
+                    Ok(tree) => covers.trees.push((path, tree)),
+                    Err(error) => covers.note(Err(failed("covered", path)(error))),
+                }
+            }
+            // What was created stays as long as it is mounted somewhere.
+            covers.note(unmount(place, UnmountFlags::DETACH).map_err(failed("uncovered", place)));
+        }
         covers
     }
 
-    fn fill(hidden: &[&'v Path], inside: &[&Path], copied: &[&'v Path], place: &Path) -> Result<Self, NamespaceError> {
+    /// Creates the files and folders, and returns them with the paths that they are to cover.
+    fn create(&mut self, view: &View<'v>, hidden: &[&'v Path], inside: &[&Path]) -> Vec<(&'v Path, PathBuf)> {
         let mut made = Vec::new();
-        for (index, path) in copied.iter().enumerate() {
-            let cover = place.join(format!("copy-{index}"));
-            copy_files(path, &cover).map_err(failed("copied", path))?;
-            made.push((*path, cover));
+        for (index, path) in view.copied.iter().enumerate() {
+            let cover = view.private.join(format!("copy-{index}"));
+            // Otherwise programs see the folder as it is, and OpenSSH says which of its files it rejects.
+            if copy_files(path, &cover, hidden).is_ok() {
+                made.push((path.as_path(), cover));
+            }
         }
         for (index, path) in hidden.iter().enumerate() {
-            let cover = place.join(index.to_string());
-            let about = match fs::symlink_metadata(path) {
-                Ok(about) => about,
+            let cover = view.private.join(index.to_string());
+            let created = match fs::symlink_metadata(path) {
                 // The program has the node's user, and cannot reach it either.
                 Err(error) if is_out_of_reach(&error) => continue,
-                Err(error) => return Err(failed("covered", path)(error)),
+                Err(error) => Err(error),
+                Ok(about) if about.is_dir() => {
+                    let mut folders = fs::DirBuilder::new();
+                    folders.recursive(true).mode(0o700);
+                    let mut ways = inside.iter().filter_map(|inside| inside.strip_prefix(path).ok());
+                    folders.create(&cover).and_then(|()| ways.try_for_each(|rest| folders.create(cover.join(rest))))
+                }
+                Ok(_) => File::options().write(true).create_new(true).mode(0o000).open(&cover).map(drop),
             };
-            let created = if about.is_dir() {
-                let mut folders = fs::DirBuilder::new();
-                folders.recursive(true).mode(0o700);
-                let mut ways = inside.iter().filter_map(|inside| inside.strip_prefix(path).ok());
-                folders.create(&cover).and_then(|()| ways.try_for_each(|rest| folders.create(cover.join(rest))))
-            } else {
-                File::options().write(true).create_new(true).mode(0o000).open(&cover).map(drop)
-            };
-            created.map_err(failed("covered", path))?;
-            made.push((*path, cover));
+            match created {
+                Ok(()) => made.push((*path, cover)),
+                Err(error) => self.note(Err(failed("covered", path)(error))),
+            }
         }
-        mount_remount(place, MountFlags::BIND | MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC, "")
-            .map_err(failed("made read-only", place))?;
-        let trees = made.into_iter().map(|(path, cover)| Ok((path, clone_tree(&cover).map_err(failed("covered", path))?)));
-        trees.collect::<Result<_, _>>().map(Self)
+        made
+    }
+
+    /// Remembers the first error.
+    fn note(&mut self, outcome: Result<(), NamespaceError>) {
+        if self.outcome.is_ok() {
+            self.outcome = outcome;
+        }
     }
 
     /// Mounts them. One that fails does not keep the others from being mounted.
     fn put(self) -> Result<(), NamespaceError> {
-        let mut put = Ok(());
-        for (path, tree) in &self.0 {
+        let mut outcome = self.outcome;
+        for (path, tree) in &self.trees {
             match attach(tree, path) {
                 // It was removed meanwhile.
                 Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => put = put.and(Err(failed("hidden", path)(error))),
+                Err(error) => outcome = outcome.and(Err(failed("hidden", path)(error))),
             }
         }
-        put
+        outcome
     }
 }
 
-/// Creates a folder with a copy of each file of another one, without the right to write it. What cannot be read is left out.
-fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+/// Creates a folder with a copy of each file of another one, without the right to write it. Fails if one cannot be copied, or leads to
+/// where the program has no business.
+fn copy_files(from: &Path, to: &Path, hidden: &[&Path]) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o755).create(to)?;
-    for entry in fs::read_dir(from)?.flatten().take(OWNER_CHECKED_FILES_MAX) {
-        // Follows links, as those do who read the files.
-        let Ok(about) = fs::metadata(entry.path()) else { continue };
-        if about.is_file()
-            && about.len() <= OWNER_CHECKED_BYTES_MAX
-            && let Ok(content) = fs::read(entry.path())
-        {
-            let copy = to.join(entry.file_name());
-            File::options().write(true).create_new(true).mode(0o444).open(copy)?.write_all(&content)?;
+    let entries = fs::read_dir(from)?.collect::<io::Result<Vec<_>>>()?;
+    let refused = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    if entries.len() > OWNER_CHECKED_FILES_MAX {
+        return refused("it has too many files");
+    }
+    for entry in entries {
+        let path = entry.path().canonicalize()?;
+        if !SETTINGS_OF_THE_SYSTEM.iter().any(|root| path.starts_with(root)) || hidden.iter().any(|hidden| path.starts_with(hidden)) {
+            return refused("a link leads out of the settings of the system");
         }
+        let mut content = Vec::new();
+        let length = File::open(&path)?.take(OWNER_CHECKED_BYTES_MAX + 1).read_to_end(&mut content)?;
+        if length as u64 > OWNER_CHECKED_BYTES_MAX {
+            return refused("a file is too large");
+        }
+        File::options().write(true).create_new(true).mode(0o444).open(to.join(entry.file_name()))?.write_all(&content)?;
     }
     Ok(())
 }
@@ -477,6 +560,19 @@ mod tests {
         assert_eq!(read_mounts(stacked), Some(BTreeMap::from([("/data".into(), last)])));
         assert_eq!(read_mount(b"29 1 254:0 /"), None);
         assert_eq!(read_mount(b"29 1 254:0 / / rw"), None);
+    }
+
+    #[test]
+    fn innermost_given_path_decides_whether_a_mount_may_be_written() {
+        let (writable, hidden) = ([PathBuf::from("/srv")], [PathBuf::from("/srv/data")]);
+        let (private, pack) = (Path::new("/srv/data/private/1"), Path::new("/srv/data/packs/a"));
+        let view = View { private, pack, writable: &writable, readable: &[], hidden: &hidden, copied: &[] };
+        for (point, may_write) in
+            [("/srv", true), ("/srv/x", true), ("/srv/data/private/1", true), ("/srv/data/packs/a", false), ("/srv/data/packs/a/x", false)]
+        {
+            assert_eq!(view.may_write(Path::new(point)), may_write, "{point}");
+        }
+        assert!(!view.may_write(Path::new("/usr")) && !view.may_write(Path::new("/")));
     }
 
     #[test]

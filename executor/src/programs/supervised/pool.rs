@@ -108,10 +108,12 @@ impl Inner {
         let (name, key) = (random()?, random()?);
         let folder = Folder::make(self.folder.join(name), &key)?;
         let (namespaces, path) = (self.namespaces.clone(), folder.path().to_owned());
-        tokio::task::spawn_blocking(move || namespaces.write(&path)).await.map_err(io::Error::other)??;
-        let connected = match timeout(UP_PATIENCE, self.up(&folder)).await {
-            Ok(connected) => connected,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "it did not start in time")),
+        let noted = tokio::task::spawn_blocking(move || namespaces.write(&path)).await.map_err(io::Error::other).flatten();
+        let connected = match noted {
+            Ok(()) => timeout(UP_PATIENCE, self.up(&folder))
+                .await
+                .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it did not start in time"))),
+            Err(error) => Err(error),
         };
         if connected.is_err() {
             let _ = folder.remove();
