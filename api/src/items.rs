@@ -1,9 +1,15 @@
 //! Lists in the body of a request: as many items as one request may have.
 
+use bytes::Bytes;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::problem::Problem;
+
+/// Returns true if a body that is JSON is a list.
+pub(crate) fn is_list(body: &Bytes) -> bool {
+    body.trim_ascii_start().starts_with(b"[")
+}
 
 /// The items of a list up to the limit of one request, and their total: a list that is too long is counted
 /// without being held in memory.

@@ -94,16 +94,15 @@ impl SharedAnswers {
         let own = |position: Position, response| Answered { position, answer: Answer::Own(response) };
         let Some(reading) = self.join(question) else { return Ok(own(question.now, read.await?)) };
         let (mut read, mut unshared) = (Some(read), None);
-        let keep = async || {
-            let Some(read) = read.take() else { return Ok(None) };
-            let (kept, response) = SharedAnswer::of(read.await?).await?;
-            unshared = response;
-            Ok::<_, Problem>(kept)
+        // After a reading that failed, everybody who waited for it reads at once: each failure may take long.
+        let share = async || {
+            let outcome = SharedAnswer::of(read.take()?.await).await;
+            outcome.map_err(|response| unshared = Some(response)).ok()
         };
-        let is_shared = reading.answer.get_or_try_init(keep).await?.is_some();
+        let is_shared = reading.answer.get_or_init(share).await.is_some();
         match (unshared, read) {
             _ if is_shared => Ok(Answered { position: reading.position, answer: Answer::Shared(reading) }),
-            (Some(response), _) => Ok(own(reading.position, response)),
+            (Some(response), _) => Ok(own(reading.position, response?)),
             // Whoever read it could not share it.
             (None, Some(read)) => Ok(own(question.now, read.await?)),
             (None, None) => Err(Problem::bug("an answer was read and not returned")),
@@ -159,20 +158,22 @@ impl Answered {
 }
 
 impl SharedAnswer {
-    /// Keeps an answer; returns it if it cannot be shared: it is large, no success, or has a cursor, which only its caller may use.
-    async fn of(response: Response<Body>) -> Result<(Option<Self>, Option<Response<Body>>), Problem> {
+    /// Returns the shared form of an answer, or the answer itself if it cannot be shared: it is large, no success, or has a cursor,
+    /// which only its caller may use.
+    async fn of(outcome: Outcome) -> Result<Self, Outcome> {
+        let response = outcome.map_err(Err)?;
         let is_small = response.body().size_hint().exact().is_some_and(|size| size <= KEPT_BYTES_MAX);
         if response.status() != StatusCode::OK || !is_small || response.headers().contains_key(header::LINK) {
-            return Ok((None, Some(response)));
+            return Err(Ok(response));
         }
-        let response = tags::tagged(response, &[]).await?;
+        let response = tags::tagged(response, &[]).await.map_err(Err)?;
         let Some(tag) = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned) else {
-            return Ok((None, Some(response)));
+            return Err(Ok(response));
         };
         let (parts, body) = response.into_parts();
-        let plain = body.collect().await.map_err(|why| Problem::bug(&why))?.to_bytes();
+        let plain = body.collect().await.map_err(|why| Err(Problem::bug(&why)))?.to_bytes();
         let coded = [const { OnceCell::const_new() }; Coding::ALL.len()];
-        Ok((Some(Self { headers: parts.headers, tag, plain, coded }), None))
+        Ok(Self { headers: parts.headers, tag, plain, coded })
     }
 
     async fn render(&self, form: WantedForm<'_>, threads: &Threads) -> Outcome {
@@ -294,6 +295,22 @@ mod tests {
         let refused = question("/executions", &viewer, 7, Some(7));
         assert!(shared.answer(&refused, async { Err(Problem::bug("broken")) }).await.is_err());
         assert_eq!(text(shared.answer(&refused, async { respond::json(&2) }).await).await.1, "2", "a refusal is not kept");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_reading_holds_up_those_who_wait_for_it_only_once() {
+        let (shared, viewer) = (SharedAnswers::default(), rights(&[Permission::EventsRead]));
+        let slow = Duration::from_secs(5);
+        let ask = || async {
+            let failing = async {
+                tokio::time::sleep(slow).await;
+                Err(Problem::bug("broken"))
+            };
+            shared.answer(&question("/events?id=a", &viewer, 7, Some(7)), failing).await.is_err()
+        };
+        let began = Instant::now();
+        let failures = futures_util::future::join_all((0..20).map(|_| ask())).await;
+        assert_eq!((failures, began.elapsed()), (vec![true; 20], 2 * slow));
     }
 
     #[tokio::test(start_paused = true)]

@@ -36,8 +36,18 @@ async fn get(api: &TestApi, path: &str, token: &str) -> Answer {
 }
 
 async fn ids(api: &TestApi, path: &str, token: &str) -> BTreeSet<String> {
-    let list = get(api, path, token).await.expect(200).json();
+    items(&get(api, path, token).await.expect(200).json())
+}
+
+/// Returns the ids of the items of a list.
+fn items(list: &Value) -> BTreeSet<String> {
     list["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Opens the session of a browser with a token, and returns its cookie.
+async fn logged_in(api: &TestApi, token: &str) -> String {
+    let opened = api.post("/api/v1/sessions").json(&json!({ "token": token })).answer().await.expect(201);
+    opened.header("set-cookie").unwrap().split(';').next().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -46,15 +56,32 @@ async fn callers_who_read_the_same_list_at_once_share_no_row_beyond_their_limits
     let (eu, us) = (deployed(&api, "eu").await, deployed(&api, "us").await);
     let of_site = async |name: &str, site: &str| granted(&api, name, "viewer", &json!({ "labels": { "site": [site] } })).await;
     let (ana, bo, cy) = (of_site("ana", "eu").await, of_site("bo", "us").await, of_site("cy", "eu").await);
-    let list = "/api/v1/executions?action=demo.deploy";
-    let (first, second, third, all) =
-        tokio::join!(ids(&api, list, &ana), ids(&api, list, &bo), ids(&api, list, &cy), api.get(list).by("viewer").answer());
-    assert_eq!((first, second, third), ([eu.clone()].into(), [us].into(), [eu].into()));
-    assert_eq!(all.expect(200).json()["items"].as_array().unwrap().len(), 2);
+    let list = format!("/api/v1/executions?id={eu}&id={us}");
+    let (pages, at) = ([logged_in(&api, &ana).await, logged_in(&api, &bo).await, logged_in(&api, &cy).await], api.node.head_position());
+    let read = async |page: usize, position: u64| {
+        let asked = api.get(&list).with("cookie", &pages[page]).with("ensue-position", &position.to_string());
+        let answer = asked.answer().await.expect(200);
+        let shown: u64 = answer.header("ensue-position").unwrap().parse().unwrap();
+        (items(&answer.json()), shown)
+    };
+    let (first, second, third) = tokio::join!(read(0, at), read(1, at), read(2, at));
+    assert_eq!((first.0, second.0, third.0), ([eu.clone()].into(), [us.clone()].into(), [eu.clone()].into()));
+    // An answer that was read for another page shows what the views showed then.
+    let mut is_shared = false;
+    for _ in 0..100 {
+        let at = api.node.head_position();
+        read(0, at).await;
+        api.event("ana").await;
+        let (of_bo, of_cy) = (read(1, at).await, read(2, at).await);
+        assert_eq!((of_bo.0, &of_cy.0), ([us.clone()].into(), &[eu.clone()].into()));
+        is_shared |= of_cy.1 == at;
+    }
+    assert!(is_shared, "ana and cy have the same rights");
     let grants = api.get("/api/v1/grants?subject=identity:ana").by("admin").answer().await.expect(200).json();
     let path = format!("/api/v1/grants/{}", grants["items"][0]["id"].as_str().unwrap());
     api.ask(Method::DELETE, &path).by("admin").answer().await.expect(204);
-    get(&api, list, &ana).await.expect_problem(403, "forbidden");
+    get(&api, &list, &ana).await.expect_problem(403, "forbidden");
+    api.get(&list).with("cookie", &pages[0]).answer().await.expect_problem(403, "forbidden");
 }
 
 /// Creates the resource that the path of a route is about, and returns its id. Returns `None` if the route is about no

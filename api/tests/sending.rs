@@ -138,6 +138,11 @@ async fn event_is_emitted_again_once_under_a_key() {
     let of_another = format!("{EVENTS}/{}/emit_again", api.event("bo").await);
     let reused = api.post(&of_another).by("admin").json(&json!({ "dedupe": "1" })).answer().await;
     reused.expect_problem(409, "dedupe_key_reused");
+    let sent = json!({ "trigger": "demo.hello", "payload": { "name": "ana" }, "dedupe": "order-17" });
+    let sent = api.post(EVENTS).by("admin").json(&sent).answer().await.expect(202).json();
+    let sent = format!("{EVENTS}/{}/emit_again", sent["id"].as_str().unwrap());
+    let under_its_own_key = api.post(&sent).by("admin").json(&json!({ "dedupe": "order-17" })).answer().await;
+    under_its_own_key.expect_problem(409, "dedupe_key_reused");
     let request = || api.post(&path).by("admin").with("idempotency-key", "again").answer();
     let once = request().await.expect(202).json();
     assert_eq!(request().await.json(), once, "a request that is sent again emits nothing");

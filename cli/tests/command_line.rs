@@ -57,6 +57,7 @@ fn lint_warning_is_a_failure_only_with_strict() {
     );
     let explained = Printed::by(&mut place.ensue(&["check", "--explain", one["code"].as_str().unwrap()]));
     assert!(explained.code == Some(0) && explained.stdout.contains("the loop:"), "{explained:?}");
+    assert_eq!(Printed::by(&mut place.ensue(&["explain", one["code"].as_str().unwrap()])).stdout, explained.stdout);
     assert_eq!(Printed::by(&mut place.ensue(&["check", "--explain", "rule_triggers"])).code, Some(5));
 }
 

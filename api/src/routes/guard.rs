@@ -125,7 +125,7 @@ impl Guard {
         let as_of = call.as_of();
         // The views only move on, so whatever the handler reads is at this position or after it.
         let now = *call.api().ports.views_at.borrow();
-        let is_shared = self.operation.sharing == Sharing::ByRights && as_of.is_none() && is_session(&admitted.holder);
+        let is_shared = self.operation.sharing == Sharing::ByRights && as_of.is_none() && is_of_page(&admitted.holder, call.request());
         let (position, response) = match is_shared {
             true => self.answer_shared(admitted, call, (now, &known)).await?,
             false => (now, (admitted.handle)(call).await?),
@@ -157,10 +157,12 @@ impl Guard {
     }
 }
 
-/// Reports whether the caller has a session, as the page has: it names the position that its stream of changes has reached. Others
-/// name the position of their last write, and may have read more since.
-fn is_session(holder: &Holder) -> bool {
-    matches!(holder.by, CredentialId::Session(_))
+/// Reports whether a page reads the rows that changed. It has a session, and names the position that its stream of changes has reached.
+/// Others name the position of their last write, and may have read more since. A list that is read from its start mostly has a cursor,
+/// which is its caller's own.
+fn is_of_page(holder: &Holder, request: &Parts) -> bool {
+    let names_rows = request.uri.query().is_some_and(|query| query.split('&').any(|parameter| parameter.starts_with("id=")));
+    matches!(holder.by, CredentialId::Session(_)) && names_rows
 }
 
 /// Restricts a caller with the session of a link to its inquiry. Nothing else tells it what else there is.

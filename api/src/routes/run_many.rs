@@ -19,13 +19,13 @@ use crate::api::Api;
 use crate::auth::Allowed;
 use crate::body::{self, BodyRefusal};
 use crate::call::Call;
-use crate::items::Items;
+use crate::items::{Items, is_list};
 use crate::operation::{Header, Operation, Presence, Takes, schema_of};
 use crate::permissions::ActionsExecute;
 use crate::ports::OnBehalf;
 use crate::problem::{Outcome, Problem};
 use crate::respond::{self, Written};
-use crate::wire::actions::{EXECUTIONS_MAX, WireExecute, WireRequest, WireRequests};
+use crate::wire::actions::{EXECUTIONS_MAX, WireRequest, WireRequests};
 use crate::wire::bulk::{WireRefused, WireRequested, WireRequestedList};
 
 /// How many commands are submitted at once: they share commits.
@@ -66,7 +66,7 @@ pub(super) async fn run(allowed: Allowed<ActionsExecute>, mut call: Call) -> Out
     body::demand_json(call.headers())?;
     let body = call.bytes().await?;
     let text = body::strict(&body)?;
-    if !text.trim_ascii_start().starts_with('[') {
+    if !is_list(&body) {
         return Err(BodyRefusal::OfOtherShape("the body must be a list".to_owned()).into());
     }
     let Items { first, given } = Items::<EXECUTIONS_MAX>::of(text)?;
@@ -120,9 +120,10 @@ async fn outcome_of(list: Arc<ListRequest>, item: ListItem) -> WireRequested {
 impl ListRequest {
     /// Requests the execution of an item; `None` in a dry run.
     async fn request(&self, item: ListItem) -> Result<Option<(ExecutionId, Position)>, Problem> {
-        let ListItem { index, content, request: WireRequest { action, params, template, labels, start_at } } = item;
+        let ListItem { index, content, request } = item;
+        let (action, options) = request.into_parts();
         self.allowed.demand_on(action.as_str(), &Target::of_action(action.as_str()))?;
-        let ask = Ask::RequestExecution(request_of(&self.api, action, WireExecute { params, template, labels, start_at }).await?);
+        let ask = Ask::RequestExecution(request_of(&self.api, action, options).await?);
         if self.is_dry {
             self.api.submit(OnBehalf { request: None, ..self.by.clone() }, Ask::Check(Box::new(ask))).await?;
             return Ok(None);

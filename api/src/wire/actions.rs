@@ -107,18 +107,27 @@ pub(crate) const EXECUTIONS_MAX: usize = 1_000;
 pub(crate) struct WireRequest {
     /// The action.
     pub(crate) action: ActionRef,
-    /// The parameters: an object.
+    /// The parameters: an object. Parameters with a default in the action or a value in the template may be
+    /// omitted.
     #[serde(default)]
     pub(crate) params: Option<Box<RawValue>>,
     /// The template of the action that supplies the parameters missing from `params`.
     #[serde(default)]
     pub(crate) template: Option<String>,
-    /// Additional labels, besides those that the action sets.
+    /// Additional labels, besides those that the action sets. Their names must differ from the action's labels.
     #[serde(default)]
     pub(crate) labels: Labels,
-    /// The earliest start time.
+    /// The earliest start time; without it, or if the time has passed, the execution starts at once.
     #[serde(default)]
     pub(crate) start_at: Option<Timestamp>,
+}
+
+impl WireRequest {
+    /// Returns the action, and how it runs. Serde cannot flatten these fields: it would accept unknown ones.
+    pub(crate) fn into_parts(self) -> (ActionRef, WireExecute) {
+        let Self { action, params, template, labels, start_at } = self;
+        (action, WireExecute { params, template, labels, start_at })
+    }
 }
 
 /// Actions to run.

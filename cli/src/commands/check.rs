@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ensue_engine::names::{ConnectionName, PackName};
 use ensue_node::config::Config;
-use ensue_packs::{
-    Checked, Code, Colour, DeclaredConnection, Diagnostic, PackSource, ReadError, Severity, connection_findings, url_findings,
-};
+use ensue_packs::{Checked, Colour, DeclaredConnection, Diagnostic, PackSource, ReadError, Severity, connection_findings, url_findings};
 use serde_json::{Value, json};
 
-use super::Asking;
+use super::{Asking, explain};
 use crate::report::{Exit, Failure, Outcome, say, tell};
 use crate::style::Style;
 
@@ -55,7 +53,7 @@ pub(super) struct Found {
 impl Check {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
         if let Some(slug) = &self.explain {
-            return explain(slug);
+            return explain::print(asking, slug);
         }
         let found = self.packs.look(ensue_packs::check)?;
         found.show(asking);
@@ -230,20 +228,8 @@ pub(super) fn show_all(diagnostics: &[Diagnostic], unreadable: &[String], asking
         say(format!("error: {error}\n"));
     }
     if let Some(first) = diagnostics.first() {
-        tell(format!("for details of a code, run: ensue check --explain {}", first.code));
+        tell(format!("for details of a code, run: ensue explain {}", first.code));
     }
-}
-
-fn explain(slug: &str) -> Outcome {
-    let Some(code) = Code::of_slug(slug) else {
-        let failure = Failure::with(Exit::Missing, format!("there is no code `{slug}`"));
-        return Err(match Code::nearest_slug(slug) {
-            Some(near) => failure.hint(format!("did you mean `{near}`?")),
-            None => failure.hint("use the code in brackets after `error` or `warning`: `error[unknown_field]`"),
-        });
-    };
-    say(format!("{code}\n\n{}", code.explanation()));
-    Ok(())
 }
 
 fn read(folder: &Path) -> Result<Vec<Result<PackSource, ReadError>>, Failure> {

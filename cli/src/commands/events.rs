@@ -1,10 +1,11 @@
 //! `ensue events`: lists observed events, sends one by hand, and emits a stored one again.
 
 use clap::Subcommand;
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{AsOf, Asking, Between, List, SortedPage, Watching, json_or_file, print_page, several};
-use crate::client::{segment, with_query};
+use crate::client::{Answer, segment, with_query};
 use crate::redraw::RefreshOn;
 use crate::report::{Outcome, printable, tell};
 use crate::table::{Column, cell, pairs, text, time};
@@ -131,7 +132,7 @@ impl Events {
                 if let Some(key) = dedupe {
                     body["dedupe"] = Value::from(key);
                 }
-                show_sent(asking, &client.post("/events", &body).await?.body);
+                show_sent(asking, &client.post("/events", &body).await?);
             }
             Self::EmitAgain { id, dedupe, dry_run } => {
                 let id = ids::whole(&client, &[ids::EVENT], &id).await?;
@@ -139,8 +140,9 @@ impl Events {
                 let body = dedupe.map_or_else(|| json!({}), |key| json!({ "dedupe": key }));
                 if dry_run {
                     client.post(&with_query(&path, &[("dry_run", "true".to_owned())]), &body).await?;
+                    asking.output.print_one(&json!({ "event": &id, "would_emit": true }), |_| format!("`{id}` would be emitted again"));
                 } else {
-                    show_sent(asking, &client.post(&path, &body).await?.body);
+                    show_sent(asking, &client.post(&path, &body).await?);
                 }
             }
         }
@@ -149,11 +151,13 @@ impl Events {
 }
 
 /// Prints the id of an accepted event, and how to see more.
-fn show_sent(asking: &Asking, sent: &Value) {
-    let id = text(sent, "id");
-    asking.output.print_one(sent, |_| format!("{id}\n"));
+fn show_sent(asking: &Asking, Answer { status, body }: &Answer) {
+    let id = text(body, "id");
+    asking.output.print_one(body, |_| format!("{id}\n"));
     if asking.output.is_for_people() {
-        tell(format!("accepted at position {}; see the effects with: ensue why {id}", text(sent, "position")));
+        // The node answers 200 for a key that it has accepted before.
+        let accepted = if *status == StatusCode::OK { "the key was accepted before," } else { "accepted" };
+        tell(format!("{accepted} at position {}; see the effects with: ensue why {id}", text(body, "position")));
     }
 }
 

@@ -34,16 +34,16 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(super) fn run(self, asking: &Asking) -> Outcome {
-        let explanation = Explanation::of(&self.code)?;
-        let document = json!({
-            "code": explanation.code,
-            "title": explanation.title,
-            "page": explanation.page,
-            "markdown": explanation.markdown,
-        });
-        asking.output.print_one(&document, |_| explanation.markdown.clone());
-        Ok(())
+        print(asking, &self.code)
     }
+}
+
+/// Prints what a code means.
+pub(super) fn print(asking: &Asking, code: &str) -> Outcome {
+    let Explanation { code, title, page, markdown } = Explanation::of(code)?;
+    let document = json!({ "code": code, "title": title, "page": page, "markdown": &markdown });
+    asking.output.print_one(&document, |_| markdown);
+    Ok(())
 }
 
 /// What the documentation says about a code.

@@ -262,11 +262,6 @@ impl Code {
     pub fn of_slug(slug: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.slug() == slug)
     }
-
-    /// Returns the slug that a misspelled one was probably meant to be.
-    pub fn nearest_slug(slug: &str) -> Option<&'static str> {
-        ensue_expression::nearest(slug, Self::ALL.iter().map(|code| code.slug()))
-    }
 }
 
 impl fmt::Display for Code {
@@ -292,6 +287,5 @@ mod tests {
         let slugs: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
         assert_eq!(headings, slugs, "docs/reference/diagnostics.md has a section for each code, in the order of code.rs");
         assert!(Code::ALL.iter().all(|code| !code.explanation().is_empty() && !code.explanation().contains("\n#")));
-        assert_eq!(Code::nearest_slug("unknown_feild"), Some("unknown_field"));
     }
 }

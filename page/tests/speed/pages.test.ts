@@ -14,14 +14,14 @@ const SECONDS = Number(process.env.ENSUE_SPEED_SECONDS ?? 30);
 const LISTS_PER_SECOND = 20;
 const RATE = 200;
 const PAGES = (process.env.ENSUE_SPEED_PAGES ?? '0,20,100').split(',').map(Number);
-/** A caller has at most 20 streams, so that each page has a token of its own. */
+/** A caller has at most 20 streams, so that each page has a session of a token of its own. */
 const KINDS = 'dead_letters,events,executions,inquiries,parked_reactions';
 const COUNTS_EVERY_MS = 2_000;
 const RIGHTS_EVERY_MS = 3_000;
 
 const figures = new Figures();
 const packs = mkdtempSync(join(tmpdir(), 'ensue-pages-'));
-const tokens: string[] = [];
+const cookies: string[] = [];
 let node: Node;
 
 beforeAll(async () => {
@@ -30,7 +30,7 @@ beforeAll(async () => {
   writeFileSync(join(packs, 'bench/triggers/tick.yaml'), 'description: Ticks.\npayload: { n: integer, text: string }\n');
   writeFileSync(join(packs, 'bench/rules/fifth.yaml'), 'description: Runs for one event in five.\ntrigger: bench.tick\nwhen: event.payload.n % 5 == 0\naction: core.noop\n');
   node = await Node.start(packs);
-  for (let at = 0; at < Math.max(...PAGES); at += 1) tokens.push(await node.tokenOf(`page-${at}`, ['admin']));
+  for (let at = 0; at < Math.max(...PAGES); at += 1) cookies.push(await cookieOf(await node.tokenOf(`page-${at}`, ['admin'])));
 });
 
 afterAll(async () => {
@@ -39,6 +39,15 @@ afterAll(async () => {
   await node?.stop();
   rmSync(packs, { recursive: true, force: true });
 });
+
+/** Logs in with a token, as the page does, and returns the session's cookie. */
+async function cookieOf(token: string): Promise<string> {
+  const headers = { 'content-type': 'application/json', 'ensue-page': '1', 'sec-fetch-site': 'same-origin' };
+  const opened = await fetch(`${node.url}/api/v1/sessions`, { method: 'POST', headers, body: JSON.stringify({ token }) });
+  const cookie = opened.headers.getSetCookie()[0]?.split(';')[0];
+  if (!cookie) throw new Error(`no session: ${opened.status} ${await opened.text()}`);
+  return cookie;
+}
 
 interface Sent {
   /** How long each list took, in milliseconds. */
@@ -70,7 +79,7 @@ class OpenPage {
   #hasNews = false;
   #isClosed = false;
 
-  constructor(private readonly token: string) {}
+  constructor(private readonly cookie: string) {}
 
   async open(): Promise<void> {
     const [stream] = await this.#ask(`/changes?of=${KINDS}`, { accept: 'text/event-stream' });
@@ -131,7 +140,7 @@ class OpenPage {
   }
 
   #ask(path: string, more: Record<string, string>): Promise<[IncomingMessage]> {
-    const headers = { authorization: `Bearer ${this.token}`, 'accept-encoding': 'gzip, deflate, br, zstd', 'ensue-page': '1', ...more };
+    const headers = { cookie: this.cookie, 'sec-fetch-site': 'same-origin', 'accept-encoding': 'gzip, deflate, br, zstd', 'ensue-page': '1', ...more };
     return new Promise((done, fail) => {
       request(`${node.url}/api/v1${path}`, { headers, agent: this.#agent }, (answer) => done([answer])).on('error', fail).end();
     });
@@ -140,7 +149,7 @@ class OpenPage {
 
 for (const count of PAGES) {
   test(`${count} open pages`, async () => {
-    const pages = tokens.slice(0, count).map((token) => new OpenPage(token));
+    const pages = cookies.slice(0, count).map((cookie) => new OpenPage(cookie));
     await Promise.all(pages.map((page) => page.open()));
     const [before, begin] = [node.processorTime(), Date.now()];
     const { took, events } = await send();

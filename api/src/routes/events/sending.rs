@@ -25,7 +25,7 @@ use crate::body::{self, BodyRefusal};
 use crate::call::Call;
 use crate::cloudevents::{self, CloudEvent, SOURCE_OF_OURS};
 use crate::handshake;
-use crate::items::Items;
+use crate::items::{Items, is_list};
 use crate::permissions::{EventsRead, EventsWrite, Permission as _};
 use crate::ports::{Declined, GivenEvent, Ports};
 use crate::problem::{FieldError, Missing, Outcome, Problem, quoted};
@@ -210,7 +210,9 @@ pub(in crate::routes) async fn emit_again(allowed: Allowed<EventsWrite>, mut cal
     let (Fact::EventReceived(fact), Some(repeats)) = (&record.fact, EmittedBefore::of(&record)) else {
         return Err(Problem::bug("the first record of an event is of something else"));
     };
-    let dedupe = dedupe.map(|key| reader.dedupe(&key, &payload).map_err(|why| of_field(&why, "/dedupe".to_owned()))).transpose()?;
+    // The key under which the first event was sent stands for that one, and is refused.
+    let content = Bytes::from([id.to_string().as_bytes(), b":", &payload].concat());
+    let dedupe = dedupe.map(|key| reader.dedupe(&key, &content).map_err(|why| of_field(&why, "/dedupe".to_owned()))).transpose()?;
     let given = GivenEvent {
         trigger: VersionedTrigger { name: fact.trigger.clone(), version: Some(fact.version) },
         payload,
@@ -424,10 +426,6 @@ impl Refused {
     fn none(self) -> Result<(), Problem> {
         self.problem.map_or(Ok(()), Err)
     }
-}
-
-fn is_list(body: &Bytes) -> bool {
-    body.trim_ascii_start().starts_with(b"[")
 }
 
 /// Reads each event of a list that was already parsed strictly.
