@@ -52,17 +52,17 @@ class Unreadable(Exception):
     """A feed that cannot be read, with the reason for people."""
 
 
-def parsed(data, kind=""):
+def parse(data, kind=""):
     """Returns the title and the entries of a feed, newest last."""
     if not data.strip():
         raise Unreadable("it is empty")
-    text = decoded(data, kind)
+    text = decode(data, kind)
     if text.startswith("{"):
         return of_json(text)
     begin = re.search(r"<(?:\?xml|!DOCTYPE\s|rss[\s>]|(?:rdf:)?RDF[\s>]|feed[\s>]|channel[\s>]|[a-z]+:feed[\s>])", text[:BEFORE_MAX], re.IGNORECASE)
     if begin is None:
         raise Unreadable("it is neither RSS, Atom nor JSON Feed: it begins with %r" % text[:40])
-    text = repaired(text[begin.start():])
+    text = repair(text[begin.start():])
     try:
         root = Strict().read(text)
     except (expat.ExpatError, TooDeep) as error:
@@ -148,16 +148,16 @@ def text_of(values, name):
     return NOT_XML.sub("", value).strip() if isinstance(value, str) else ""
 
 
-def decoded(data, kind):
+def decode(data, kind):
     """Returns the text of a document. What it declares of its charset counts only as far as its bytes fit that."""
     for mark, name in ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")):
         if data.startswith(mark):
-            return trimmed(data[len(mark):].decode("utf-8", "replace") if name == "utf-8" else data.decode(name, "replace"))
+            return trim(data[len(mark):].decode("utf-8", "replace") if name == "utf-8" else data.decode(name, "replace"))
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return trimmed(data.decode("utf-16", "replace"))
+        return trim(data.decode("utf-16", "replace"))
     for mark, name in ((b"<\x00?\x00", "utf-16-le"), (b"\x00<\x00?", "utf-16-be")):
         if data.lstrip(b"\x00 \r\n\t")[:4] == mark or data.startswith(mark):
-            return trimmed(data.decode(name, "replace"))
+            return trim(data.decode(name, "replace"))
     by_server, by_document = CHARSET.search(kind), DECLARATION.search(data[:BEFORE_MAX])
     named = [charset(by_server and by_server.group(1)), charset(by_document and by_document.group(1).decode("ascii"))]
     # Many servers name the charset that they are set to, whatever they send.
@@ -166,13 +166,13 @@ def decoded(data, kind):
     named = [name for name in named if name is not None]
     for name in [name for name in named if WIDE_CHARSETS.match(name)] + ["utf-8"] + named:
         try:
-            return trimmed(data.decode(name))
+            return trim(data.decode(name))
         except (UnicodeError, LookupError):
             continue
     text = data.decode("utf-8", "replace")
     broken = text.count("\ufffd")
     wide = sum(1 for character in text if character > "\x7f") - broken
-    return trimmed(text if wide >= broken else data.decode("cp1252", "replace"))
+    return trim(text if wide >= broken else data.decode("cp1252", "replace"))
 
 
 def charset(name):
@@ -190,11 +190,11 @@ def charset(name):
     return found if CHARSETS.match(found) else None
 
 
-def trimmed(text):
+def trim(text):
     return text.lstrip("\ufeff\x00 \t\r\n")
 
 
-def repaired(text):
+def repair(text):
     """Makes a document XML as far as that needs no guess. Its own entities are dropped: a few bytes of them can become
     gigabytes."""
     text = re.sub(r"^<\?xml.*?\?>", "", text, count=1, flags=re.DOTALL)
@@ -202,7 +202,7 @@ def repaired(text):
     declared = begin and DOCTYPE.match(text, begin.start())
     if declared:
         text = text[: declared.start()] + text[declared.end():]
-    return NOT_XML.sub("", outside_cdata(text, lambda piece: REFERENCE.sub(resolved, piece), lambda section: CDATA + section + CDATA_END))
+    return NOT_XML.sub("", outside_cdata(text, lambda piece: REFERENCE.sub(resolve, piece), lambda section: CDATA + section + CDATA_END))
 
 
 def outside_cdata(text, change, written):
@@ -215,7 +215,7 @@ def outside_cdata(text, change, written):
     return "".join(pieces)
 
 
-def resolved(reference):
+def resolve(reference):
     """Returns a reference as XML knows it."""
     decimal, hexadecimal, name = reference.groups()
     if decimal or hexadecimal:

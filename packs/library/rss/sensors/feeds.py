@@ -17,7 +17,7 @@ import zlib
 
 # Nothing is written into the pack.
 sys.dont_write_bytecode = True
-from documents import Unreadable, parsed  # noqa: E402
+from documents import Unreadable, parse  # noqa: E402
 
 FEED_BYTES_MAX = 10 << 20
 # The marks of all feeds that are remembered. The log keeps a cursor of 256 KiB.
@@ -88,21 +88,21 @@ class Feeds:
         self.write = write
         cursor = first.get("cursor") or {}
         # An entry that left its feed is remembered as long as there is room: it may come back.
-        self.seen = self.known(cursor.get("feeds"))
+        self.seen = self.restrict(cursor.get("feeds"))
         # Feeds as an earlier version of this program knew them, by the first key of each entry.
-        self.earlier = {feed: marks for feed, marks in self.known(cursor.get("seen")).items() if feed not in self.seen}
+        self.earlier = {feed: marks for feed, marks in self.restrict(cursor.get("seen")).items() if feed not in self.seen}
         self.validators = {}
 
-    def known(self, marks):
+    def restrict(self, marks):
         return {feed: dict.fromkeys(marks) for feed, marks in (marks or {}).items() if feed in self.feeds}
 
     def read(self, feed):
         """Reads a feed once, prints its new entries, and reports whether it could be read."""
         part = part_of(feed)
         try:
-            answer = self.fetched(feed)
+            answer = self.fetch(feed)
             if answer is not None:
-                self.take(feed, *parsed(*answer))
+                self.take(feed, *parse(*answer))
         except Unreadable as error:
             self.validators.pop(feed, None)
             self.write({"part": part, "state": "failing", "error": str(error)})
@@ -145,7 +145,7 @@ class Feeds:
             self.write({"event": {"read": feed}, "cursor": self.cursor()})
         for mark, entry in new:
             seen[mark] = None
-            self.write({"event": {"feed": feed, "feed_title": title, **shown(entry, mark)}, "cursor": self.cursor()})
+            self.write({"event": {"feed": feed, "feed_title": title, **render(entry, mark)}, "cursor": self.cursor()})
 
     def cursor(self):
         cursor = {"feeds": {feed: list(marks) for feed, marks in self.seen.items()}}
@@ -153,7 +153,7 @@ class Feeds:
             cursor["seen"] = {feed: list(marks) for feed, marks in self.earlier.items()}
         return cursor
 
-    def fetched(self, feed):
+    def fetch(self, feed):
         """Returns the bytes of a feed and its media type, or None if it did not change."""
         if not feed.startswith(("http://", "https://")):
             raise Unreadable("it is not an http or https address")
@@ -161,7 +161,7 @@ class Feeds:
         headers.update(self.validators.get(feed, {}))
         try:
             with urllib.request.urlopen(urllib.request.Request(feed, headers=headers), timeout=TIMEOUT_SECONDS) as answer:
-                data = whole(answer)
+                data = read_whole(answer)
                 kind, coding = answer.headers.get("Content-Type") or "", answer.headers.get("Content-Encoding") or ""
                 known = {"If-None-Match": answer.headers.get("ETag"), "If-Modified-Since": answer.headers.get("Last-Modified")}
         except urllib.error.HTTPError as error:
@@ -172,12 +172,12 @@ class Feeds:
             raise Unreadable("the answer ended before its end")
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unreadable("it cannot be fetched: %s" % (getattr(error, "reason", None) or error or type(error).__name__))
-        data = decompressed(data, coding)
+        data = decompress(data, coding)
         self.validators[feed] = {name: value for name, value in known.items() if value}
         return data, kind
 
 
-def shown(entry, mark):
+def render(entry, mark):
     """Returns an entry as the event has it. An identifier that several entries have is followed by what distinguishes them."""
     identifier = identifier_of(entry)
     if mark != digest(identifier):
@@ -199,7 +199,7 @@ def part_of(feed):
     return data[: PART_BYTES_MAX - 20].decode("utf-8", "ignore") + "…" + digest(feed)
 
 
-def whole(answer):
+def read_whole(answer):
     """Reads a whole answer, which may be neither too large nor too slow."""
     pieces, count, until = [], 0, time.monotonic() + ANSWER_SECONDS_MAX
     while True:
@@ -217,20 +217,20 @@ def whole(answer):
     return b"".join(pieces)
 
 
-def decompressed(data, coding):
+def decompress(data, coding):
     """Returns the bytes without their compression. Some servers do not declare it, and some declare it without need."""
     coding = coding.strip().lower()
     if data[:2] == b"\x1f\x8b":
-        return inflated(data, 31)
+        return inflate(data, 31)
     if coding == "deflate" and data[:1] not in (b"<", b"{"):
         # The standard means zlib, and some servers send the bare bytes.
-        return inflated(data, 15 if data[:1] == b"\x78" else -15)
+        return inflate(data, 15 if data[:1] == b"\x78" else -15)
     if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
         raise Unreadable("it is compressed with `%s`, which was not asked for" % coding[:40])
     return data
 
 
-def inflated(data, window):
+def inflate(data, window):
     inflating = zlib.decompressobj(window)
     try:
         text = inflating.decompress(data, FEED_BYTES_MAX + 1)

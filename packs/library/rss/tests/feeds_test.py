@@ -123,33 +123,33 @@ class Site(http.server.BaseHTTPRequestHandler):
 
 class Parsing(unittest.TestCase):
     def test_rss_is_read_oldest_first(self):
-        title, entries = feeds.parsed(rss(2, 1))
+        title, entries = feeds.parse(rss(2, 1))
         self.assertEqual(title, "News")
         self.assertEqual([entry["id"] for entry in entries], ["g1", "g2"])
         self.assertEqual(entries[0]["link"], "https://example.test/1")
         self.assertEqual((entries[0]["author"], entries[0]["summary"]), ("Ada", "<b>bold</b>"))
 
     def test_atom_is_read_oldest_first(self):
-        title, entries = feeds.parsed(ATOM)
+        title, entries = feeds.parse(ATOM)
         self.assertEqual((title, [entry["id"] for entry in entries]), ("Releases", ["urn:1", "urn:2"]))
         self.assertEqual((entries[1]["link"], entries[1]["author"], entries[1]["summary"]), ("https://example.test/2", "Bob", "second"))
         self.assertEqual(entries[0]["published"], "2026-01-01T00:00:00Z")
 
     def test_entry_without_an_id_is_known_by_its_content(self):
-        _, [entry] = feeds.parsed(b"<rss><channel><item><title>only a title</title></item></channel></rss>")
+        _, [entry] = feeds.parse(b"<rss><channel><item><title>only a title</title></item></channel></rss>")
         self.assertEqual(feeds.identifier_of(entry), feeds.digest("only a title\n"))
 
     def test_feeds_in_the_wild_are_read(self):
         for kind, (document, titles) in WILD.items():
             with self.subTest(kind):
                 data = document if isinstance(document, bytes) else document.encode()
-                title, entries = feeds.parsed(data)
+                title, entries = feeds.parse(data)
                 self.assertEqual((title, [entry["title"] for entry in reversed(entries)]), ("N", titles))
 
     def test_entities_that_a_feed_declares_are_not_expanded(self):
         entities = '<!DOCTYPE r [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;">]>'
         for document in [channel(item("&b;"), entities), channel(item("&b;"), "<!-- <!DOCTYPE x> -->" + entities)]:
-            _, [entry] = feeds.parsed(document.encode())
+            _, [entry] = feeds.parse(document.encode())
             self.assertEqual(entry["title"], "&b;")
         with self.assertRaisesRegex(feeds.Unreadable, "declares entities"):
             documents.Strict().read(channel(item("&b;"), entities))
@@ -162,9 +162,9 @@ class Parsing(unittest.TestCase):
             ((declared("windows-1251") + greeting).encode("cp1251"), "text/xml; charset=ISO-8859-1"),
             (greeting.encode("iso-2022-jp"), "text/xml; charset=iso-2022-jp"),
         ]:
-            _, [entry] = feeds.parsed(data, kind)
+            _, [entry] = feeds.parse(data, kind)
             self.assertEqual(entry["title"], "Привет", kind)
-        _, [entry] = feeds.parsed(channel(item("a")).encode(), "text/xml; charset=rot13")
+        _, [entry] = feeds.parse(channel(item("a")).encode(), "text/xml; charset=rot13")
         self.assertEqual(entry["title"], "a")
 
     def test_fields_of_each_format_are_found(self):
@@ -181,7 +181,7 @@ class Parsing(unittest.TestCase):
             json.dumps({"version": "https://jsonfeed.org/version/1", "items": [
                 {"id": "1", "title": "t", "url": "https://x.test/1", "date_published": "2026-01-01", "content_html": "s", "author": {"name": "Ada"}}]}),
         ]:
-            _, [entry] = feeds.parsed(data.encode())
+            _, [entry] = feeds.parse(data.encode())
             self.assertEqual(entry, wanted, data)
 
     def test_any_damage_leaves_a_feed_or_a_reason(self):
@@ -194,7 +194,7 @@ class Parsing(unittest.TestCase):
                 cut = drawn.choice([b"", b"<", b">", b"&", b"\xff", b"\x00", b"<![CDATA[", b"<!--", b"]]>", b"'", b"<item>", b"</item>"])
                 data[at:at + drawn.randrange(4)] = cut
             try:
-                feeds.parsed(bytes(data))
+                feeds.parse(bytes(data))
             except feeds.Unreadable:
                 pass
 
@@ -203,7 +203,7 @@ class Parsing(unittest.TestCase):
             data = ("<rss><channel><item>" if piece[0] != "{" else "") + piece * (100_000 // len(piece))
             began = time.process_time()
             try:
-                feeds.parsed(data.encode())
+                feeds.parse(data.encode())
             except feeds.Unreadable:
                 pass
             self.assertLess(time.process_time() - began, 10, piece)
@@ -222,7 +222,7 @@ class Parsing(unittest.TestCase):
             (b"<rss>" + b"<a>" * 300 + b"</a>" * 300 + b"</rss>", "without a channel"),
         ]:
             with self.assertRaisesRegex(feeds.Unreadable, expected):
-                feeds.parsed(data)
+                feeds.parse(data)
 
 
 class Reading(unittest.TestCase):
