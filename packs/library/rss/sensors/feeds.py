@@ -24,6 +24,10 @@ FEED_BYTES_MAX = 10 << 20
 REMEMBERED_MAX = 8000
 REMEMBERED_OF_A_FEED_MIN = 20
 SUMMARY_CHARS_MAX = 4000
+# How zlib names the format of gzip, and how that begins.
+GZIP, GZIP_MAGIC = 31, b"\x1f\x8b"
+# How much is decompressed at once.
+INFLATED_BYTES = 4 << 10
 TIMEOUT_SECONDS = 30
 # How long a whole answer may take.
 ANSWER_SECONDS_MAX = 120
@@ -220,8 +224,8 @@ def read_whole(answer):
 def decompress(data, coding):
     """Returns the bytes without their compression. Some servers do not declare it, and some declare it without need."""
     coding = coding.strip().lower()
-    if data[:2] == b"\x1f\x8b":
-        return inflate(data, 31)
+    if data.startswith(GZIP_MAGIC):
+        return inflate(data, GZIP)
     if coding == "deflate" and data[:1] not in (b"<", b"{"):
         # The standard means zlib, and some servers send the bare bytes.
         return inflate(data, 15 if data[:1] == b"\x78" else -15)
@@ -231,14 +235,26 @@ def decompress(data, coding):
 
 
 def inflate(data, window):
-    inflating = zlib.decompressobj(window)
-    try:
-        text = inflating.decompress(data, FEED_BYTES_MAX + 1)
-    except zlib.error as error:
-        raise Unreadable("it cannot be decompressed: %s" % error)
-    if len(text) > FEED_BYTES_MAX:
-        raise Unreadable("it has more than %d bytes once it is decompressed" % FEED_BYTES_MAX)
-    return text
+    """Returns the decompressed bytes. Those of gzip may have several members, one after the other."""
+    pieces, count, at = [], 0, 0
+    while True:
+        inflating = zlib.decompressobj(window)
+        while not inflating.eof:
+            # A whole answer at once would be copied for each member, of which it may have half a million.
+            given = data[at:at + INFLATED_BYTES]
+            if not given:
+                raise Unreadable("its compressed data ends before its end")
+            try:
+                pieces.append(inflating.decompress(given, FEED_BYTES_MAX + 1 - count))
+            except zlib.error as error:
+                raise Unreadable("it cannot be decompressed: %s" % error)
+            at += len(given) - len(inflating.unused_data)
+            count += len(pieces[-1])
+            if count > FEED_BYTES_MAX:
+                raise Unreadable("it has more than %d bytes once it is decompressed" % FEED_BYTES_MAX)
+        # Some servers append other bytes, which are no part of the document.
+        if window != GZIP or not data.startswith(GZIP_MAGIC, at):
+            return b"".join(pieces)
 
 
 def write(line):

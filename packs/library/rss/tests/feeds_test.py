@@ -331,6 +331,33 @@ class Reading(unittest.TestCase):
         self.read(gzip.compress(b" " * (feeds.FEED_BYTES_MAX + 1)), self.started())
         self.assertIn("once it is decompressed", self.part()[1])
 
+    def test_answer_of_several_compressed_members_is_read_whole(self):
+        body = rss(*range(30, 0, -1))
+        members = b"".join(gzip.compress(body[at:at + 700]) for at in range(0, len(body), 700))
+        for data in [members, members + b"\x00" * 8, gzip.compress(b"") * 9000 + members]:
+            found = self.read(data, self.started("emit"))
+            self.assertEqual([entry["id"] for entry in found], ["g%d" % n for n in range(1, 31)])
+        # The limit is one of all members together.
+        half = gzip.compress(b" " * (feeds.FEED_BYTES_MAX // 2 + 1))
+        self.read(half + half, self.started())
+        self.assertIn("once it is decompressed", self.part()[1])
+
+    def test_compressed_answer_that_breaks_off_is_not_taken_for_a_feed(self):
+        body, bare = rss(*range(30, 0, -1)), zlib.compressobj(wbits=-15)
+        for data, coding in [
+            (gzip.compress(body), "gzip"),
+            (gzip.compress(body[:600]) + gzip.compress(body[600:]), "gzip"),
+            (zlib.compress(body), "deflate"),
+            (bare.compress(body) + bare.flush(), "deflate"),
+        ]:
+            Site.sent, reader = {"Content-Encoding": coding}, self.started()
+            for lost in [60, 1]:
+                self.assertEqual(self.read(data[:-lost], reader), [])
+                self.assertEqual(self.part(), ("failing", "its compressed data ends before its end"))
+            # The first reading is the one of a whole answer.
+            self.assertEqual(self.read(data, reader), [])
+            self.assertEqual(len(self.cursor()["feeds"][self.url]), 30)
+
     def test_answer_that_breaks_off_is_not_taken_for_a_feed(self):
         Site.sent = {"Content-Length": "100000"}
         self.assertEqual(self.read(rss(1), self.started("emit")), [])
