@@ -15,6 +15,8 @@ from xml.parsers import expat
 BEFORE_MAX = 64 << 10
 NODES_MAX = 500_000
 DEPTH_MAX = 200
+# Python takes much longer for a number of many digits, or refuses it.
+NUMBER_CHARS_MAX = 100
 
 # Names without a prefix, whichever of these a feed declares.
 CORE = {
@@ -43,6 +45,7 @@ CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([A-Za-z0-9._:-]{1,40})", re.IGNOR
 DOCTYPE = re.compile(r"<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.IGNORECASE | re.DOTALL)
 CDATA, CDATA_END = "<![CDATA[", "]]>"
 REFERENCE = re.compile(r"&(?:#([0-9]{1,8});|#[xX]([0-9a-fA-F]{1,7});|([A-Za-z][A-Za-z0-9]{0,40});)?")
+LONG_REFERENCE = re.compile(r"&(?=#(?:[0-9]{9}|[xX][0-9a-fA-F]{8}))")
 TAG = re.compile(r"<(/?)([A-Za-z_][A-Za-z0-9_:.-]{0,100})((?:[^<>\"']|\"[^\"<]*\"|'[^'<]*'){0,5000})>")
 ATTRIBUTE = re.compile(r"(?<![A-Za-z0-9_:.-])([A-Za-z_][A-Za-z0-9_:.-]*)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
 NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
@@ -117,7 +120,7 @@ def of_atom(entry):
 
 def of_json(text):
     try:
-        feed = json.loads(text)
+        feed = json.loads(text, parse_int=bounded(int), parse_float=bounded(float))
     except (ValueError, RecursionError) as error:
         raise Unreadable("it is not JSON: %s" % error)
     if not str(feed.get("version", "")).startswith("https://jsonfeed.org/version/"):
@@ -125,6 +128,17 @@ def of_json(text):
     items = feed.get("items")
     items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
     return text_of(feed, "title"), [of_json_item(item) for item in reversed(items)]
+
+
+def bounded(read):
+    """Returns a function that reads a number, unless it is too long."""
+
+    def read_number(text):
+        if len(text) > NUMBER_CHARS_MAX:
+            raise Unreadable("it has a number of more than %d characters" % NUMBER_CHARS_MAX)
+        return read(text)
+
+    return read_number
 
 
 def of_json_item(item):
@@ -231,6 +245,12 @@ def resolve(reference):
     return "&amp;" + reference.group(0)[1:] if known is None else html.escape(known)
 
 
+def unescape(text):
+    """Returns a text with its references replaced. `repair` has bounded them, but for those in what only looks like a
+    section of plain text, for example in a comment."""
+    return html.unescape(LONG_REFERENCE.sub("&amp;", text))
+
+
 class TooDeep(Unreadable):
     """Elements in elements in elements, as of tags that nobody ends."""
 
@@ -283,6 +303,8 @@ class Tree:
     def __init__(self):
         self.root = Node("", {})
         self.open = [self.root]
+        # The places in `open` of the elements of each name.
+        self.places = {}
         self.prefixes = {}
         self.count = 0
 
@@ -300,6 +322,7 @@ class Tree:
         parent = self.open[-1]
         parent.children.append(node)
         parent.pieces.append(node)
+        self.places.setdefault(node.name, []).append(len(self.open))
         self.open.append(node)
 
     def named(self, name):
@@ -315,7 +338,13 @@ class Tree:
         self.open[-1].pieces.append(text)
 
     def end(self):
-        self.open.pop().is_closed = True
+        node = self.open.pop()
+        node.is_closed = True
+        self.places[node.name].pop()
+
+    def innermost(self, names):
+        """Returns the place of the innermost open element of these names, or 0."""
+        return max(self.places[name][-1] if self.places.get(name) else 0 for name in names)
 
 
 class Strict:
@@ -350,7 +379,7 @@ class Loose:
     def read(self, text):
         at, ends = 0, {}
         while (begin := text.find("<", at)) >= 0:
-            self.tree.say(html.unescape(text[at:begin]))
+            self.tree.say(unescape(text[at:begin]))
             for opening, ending in (("<!--", "-->"), (CDATA, CDATA_END), ("<!", ">"), ("<?", ">")):
                 if text.startswith(opening, begin):
                     break
@@ -372,7 +401,7 @@ class Loose:
                 continue
             self.take(*tag.groups())
             at = tag.end()
-        self.tree.say(html.unescape(text[at:]))
+        self.tree.say(unescape(text[at:]))
         return self.tree.root
 
     def take(self, closing, name, inside):
@@ -383,7 +412,7 @@ class Loose:
         if name in ENTRIES:
             # One entry is never in another one.
             self.end_to(ENTRIES)
-        given = [(key, html.unescape(one or other or bare)) for key, one, other, bare in ATTRIBUTE.findall(inside)]
+        given = [(key, unescape(one or other or bare)) for key, one, other, bare in ATTRIBUTE.findall(inside)]
         if len(self.tree.open) > DEPTH_MAX:
             return
         self.tree.begin(name, given)
@@ -392,12 +421,8 @@ class Loose:
 
     def end_to(self, tags, is_far=True):
         """Ends the innermost element of these names, with all in it; within the same entry, unless it is one itself."""
-        names = [self.tree.named(tag) for tag in tags]
-        for depth in range(len(self.tree.open) - 1, 0, -1):
-            name = self.tree.open[depth].name
-            if name in names:
-                while len(self.tree.open) > depth:
-                    self.tree.end()
-                return
-            if not is_far and name in ENTRIES:
-                return
+        place = self.tree.innermost([self.tree.named(tag) for tag in tags])
+        if place == 0 or (not is_far and self.tree.innermost(ENTRIES) > place):
+            return
+        while len(self.tree.open) > place:
+            self.tree.end()
