@@ -368,7 +368,10 @@ def refuse_entities(*_):
 
 
 class Loose:
-    """Reads tags and texts, whether or not they are XML. An entry that has no end is left out: it may be half of one.
+    """Reads tags and texts, whether or not they are XML.
+
+    Many publishers forget the end of an element. It ends with the one around it, and an entry also where the next one
+    begins. An entry at which the document breaks off is left out: it may be half of one.
 
     Each step takes time only in proportion to what it passes, unlike Python's own parser of HTML.
     """

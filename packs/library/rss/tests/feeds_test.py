@@ -266,6 +266,15 @@ class Parsing(unittest.TestCase):
         _, [entry] = feeds.parse((version % ("9" * 100)).encode())
         self.assertEqual(entry["id"], "9" * 100)
 
+    def test_entry_without_its_end_is_read_unless_the_document_breaks_off_at_it(self):
+        listed = "<item><guid>1</guid><title>a & b<item><guid>2</guid><title>c</title></item><item><guid>3</guid><title>d</title>"
+        for end in ["</channel></rss>", "</channel>", "</rss>"]:
+            _, entries = feeds.parse(("<rss><channel>" + listed + end).encode())
+            self.assertEqual([(entry["id"], entry["title"]) for entry in reversed(entries)], [("1", "a & b"), ("2", "c"), ("3", "d")])
+        for end in ["", "<description>half", "<description>half</b>", "</titl", "</channel"]:
+            _, entries = feeds.parse(("<rss><channel>" + listed + end).encode())
+            self.assertEqual([entry["id"] for entry in reversed(entries)], ["1", "2"], end)
+
     def test_what_is_no_feed_is_reported(self):
         page = b"<!DOCTYPE html><html><body><rss></rss></body></html>"
         for data, expected in [
