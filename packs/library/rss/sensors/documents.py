@@ -4,7 +4,10 @@ Feeds in the wild have wrong character sets, undefined entities and broken XML. 
 about the content is repaired: the document is read as XML first, and as tags with text between them if that fails.
 """
 
+import calendar
 import codecs
+import datetime
+import email.utils
 import html
 import html.entities
 import json
@@ -17,6 +20,7 @@ NODES_MAX = 500_000
 DEPTH_MAX = 200
 # Python takes much longer for a number of many digits, or refuses it.
 NUMBER_CHARS_MAX = 100
+TIME_CHARS_MAX = 64
 
 # Names without a prefix, whichever of these a feed declares.
 CORE = {
@@ -48,6 +52,9 @@ REFERENCE = re.compile(r"&(?:#([0-9]{1,8});|#[xX]([0-9a-fA-F]{1,7});|([A-Za-z][A
 LONG_REFERENCE = re.compile(r"&(?=#(?:[0-9]{9}|[xX][0-9a-fA-F]{8}))")
 TAG = re.compile(r"<(/?)([A-Za-z_][A-Za-z0-9_:.-]{0,100})((?:[^<>\"']|\"[^\"<]*\"|'[^'<]*'){0,5000})>")
 ATTRIBUTE = re.compile(r"(?<![A-Za-z0-9_:.-])([A-Za-z_][A-Za-z0-9_:.-]*)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
+TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2}))?(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,][0-9]{1,9})?)?\s?(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2}))?)?$"
+)
 NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
@@ -56,7 +63,7 @@ class Unreadable(Exception):
 
 
 def parse(data, kind=""):
-    """Returns the title and the entries of a feed, newest last."""
+    """Returns the title and the entries of a feed, those that the document lists first last."""
     if not data.strip():
         raise Unreadable("it is empty")
     text = decode(data, kind)
@@ -120,7 +127,7 @@ def of_atom(entry):
 
 def of_json(text):
     try:
-        feed = json.loads(text, parse_int=bounded(int), parse_float=bounded(float))
+        feed = json.loads(text, parse_int=bound(int), parse_float=bound(float))
     except (ValueError, RecursionError) as error:
         raise Unreadable("it is not JSON: %s" % error)
     if not str(feed.get("version", "")).startswith("https://jsonfeed.org/version/"):
@@ -130,7 +137,7 @@ def of_json(text):
     return text_of(feed, "title"), [of_json_item(item) for item in reversed(items)]
 
 
-def bounded(read):
+def bound(read):
     """Returns a function that reads a number, unless it is too long."""
 
     def read_number(text):
@@ -160,6 +167,44 @@ def text_of(values, name):
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)
     return NOT_XML.sub("", value).strip() if isinstance(value, str) else ""
+
+
+def sort(entries):
+    """Returns the entries of a document with the newest last.
+
+    Most publishers list the newest first, some list it last, and some list entries by something else. If the date of one
+    entry cannot be read, the others show in which direction the document lists them.
+    """
+    listed = [(time_of(entry["published"]), entry) for entry in entries]
+    times = [time for time, _ in listed if time is not None]
+    rises = sum((one < other) - (one > other) for one, other in zip(times, times[1:]))
+    if rises < 0:
+        listed.reverse()
+    if len(times) == len(listed):
+        listed.sort(key=lambda pair: pair[0])
+    return [entry for _, entry in listed]
+
+
+def time_of(published):
+    """Returns a date as seconds since 1970, or None if it cannot be read."""
+    published = published.strip()
+    if len(published) > TIME_CHARS_MAX:
+        return None
+    iso = TIME.match(published)
+    try:
+        if iso:
+            *fields, sign, hours, minutes = iso.groups()
+            year, month, day, hour, minute, second = (int(field or 0) for field in fields)
+            ahead = (int(hours or 0) * 60 + int(minutes or 0)) * (-60 if sign == "-" else 60)
+            fields = (year, month, day or 1, hour, minute, second)
+        else:
+            *fields, ahead = email.utils.parsedate_tz(published) or [None]
+            fields = fields[:6]
+        datetime.datetime(*fields[:5])
+        # Programs without a date write one of the year 1 or of 1970.
+        return calendar.timegm((*fields, 0, 0, 0)) - (ahead or 0) if fields[0] > 1970 else None
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def decode(data, kind):

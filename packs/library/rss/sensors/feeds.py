@@ -1,7 +1,8 @@
 """Reads feeds and prints their new entries, in the protocol of Ensue's `process` sensors.
 
 The cursor holds, for each feed, the marks of the entries that it has or had lately. It is printed with each entry, so
-that an entry is an event once, however the node ends. A feed that cannot be read is reported as a part that fails.
+that an entry is an event once, however the node ends. It also holds which feeds are cut: they have, or had lately, more
+entries than are remembered. A feed that cannot be read is reported as a part that fails.
 
 `documents.py` says what is in a feed.
 """
@@ -17,12 +18,14 @@ import zlib
 
 # Nothing is written into the pack.
 sys.dont_write_bytecode = True
-from documents import Unreadable, parse  # noqa: E402
+from documents import Unreadable, parse, sort  # noqa: E402
 
 FEED_BYTES_MAX = 10 << 20
 # The marks of all feeds that are remembered. The log keeps a cursor of 256 KiB.
 REMEMBERED_MAX = 8000
 REMEMBERED_OF_A_FEED_MIN = 20
+# An earlier version of this program had that many marks of a feed, at least, if it did not read all of its entries.
+MARKS_OF_A_CUT_FEED_MIN = REMEMBERED_OF_A_FEED_MIN // 2
 SUMMARY_CHARS_MAX = 4000
 # How zlib names the format of gzip, and how that begins.
 GZIP, GZIP_MAGIC = 31, b"\x1f\x8b"
@@ -82,6 +85,19 @@ class Identities:
                 self.known.add(place)
 
 
+def limit(entries, seen, share):
+    """Returns how many entries are not read, which are the oldest, so that there is room for the marks of the others; and
+    what identifies the others."""
+    count, most = len(entries), share
+    while True:
+        count = min(count, most)
+        identities = Identities(entries[len(entries) - count:], seen)
+        if len(identities.marks) + len(identities.shared) <= share:
+            break
+        most //= 2
+    return len(entries) - count, identities
+
+
 class Feeds:
     """The feeds, what is known of them, and what they answered last."""
 
@@ -95,7 +111,18 @@ class Feeds:
         self.seen = self.restrict(cursor.get("feeds"))
         # Feeds as an earlier version of this program knew them, by the first key of each entry.
         self.earlier = {feed: marks for feed, marks in self.restrict(cursor.get("seen")).items() if feed not in self.seen}
+        # What earlier versions wrote does not say which feeds are cut.
+        self.uncertain = set() if "cut" in cursor else {*self.seen, *self.earlier}
+        # Whether the cursor in the log says it.
+        self.is_complete = not self.uncertain
+        cut = cursor.get("cut") or [digest(feed) for feed in self.uncertain if self.count(feed) >= MARKS_OF_A_CUT_FEED_MIN]
+        self.cut = [feed for feed in self.feeds if digest(feed) in cut]
+        # Feeds of which the log has a line.
+        self.logged = set()
         self.validators = {}
+
+    def count(self, feed):
+        return len(self.seen.get(feed) or self.earlier.get(feed) or ())
 
     def restrict(self, marks):
         return {feed: dict.fromkeys(marks) for feed, marks in (marks or {}).items() if feed in self.feeds}
@@ -120,25 +147,35 @@ class Feeds:
     def take(self, feed, title, entries):
         """Prints the entries that are new."""
         share = max(REMEMBERED_OF_A_FEED_MIN, REMEMBERED_MAX // max(1, len(self.feeds)))
-        # The same entry twice is one.
-        entries = list({keys_of(entry)[2]: entry for entry in entries[-share:]}.values())
         is_first = feed not in self.seen and feed not in self.earlier
-        was_earlier = feed in self.earlier
+        was_earlier, was_cut, was_uncertain = feed in self.earlier, feed in self.cut, feed in self.uncertain
         seen = self.seen.get(feed) or self.earlier.get(feed) or {}
-        identities = Identities(entries, seen)
-        if len(identities.marks) + len(identities.shared) > share:
-            entries = entries[-(share // 2):]
-            identities = Identities(entries, seen)
+        # The same entry twice is one.
+        every = {keys_of(entry)[2]: entry for entry in entries}
+        entries = sort(list(every.values()))
+        unread, identities = limit(entries, seen, share)
+        entries = entries[unread:]
+        # Earlier versions read what the document lists first. They did not see the other entries, whether these are new or not.
+        unseen = {keys_of(entry)[2] for entry in entries} - set(list(every)[-share:]) if was_uncertain else ()
+        known = [
+            mark in seen or place in identities.known or (was_earlier and keys_of(entry)[0] in seen)
+            for place, (entry, mark) in enumerate(zip(entries, identities.marks))
+        ]
+        # Entries of a cut feed that are older than each known one were there before, but out of reach: an entry was deleted,
+        # or more entries are read than last time. In other feeds they are new: some list the newest last, without dates.
+        oldest = known.index(True) if (was_cut or unread) and True in known else 0
         new, added = [], dict.fromkeys(mark for mark in identities.shared if mark not in seen)
         for place, (entry, mark) in enumerate(zip(entries, identities.marks)):
             if mark in seen or mark in added:
                 continue
-            is_known = place in identities.known or (was_earlier and keys_of(entry)[0] in seen)
-            if is_known or (is_first and not self.emits_first):
+            if known[place] or place < oldest or (is_first and not self.emits_first) or keys_of(entry)[2] in unseen:
                 added[mark] = None
             else:
                 new.append((mark, entry))
-        has_changed = bool(added) or is_first or was_earlier
+        self.note_cut(feed, unread, len(entries))
+        has_changed = bool(added) or is_first or was_earlier or was_cut != (feed in self.cut) or not self.is_complete
+        self.is_complete = True
+        self.uncertain.discard(feed)
         self.earlier.pop(feed, None)
         self.seen[feed] = seen
         current = set(identities.marks) | set(identities.shared)
@@ -151,8 +188,24 @@ class Feeds:
             seen[mark] = None
             self.write({"event": {"feed": feed, "feed_title": title, **render(entry, mark)}, "cursor": self.cursor()})
 
+    def note_cut(self, feed, unread, read):
+        """Remembers whether a feed has entries that are not read, and logs it when that begins."""
+        if not read:
+            # A publisher that fails may list nothing for some time.
+            return
+        if not unread:
+            self.cut = [other for other in self.cut if other != feed]
+            self.logged.discard(feed)
+            return
+        if feed not in self.cut:
+            self.cut.append(feed)
+        if feed not in self.logged:
+            self.logged.add(feed)
+            counts = (part_of(feed), read + unread, read, unread)
+            self.write({"log": "%s has %d entries: the newest %d are read, the other %d are not" % counts})
+
     def cursor(self):
-        cursor = {"feeds": {feed: list(marks) for feed, marks in self.seen.items()}}
+        cursor = {"feeds": {feed: list(marks) for feed, marks in self.seen.items()}, "cut": [digest(feed) for feed in self.cut]}
         if self.earlier:
             cursor["seen"] = {feed: list(marks) for feed, marks in self.earlier.items()}
         return cursor

@@ -1,5 +1,6 @@
 """Tests of the program that reads feeds, against a server of their own."""
 
+import email.utils
 import gzip
 import http.server
 import json
@@ -23,6 +24,12 @@ ATOM = b"""<feed xmlns="http://www.w3.org/2005/Atom"><title type="text">Releases
 <updated>2026-01-02T00:00:00Z</updated><author><name>Bob</name></author><content type="html">second</content></entry>
 <entry><id>urn:1</id><title>One</title><link rel="alternate" href="https://example.test/1"/><published>2026-01-01T00:00:00Z</published></entry>
 </feed>"""
+
+
+def dated(*numbers):
+    """Returns a feed of which each entry is one day newer than the one of the number before."""
+    items = (item("t", "<guid>g%d</guid><pubDate>%s</pubDate>" % (n, email.utils.formatdate(1_700_000_000 + n * 86_400))) for n in numbers)
+    return channel("".join(items)).encode()
 
 
 def rss(*numbers):
@@ -178,6 +185,24 @@ class Parsing(unittest.TestCase):
         _, [entry] = feeds.parse(b"<rss><channel><item><title>only a title</title></item></channel></rss>")
         self.assertEqual(feeds.identifier_of(entry), feeds.digest("only a title\n"))
 
+    def test_dates_of_all_formats_are_read(self):
+        for published, seconds in [
+            ("Thu, 01 Jan 2026 01:00:00 +0100", 1767225600),
+            ("01 Jan 26 00:00:00 GMT", 1767225600),
+            ("2026-01-01T00:00:00Z", 1767225600),
+            (" 2025-12-31T23:30:00.25-00:30 ", 1767225600),
+            ("2026-01-01 00:00", 1767225600),
+            ("2026-01-01", 1767225600),
+            ("2026-01", 1767225600),
+            ("0001-01-01T00:00:00Z", None),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", None),
+            ("2026-13-01", None),
+            ("2026-01-01T00:00:00Z" + "9" * 60, None),
+            ("yesterday", None),
+            ("", None),
+        ]:
+            self.assertEqual(documents.time_of(published), seconds, published)
+
     def test_feeds_in_the_wild_are_read(self):
         for kind, (document, titles) in WILD.items():
             with self.subTest(kind):
@@ -303,8 +328,10 @@ class Reading(unittest.TestCase):
         self.server.shutdown()
         self.server.server_close()
 
-    def started(self, first="skip", cursor=None):
-        return feeds.Feeds({"input": {"feeds": [self.url], "first": first}, "cursor": cursor}, self.lines.append)
+    def started(self, first="skip", cursor=None, count=1):
+        """Returns a reader of the feed, which has `count - 1` others that nobody reads."""
+        listed = [self.url] + ["http://%d" % n for n in range(count - 1)]
+        return feeds.Feeds({"input": {"feeds": listed, "first": first}, "cursor": cursor}, self.lines.append)
 
     def printed(self):
         lines, self.lines[:] = list(self.lines), []
@@ -350,6 +377,15 @@ class Reading(unittest.TestCase):
         for number, line in enumerate(lines):
             self.started("emit", line["cursor"]).read(self.url)
             self.assertEqual(self.printed(), ["g1", "g2", "g3"][number + 1:])
+
+    def test_reader_of_a_cut_feed_continues_after_each_cursor(self):
+        for numbers in [range(50, 0, -1), range(1, 51)]:
+            expected = ["g%d" % n for n in range(31, 51)]
+            self.assertEqual(self.ids(dated(*numbers), self.started("emit", count=400)), expected)
+            lines = [line for line in self.lines if "cursor" in line]
+            for number, line in enumerate(lines):
+                for count in [400, 100]:
+                    self.assertEqual(self.ids(dated(*numbers), self.started("emit", line["cursor"], count)), expected[number + 1:])
 
     def test_unchanged_feed_is_not_sent_again(self):
         Site.body = rss(1)
@@ -472,7 +508,7 @@ class Reading(unittest.TestCase):
         body = rss(2, 1).replace(b"</channel>", same.encode() + b"</channel>")
         reader = self.started("emit", earlier)
         self.assertEqual([entry["id"] for entry in self.read(body, reader)], ["g2"])
-        self.assertEqual(set(self.cursor()), {"feeds"})
+        self.assertEqual(set(self.cursor()), {"feeds", "cut"})
         # From now on, entries with that link are told apart.
         more = body.replace(b"</channel>", item("Number 9", "<link>https://a</link>").encode() + b"</channel>")
         self.assertEqual([entry["title"] for entry in self.read(more, self.started("emit", self.cursor()))], ["Number 9"])
@@ -487,11 +523,109 @@ class Reading(unittest.TestCase):
         self.assertEqual((after[:-1], len(after)), (before, 5))
 
     def test_entries_that_the_feed_has_are_never_forgotten(self):
-        reader = feeds.Feeds({"input": {"feeds": [self.url] + ["http://%d" % n for n in range(400)], "first": "emit"}}, self.lines.append)
+        reader = self.started("emit", count=400)
         self.assertEqual(len(self.read(rss(*range(60, 0, -1)), reader)), feeds.REMEMBERED_OF_A_FEED_MIN)
         for _ in range(3):
             self.assertEqual(self.read(rss(*range(60, 0, -1)) + b" ", reader), [])
         self.assertEqual([entry["id"] for entry in self.read(rss(*range(61, 0, -1)), reader)], ["g61"])
+
+    def ids(self, body, reader):
+        return [entry["id"] for entry in self.read(body, reader)]
+
+    def logged(self):
+        return [line["log"] for line in self.lines if "log" in line]
+
+    def test_old_entry_is_not_new_when_a_newer_one_is_deleted(self):
+        for make in [rss, dated]:
+            reader = self.started(count=80)
+            self.assertEqual(self.ids(make(*range(150, 0, -1)), reader), [])
+            self.assertEqual(self.logged(), [self.url + " has 150 entries: the newest 100 are read, the other 50 are not"])
+            self.assertEqual(self.ids(make(*range(149, 0, -1)), reader), [])
+            self.assertEqual(self.logged(), [], "it is logged once")
+            self.assertEqual(self.ids(make(*range(148, 0, -1)), self.started(cursor=self.cursor(), count=80)), [])
+            # All that are known are deleted but one.
+            self.assertEqual(self.ids(make(151, *range(60, 0, -1)), self.started(cursor=self.cursor(), count=80)), ["g151"])
+
+    def test_old_entries_are_not_new_when_more_are_read(self):
+        for count in [200, 100, 1]:
+            for make in [rss, dated]:
+                self.ids(make(*range(50, 0, -1)), self.started(count=400))
+                reader = self.started(cursor=self.cursor(), count=count)
+                self.assertEqual(self.ids(make(*range(52, 0, -1)), reader), ["g51", "g52"])
+                self.assertEqual(self.ids(make(*range(53, 0, -1)), reader), ["g53"])
+
+    def test_old_entries_are_not_new_when_entries_no_longer_share_a_guid(self):
+        same = [item("Number %d" % n, "<guid>%d</guid>" % (n // 2)) for n in range(17, -1, -1)]
+        reader = self.started(count=400)
+        self.read(channel("".join(same)), reader)
+        self.assertEqual(len(self.logged()), 1)
+        self.assertLessEqual(len(self.cursor()["feeds"][self.url]), 20)
+        self.assertEqual(self.read(channel("".join(same)) + " ", reader), [])
+        # Fewer marks are needed, so more entries are read.
+        alone = [item("Number %d" % n, "<guid>g%d</guid>" % n) for n in range(21, 17, -1)]
+        self.assertEqual([entry["id"] for entry in self.read(channel("".join(alone + same[:12])), reader)], ["g18", "g19", "g20", "g21"])
+
+    def test_entries_that_are_listed_oldest_first_are_read_from_the_end(self):
+        reader = self.started(count=400)
+        self.assertEqual(self.ids(dated(*range(1, 31)), reader), [])
+        self.assertEqual(self.ids(dated(*range(1, 33)), reader), ["g31", "g32"])
+        # One without a date does not turn the others round.
+        undated = dated(*range(1, 34)).replace(b"<guid>g5</guid><pubDate>", b"<guid>g5</guid><pubDate>soon, ")
+        self.assertEqual(self.ids(undated, reader), ["g33"])
+        self.assertEqual(self.ids(dated(*range(34, 0, -1)), reader), ["g34"])
+        # Those without an order, too.
+        shuffled = list(range(1, 36))
+        random.Random(1).shuffle(shuffled)
+        self.assertEqual(self.ids(dated(*shuffled), reader), ["g35"])
+
+    def test_entries_without_dates_that_are_listed_oldest_first_are_new_while_all_are_read(self):
+        reader = self.started(count=400)
+        self.ids(rss(*range(1, 18)), reader)
+        for last in [18, 19, 20]:
+            self.assertEqual(self.ids(rss(*range(1, last + 1)), reader), ["g%d" % last])
+            self.assertEqual(self.logged(), [])
+        self.assertEqual(self.ids(rss(*range(1, 22)), reader), [])
+        self.assertIn("the newest 20 are read, the other 1 are not", self.logged()[0])
+
+    def test_old_entries_that_a_publisher_adds_are_new_if_all_are_read(self):
+        reader = self.started(count=80)
+        self.ids(rss(*range(150, 80, -1)), reader)
+        self.assertEqual(self.ids(rss(*range(150, 78, -1)), reader), ["g79", "g80"])
+        self.assertEqual(self.ids(rss(*range(151, 0, -1)), reader), ["g151"])
+        # The cursor holds that they were not all read, and then that they are.
+        self.assertEqual(self.cursor()["cut"], [feeds.digest(self.url)])
+        self.assertEqual(self.ids(rss(*range(151, 70, -1)), reader), [])
+        self.assertEqual(self.cursor()["cut"], [])
+
+    def test_cursor_of_an_earlier_version_prints_no_entries_that_were_out_of_reach(self):
+        ids = {"newest first": range(31, 11, -1), "newest last": range(1, 21)}
+        marks = {order: [feeds.digest("g%d" % n) for n in reversed(numbers)] for order, numbers in ids.items()}
+        descending = self.started(cursor={"feeds": {self.url: marks["newest first"]}}, count=200)
+        self.assertEqual(self.ids(dated(*range(33, 0, -1)), descending), ["g32", "g33"])
+        for form in ["feeds", "seen"]:
+            ascending = self.started(cursor={form: {self.url: marks["newest last"]}}, count=400)
+            self.assertEqual(self.ids(dated(*range(1, 31)), ascending), [])
+            self.assertEqual(self.ids(dated(*range(1, 32)), self.started(cursor=self.cursor(), count=400)), ["g31"])
+
+    def test_cursor_says_once_that_all_entries_are_read(self):
+        reader = self.started(cursor={"feeds": {self.url: [feeds.digest("g1")]}})
+        self.assertEqual(self.ids(rss(1), reader), [])
+        self.assertEqual(self.cursor(), {"feeds": {self.url: [feeds.digest("g1")]}, "cut": []})
+        self.ids(rss(1) + b" ", reader)
+        self.assertEqual([line for line in self.lines if "cursor" in line], [])
+
+    def test_cursor_changes_by_one_mark_for_each_entry_of_a_cut_feed(self):
+        reader = self.started(count=400)
+        self.ids(dated(*range(50, 0, -1)), reader)
+        before = self.cursor()
+        self.assertEqual(before["cut"], [feeds.digest(self.url)])
+        self.ids(dated(*range(51, 0, -1)), reader)
+        after = self.cursor()
+        self.assertEqual((after["cut"], after["feeds"][self.url][:-1]), (before["cut"], before["feeds"][self.url][1:]))
+        # The publisher fails for some time.
+        self.ids(channel(""), reader)
+        self.assertEqual([line for line in self.lines if "cursor" in line], [])
+        self.assertEqual(reader.cursor(), after)
 
     def test_remembered_entries_are_limited(self):
         reader = self.started()
