@@ -54,6 +54,11 @@ def identifier_of(entry):
     return entry["id"] or entry["link"] or digest(entry["title"], entry["summary"])
 
 
+def earlier_keys_of(entry):
+    """Returns what an earlier version may know an entry by. It did not read `content:encoded` of RSS."""
+    return [keys_of(entry)[0], keys_of({**entry, "summary": ""})[0]]
+
+
 class Identities:
     """What identifies each entry of one reading of a feed: the first of its keys that no other entry of the feed has.
 
@@ -158,7 +163,7 @@ class Feeds:
         # Earlier versions read what the document lists first. They did not see the other entries, whether these are new or not.
         unseen = {keys_of(entry)[2] for entry in entries} - set(list(every)[-share:]) if was_uncertain else ()
         known = [
-            mark in seen or place in identities.known or (was_earlier and keys_of(entry)[0] in seen)
+            mark in seen or place in identities.known or (was_earlier and any(key in seen for key in earlier_keys_of(entry)))
             for place, (entry, mark) in enumerate(zip(entries, identities.marks))
         ]
         # Entries of a cut feed that are older than each known one were there before, but out of reach: an entry was deleted,

@@ -627,6 +627,14 @@ class Reading(unittest.TestCase):
         self.assertEqual([line for line in self.lines if "cursor" in line], [])
         self.assertEqual(reader.cursor(), after)
 
+    def test_entry_with_only_a_content_is_not_printed_again_after_a_cursor_of_the_earlier_form(self):
+        only = item("t", "<content:encoded>c</content:encoded>")
+        earlier = {"seen": {self.url: [feeds.digest(feeds.digest("t\n"))]}}
+        reader = self.started("emit", earlier)
+        self.assertEqual(self.read(channel(only), reader), [])
+        other = item("t", "<content:encoded>d</content:encoded>")
+        self.assertEqual([entry["summary"] for entry in self.read(channel(other + only), reader)], ["d"])
+
     def test_remembered_entries_are_limited(self):
         reader = self.started()
         Site.body = rss(*range(feeds.REMEMBERED_MAX + 50))
