@@ -206,8 +206,7 @@ class Feeds:
             self.cut.append(feed)
         if feed not in self.logged:
             self.logged.add(feed)
-            counts = (part_of(feed), read + unread, read, unread)
-            self.write({"log": "%s has %d entries: the newest %d are read, the other %d are not" % counts})
+            self.write({"log": "%s has %d entries; not read: the oldest %d" % (part_of(feed), read + unread, unread)})
 
     def cursor(self):
         cursor = {"feeds": {feed: list(marks) for feed, marks in self.seen.items()}, "cut": [digest(feed) for feed in self.cut]}
