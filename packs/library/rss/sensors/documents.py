@@ -4,7 +4,10 @@ Feeds in the wild have wrong character sets, undefined entities and broken XML. 
 about the content is repaired: the document is read as XML first, and as tags with text between them if that fails.
 """
 
+import calendar
 import codecs
+import datetime
+import email.utils
 import html
 import html.entities
 import json
@@ -15,6 +18,9 @@ from xml.parsers import expat
 BEFORE_MAX = 64 << 10
 NODES_MAX = 500_000
 DEPTH_MAX = 200
+# Python takes much longer for a number of many digits, or refuses it.
+NUMBER_CHARS_MAX = 100
+TIME_CHARS_MAX = 64
 
 # Names without a prefix, whichever of these a feed declares.
 CORE = {
@@ -43,8 +49,12 @@ CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([A-Za-z0-9._:-]{1,40})", re.IGNOR
 DOCTYPE = re.compile(r"<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>", re.IGNORECASE | re.DOTALL)
 CDATA, CDATA_END = "<![CDATA[", "]]>"
 REFERENCE = re.compile(r"&(?:#([0-9]{1,8});|#[xX]([0-9a-fA-F]{1,7});|([A-Za-z][A-Za-z0-9]{0,40});)?")
+LONG_REFERENCE = re.compile(r"&(?=#(?:[0-9]{9}|[xX][0-9a-fA-F]{8}))")
 TAG = re.compile(r"<(/?)([A-Za-z_][A-Za-z0-9_:.-]{0,100})((?:[^<>\"']|\"[^\"<]*\"|'[^'<]*'){0,5000})>")
 ATTRIBUTE = re.compile(r"(?<![A-Za-z0-9_:.-])([A-Za-z_][A-Za-z0-9_:.-]*)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>]+))")
+TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})(?:-([0-9]{2}))?(?:[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,][0-9]{1,9})?)?\s?(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2}))?)?$"
+)
 NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 
 
@@ -52,17 +62,17 @@ class Unreadable(Exception):
     """A feed that cannot be read, with the reason for people."""
 
 
-def parsed(data, kind=""):
-    """Returns the title and the entries of a feed, newest last."""
+def parse(data, kind=""):
+    """Returns the title and the entries of a feed, those that the document lists first last."""
     if not data.strip():
         raise Unreadable("it is empty")
-    text = decoded(data, kind)
+    text = decode(data, kind)
     if text.startswith("{"):
         return of_json(text)
     begin = re.search(r"<(?:\?xml|!DOCTYPE\s|rss[\s>]|(?:rdf:)?RDF[\s>]|feed[\s>]|channel[\s>]|[a-z]+:feed[\s>])", text[:BEFORE_MAX], re.IGNORECASE)
     if begin is None:
         raise Unreadable("it is neither RSS, Atom nor JSON Feed: it begins with %r" % text[:40])
-    text = repaired(text[begin.start():])
+    text = repair(text[begin.start():])
     try:
         root = Strict().read(text)
     except (expat.ExpatError, TooDeep) as error:
@@ -117,7 +127,7 @@ def of_atom(entry):
 
 def of_json(text):
     try:
-        feed = json.loads(text)
+        feed = json.loads(text, parse_int=bound(int), parse_float=bound(float))
     except (ValueError, RecursionError) as error:
         raise Unreadable("it is not JSON: %s" % error)
     if not str(feed.get("version", "")).startswith("https://jsonfeed.org/version/"):
@@ -125,6 +135,17 @@ def of_json(text):
     items = feed.get("items")
     items = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
     return text_of(feed, "title"), [of_json_item(item) for item in reversed(items)]
+
+
+def bound(read):
+    """Returns a function that reads a number, unless it is too long."""
+
+    def read_number(text):
+        if len(text) > NUMBER_CHARS_MAX:
+            raise Unreadable("it has a number of more than %d characters" % NUMBER_CHARS_MAX)
+        return read(text)
+
+    return read_number
 
 
 def of_json_item(item):
@@ -148,16 +169,54 @@ def text_of(values, name):
     return NOT_XML.sub("", value).strip() if isinstance(value, str) else ""
 
 
-def decoded(data, kind):
+def sort(entries):
+    """Returns the entries of a document with the newest last.
+
+    Most publishers list the newest first, some list it last, and some list entries by something else. If the date of one
+    entry cannot be read, the others show in which direction the document lists them.
+    """
+    listed = [(time_of(entry["published"]), entry) for entry in entries]
+    times = [time for time, _ in listed if time is not None]
+    rises = sum((one < other) - (one > other) for one, other in zip(times, times[1:]))
+    if rises < 0:
+        listed.reverse()
+    if len(times) == len(listed):
+        listed.sort(key=lambda pair: pair[0])
+    return [entry for _, entry in listed]
+
+
+def time_of(published):
+    """Returns a date as seconds since 1970, or None if it cannot be read."""
+    published = published.strip()
+    if len(published) > TIME_CHARS_MAX:
+        return None
+    iso = TIME.match(published)
+    try:
+        if iso:
+            *fields, sign, hours, minutes = iso.groups()
+            year, month, day, hour, minute, second = (int(field or 0) for field in fields)
+            ahead = (int(hours or 0) * 60 + int(minutes or 0)) * (-60 if sign == "-" else 60)
+            fields = (year, month, day or 1, hour, minute, second)
+        else:
+            *fields, ahead = email.utils.parsedate_tz(published) or [None]
+            fields = fields[:6]
+        datetime.datetime(*fields[:5])
+        # Programs without a date write one of the year 1 or of 1970.
+        return calendar.timegm((*fields, 0, 0, 0)) - (ahead or 0) if fields[0] > 1970 else None
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def decode(data, kind):
     """Returns the text of a document. What it declares of its charset counts only as far as its bytes fit that."""
     for mark, name in ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32")):
         if data.startswith(mark):
-            return trimmed(data[len(mark):].decode("utf-8", "replace") if name == "utf-8" else data.decode(name, "replace"))
+            return trim(data[len(mark):].decode("utf-8", "replace") if name == "utf-8" else data.decode(name, "replace"))
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return trimmed(data.decode("utf-16", "replace"))
+        return trim(data.decode("utf-16", "replace"))
     for mark, name in ((b"<\x00?\x00", "utf-16-le"), (b"\x00<\x00?", "utf-16-be")):
         if data.lstrip(b"\x00 \r\n\t")[:4] == mark or data.startswith(mark):
-            return trimmed(data.decode(name, "replace"))
+            return trim(data.decode(name, "replace"))
     by_server, by_document = CHARSET.search(kind), DECLARATION.search(data[:BEFORE_MAX])
     named = [charset(by_server and by_server.group(1)), charset(by_document and by_document.group(1).decode("ascii"))]
     # Many servers name the charset that they are set to, whatever they send.
@@ -166,13 +225,13 @@ def decoded(data, kind):
     named = [name for name in named if name is not None]
     for name in [name for name in named if WIDE_CHARSETS.match(name)] + ["utf-8"] + named:
         try:
-            return trimmed(data.decode(name))
+            return trim(data.decode(name))
         except (UnicodeError, LookupError):
             continue
     text = data.decode("utf-8", "replace")
     broken = text.count("\ufffd")
     wide = sum(1 for character in text if character > "\x7f") - broken
-    return trimmed(text if wide >= broken else data.decode("cp1252", "replace"))
+    return trim(text if wide >= broken else data.decode("cp1252", "replace"))
 
 
 def charset(name):
@@ -190,11 +249,11 @@ def charset(name):
     return found if CHARSETS.match(found) else None
 
 
-def trimmed(text):
+def trim(text):
     return text.lstrip("\ufeff\x00 \t\r\n")
 
 
-def repaired(text):
+def repair(text):
     """Makes a document XML as far as that needs no guess. Its own entities are dropped: a few bytes of them can become
     gigabytes."""
     text = re.sub(r"^<\?xml.*?\?>", "", text, count=1, flags=re.DOTALL)
@@ -202,7 +261,7 @@ def repaired(text):
     declared = begin and DOCTYPE.match(text, begin.start())
     if declared:
         text = text[: declared.start()] + text[declared.end():]
-    return NOT_XML.sub("", outside_cdata(text, lambda piece: REFERENCE.sub(resolved, piece), lambda section: CDATA + section + CDATA_END))
+    return NOT_XML.sub("", outside_cdata(text, lambda piece: REFERENCE.sub(resolve, piece), lambda section: CDATA + section + CDATA_END))
 
 
 def outside_cdata(text, change, written):
@@ -215,7 +274,7 @@ def outside_cdata(text, change, written):
     return "".join(pieces)
 
 
-def resolved(reference):
+def resolve(reference):
     """Returns a reference as XML knows it."""
     decimal, hexadecimal, name = reference.groups()
     if decimal or hexadecimal:
@@ -229,6 +288,12 @@ def resolved(reference):
     known = html.entities.html5.get(name + ";") if name else None
     # What is not known is text. A single `&` is one, too.
     return "&amp;" + reference.group(0)[1:] if known is None else html.escape(known)
+
+
+def unescape(text):
+    """Returns a text with its references replaced. `repair` has bounded them, but for those in what only looks like a
+    section of plain text, for example in a comment."""
+    return html.unescape(LONG_REFERENCE.sub("&amp;", text))
 
 
 class TooDeep(Unreadable):
@@ -283,6 +348,8 @@ class Tree:
     def __init__(self):
         self.root = Node("", {})
         self.open = [self.root]
+        # The places in `open` of the elements of each name.
+        self.places = {}
         self.prefixes = {}
         self.count = 0
 
@@ -300,6 +367,7 @@ class Tree:
         parent = self.open[-1]
         parent.children.append(node)
         parent.pieces.append(node)
+        self.places.setdefault(node.name, []).append(len(self.open))
         self.open.append(node)
 
     def named(self, name):
@@ -315,7 +383,13 @@ class Tree:
         self.open[-1].pieces.append(text)
 
     def end(self):
-        self.open.pop().is_closed = True
+        node = self.open.pop()
+        node.is_closed = True
+        self.places[node.name].pop()
+
+    def innermost(self, names):
+        """Returns the place of the innermost open element of these names, or 0."""
+        return max(self.places[name][-1] if self.places.get(name) else 0 for name in names)
 
 
 class Strict:
@@ -339,7 +413,10 @@ def refuse_entities(*_):
 
 
 class Loose:
-    """Reads tags and texts, whether or not they are XML. An entry that has no end is left out: it may be half of one.
+    """Reads tags and texts, whether or not they are XML.
+
+    Many publishers forget the end of an element. It ends with the one around it, and an entry also where the next one
+    begins. An entry at which the document breaks off is left out: it may be half of one.
 
     Each step takes time only in proportion to what it passes, unlike Python's own parser of HTML.
     """
@@ -350,7 +427,7 @@ class Loose:
     def read(self, text):
         at, ends = 0, {}
         while (begin := text.find("<", at)) >= 0:
-            self.tree.say(html.unescape(text[at:begin]))
+            self.tree.say(unescape(text[at:begin]))
             for opening, ending in (("<!--", "-->"), (CDATA, CDATA_END), ("<!", ">"), ("<?", ">")):
                 if text.startswith(opening, begin):
                     break
@@ -372,7 +449,7 @@ class Loose:
                 continue
             self.take(*tag.groups())
             at = tag.end()
-        self.tree.say(html.unescape(text[at:]))
+        self.tree.say(unescape(text[at:]))
         return self.tree.root
 
     def take(self, closing, name, inside):
@@ -383,7 +460,7 @@ class Loose:
         if name in ENTRIES:
             # One entry is never in another one.
             self.end_to(ENTRIES)
-        given = [(key, html.unescape(one or other or bare)) for key, one, other, bare in ATTRIBUTE.findall(inside)]
+        given = [(key, unescape(one or other or bare)) for key, one, other, bare in ATTRIBUTE.findall(inside)]
         if len(self.tree.open) > DEPTH_MAX:
             return
         self.tree.begin(name, given)
@@ -392,12 +469,8 @@ class Loose:
 
     def end_to(self, tags, is_far=True):
         """Ends the innermost element of these names, with all in it; within the same entry, unless it is one itself."""
-        names = [self.tree.named(tag) for tag in tags]
-        for depth in range(len(self.tree.open) - 1, 0, -1):
-            name = self.tree.open[depth].name
-            if name in names:
-                while len(self.tree.open) > depth:
-                    self.tree.end()
-                return
-            if not is_far and name in ENTRIES:
-                return
+        place = self.tree.innermost([self.tree.named(tag) for tag in tags])
+        if place == 0 or (not is_far and self.tree.innermost(ENTRIES) > place):
+            return
+        while len(self.tree.open) > place:
+            self.tree.end()

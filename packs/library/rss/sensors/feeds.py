@@ -1,7 +1,8 @@
 """Reads feeds and prints their new entries, in the protocol of Ensue's `process` sensors.
 
 The cursor holds, for each feed, the marks of the entries that it has or had lately. It is printed with each entry, so
-that an entry is an event once, however the node ends. A feed that cannot be read is reported as a part that fails.
+that an entry is an event once, however the node ends. It also holds which feeds are cut: they have, or had lately, more
+entries than are remembered. A feed that cannot be read is reported as a part that fails.
 
 `documents.py` says what is in a feed.
 """
@@ -17,13 +18,19 @@ import zlib
 
 # Nothing is written into the pack.
 sys.dont_write_bytecode = True
-from documents import Unreadable, parsed  # noqa: E402
+from documents import Unreadable, parse, sort  # noqa: E402
 
 FEED_BYTES_MAX = 10 << 20
 # The marks of all feeds that are remembered. The log keeps a cursor of 256 KiB.
 REMEMBERED_MAX = 8000
 REMEMBERED_OF_A_FEED_MIN = 20
+# An earlier version of this program had that many marks of a feed, at least, if it did not read all of its entries.
+MARKS_OF_A_CUT_FEED_MIN = REMEMBERED_OF_A_FEED_MIN // 2
 SUMMARY_CHARS_MAX = 4000
+# How zlib names the format of gzip, and how that begins.
+GZIP, GZIP_MAGIC = 31, b"\x1f\x8b"
+# How much is decompressed at once.
+INFLATED_BYTES = 4 << 10
 TIMEOUT_SECONDS = 30
 # How long a whole answer may take.
 ANSWER_SECONDS_MAX = 120
@@ -45,6 +52,11 @@ def keys_of(entry):
 
 def identifier_of(entry):
     return entry["id"] or entry["link"] or digest(entry["title"], entry["summary"])
+
+
+def earlier_keys_of(entry):
+    """Returns what an earlier version may know an entry by. It did not read `content:encoded` of RSS."""
+    return [keys_of(entry)[0], keys_of({**entry, "summary": ""})[0]]
 
 
 class Identities:
@@ -78,6 +90,19 @@ class Identities:
                 self.known.add(place)
 
 
+def limit(entries, seen, share):
+    """Returns how many entries are not read, which are the oldest, so that there is room for the marks of the others; and
+    what identifies the others."""
+    count, most = len(entries), share
+    while True:
+        count = min(count, most)
+        identities = Identities(entries[len(entries) - count:], seen)
+        if len(identities.marks) + len(identities.shared) <= share:
+            break
+        most //= 2
+    return len(entries) - count, identities
+
+
 class Feeds:
     """The feeds, what is known of them, and what they answered last."""
 
@@ -88,21 +113,32 @@ class Feeds:
         self.write = write
         cursor = first.get("cursor") or {}
         # An entry that left its feed is remembered as long as there is room: it may come back.
-        self.seen = self.known(cursor.get("feeds"))
+        self.seen = self.restrict(cursor.get("feeds"))
         # Feeds as an earlier version of this program knew them, by the first key of each entry.
-        self.earlier = {feed: marks for feed, marks in self.known(cursor.get("seen")).items() if feed not in self.seen}
+        self.earlier = {feed: marks for feed, marks in self.restrict(cursor.get("seen")).items() if feed not in self.seen}
+        # What earlier versions wrote does not say which feeds are cut.
+        self.uncertain = set() if "cut" in cursor else {*self.seen, *self.earlier}
+        # Whether the cursor in the log says it.
+        self.is_complete = not self.uncertain
+        cut = cursor.get("cut") or [digest(feed) for feed in self.uncertain if self.count(feed) >= MARKS_OF_A_CUT_FEED_MIN]
+        self.cut = [feed for feed in self.feeds if digest(feed) in cut]
+        # Feeds of which the log has a line.
+        self.logged = set()
         self.validators = {}
 
-    def known(self, marks):
+    def count(self, feed):
+        return len(self.seen.get(feed) or self.earlier.get(feed) or ())
+
+    def restrict(self, marks):
         return {feed: dict.fromkeys(marks) for feed, marks in (marks or {}).items() if feed in self.feeds}
 
     def read(self, feed):
         """Reads a feed once, prints its new entries, and reports whether it could be read."""
         part = part_of(feed)
         try:
-            answer = self.fetched(feed)
+            answer = self.fetch(feed)
             if answer is not None:
-                self.take(feed, *parsed(*answer))
+                self.take(feed, *parse(*answer))
         except Unreadable as error:
             self.validators.pop(feed, None)
             self.write({"part": part, "state": "failing", "error": str(error)})
@@ -116,25 +152,35 @@ class Feeds:
     def take(self, feed, title, entries):
         """Prints the entries that are new."""
         share = max(REMEMBERED_OF_A_FEED_MIN, REMEMBERED_MAX // max(1, len(self.feeds)))
-        # The same entry twice is one.
-        entries = list({keys_of(entry)[2]: entry for entry in entries[-share:]}.values())
         is_first = feed not in self.seen and feed not in self.earlier
-        was_earlier = feed in self.earlier
+        was_earlier, was_cut, was_uncertain = feed in self.earlier, feed in self.cut, feed in self.uncertain
         seen = self.seen.get(feed) or self.earlier.get(feed) or {}
-        identities = Identities(entries, seen)
-        if len(identities.marks) + len(identities.shared) > share:
-            entries = entries[-(share // 2):]
-            identities = Identities(entries, seen)
+        # The same entry twice is one.
+        every = {keys_of(entry)[2]: entry for entry in entries}
+        entries = sort(list(every.values()))
+        unread, identities = limit(entries, seen, share)
+        entries = entries[unread:]
+        # Earlier versions read what the document lists first. They did not see the other entries, whether these are new or not.
+        unseen = {keys_of(entry)[2] for entry in entries} - set(list(every)[-share:]) if was_uncertain else ()
+        known = [
+            mark in seen or place in identities.known or (was_earlier and any(key in seen for key in earlier_keys_of(entry)))
+            for place, (entry, mark) in enumerate(zip(entries, identities.marks))
+        ]
+        # Entries of a cut feed that are older than each known one were there before, but out of reach: an entry was deleted,
+        # or more entries are read than last time. In other feeds they are new: some list the newest last, without dates.
+        oldest = known.index(True) if (was_cut or unread) and True in known else 0
         new, added = [], dict.fromkeys(mark for mark in identities.shared if mark not in seen)
         for place, (entry, mark) in enumerate(zip(entries, identities.marks)):
             if mark in seen or mark in added:
                 continue
-            is_known = place in identities.known or (was_earlier and keys_of(entry)[0] in seen)
-            if is_known or (is_first and not self.emits_first):
+            if known[place] or place < oldest or (is_first and not self.emits_first) or keys_of(entry)[2] in unseen:
                 added[mark] = None
             else:
                 new.append((mark, entry))
-        has_changed = bool(added) or is_first or was_earlier
+        self.note_cut(feed, unread, len(entries))
+        has_changed = bool(added) or is_first or was_earlier or was_cut != (feed in self.cut) or not self.is_complete
+        self.is_complete = True
+        self.uncertain.discard(feed)
         self.earlier.pop(feed, None)
         self.seen[feed] = seen
         current = set(identities.marks) | set(identities.shared)
@@ -145,15 +191,30 @@ class Feeds:
             self.write({"event": {"read": feed}, "cursor": self.cursor()})
         for mark, entry in new:
             seen[mark] = None
-            self.write({"event": {"feed": feed, "feed_title": title, **shown(entry, mark)}, "cursor": self.cursor()})
+            self.write({"event": {"feed": feed, "feed_title": title, **render(entry, mark)}, "cursor": self.cursor()})
+
+    def note_cut(self, feed, unread, read):
+        """Remembers whether a feed has entries that are not read, and logs it when that begins."""
+        if not read:
+            # A publisher that fails may list nothing for some time.
+            return
+        if not unread:
+            self.cut = [other for other in self.cut if other != feed]
+            self.logged.discard(feed)
+            return
+        if feed not in self.cut:
+            self.cut.append(feed)
+        if feed not in self.logged:
+            self.logged.add(feed)
+            self.write({"log": "%s has %d entries; not read: the oldest %d" % (part_of(feed), read + unread, unread)})
 
     def cursor(self):
-        cursor = {"feeds": {feed: list(marks) for feed, marks in self.seen.items()}}
+        cursor = {"feeds": {feed: list(marks) for feed, marks in self.seen.items()}, "cut": [digest(feed) for feed in self.cut]}
         if self.earlier:
             cursor["seen"] = {feed: list(marks) for feed, marks in self.earlier.items()}
         return cursor
 
-    def fetched(self, feed):
+    def fetch(self, feed):
         """Returns the bytes of a feed and its media type, or None if it did not change."""
         if not feed.startswith(("http://", "https://")):
             raise Unreadable("it is not an http or https address")
@@ -161,7 +222,7 @@ class Feeds:
         headers.update(self.validators.get(feed, {}))
         try:
             with urllib.request.urlopen(urllib.request.Request(feed, headers=headers), timeout=TIMEOUT_SECONDS) as answer:
-                data = whole(answer)
+                data = read_whole(answer)
                 kind, coding = answer.headers.get("Content-Type") or "", answer.headers.get("Content-Encoding") or ""
                 known = {"If-None-Match": answer.headers.get("ETag"), "If-Modified-Since": answer.headers.get("Last-Modified")}
         except urllib.error.HTTPError as error:
@@ -172,12 +233,12 @@ class Feeds:
             raise Unreadable("the answer ended before its end")
         except (OSError, ValueError, http.client.HTTPException) as error:
             raise Unreadable("it cannot be fetched: %s" % (getattr(error, "reason", None) or error or type(error).__name__))
-        data = decompressed(data, coding)
+        data = decompress(data, coding)
         self.validators[feed] = {name: value for name, value in known.items() if value}
         return data, kind
 
 
-def shown(entry, mark):
+def render(entry, mark):
     """Returns an entry as the event has it. An identifier that several entries have is followed by what distinguishes them."""
     identifier = identifier_of(entry)
     if mark != digest(identifier):
@@ -199,7 +260,7 @@ def part_of(feed):
     return data[: PART_BYTES_MAX - 20].decode("utf-8", "ignore") + "…" + digest(feed)
 
 
-def whole(answer):
+def read_whole(answer):
     """Reads a whole answer, which may be neither too large nor too slow."""
     pieces, count, until = [], 0, time.monotonic() + ANSWER_SECONDS_MAX
     while True:
@@ -217,28 +278,40 @@ def whole(answer):
     return b"".join(pieces)
 
 
-def decompressed(data, coding):
+def decompress(data, coding):
     """Returns the bytes without their compression. Some servers do not declare it, and some declare it without need."""
     coding = coding.strip().lower()
-    if data[:2] == b"\x1f\x8b":
-        return inflated(data, 31)
+    if data.startswith(GZIP_MAGIC):
+        return inflate(data, GZIP)
     if coding == "deflate" and data[:1] not in (b"<", b"{"):
         # The standard means zlib, and some servers send the bare bytes.
-        return inflated(data, 15 if data[:1] == b"\x78" else -15)
+        return inflate(data, 15 if data[:1] == b"\x78" else -15)
     if coding not in ("", "identity", "gzip", "x-gzip", "deflate"):
         raise Unreadable("it is compressed with `%s`, which was not asked for" % coding[:40])
     return data
 
 
-def inflated(data, window):
-    inflating = zlib.decompressobj(window)
-    try:
-        text = inflating.decompress(data, FEED_BYTES_MAX + 1)
-    except zlib.error as error:
-        raise Unreadable("it cannot be decompressed: %s" % error)
-    if len(text) > FEED_BYTES_MAX:
-        raise Unreadable("it has more than %d bytes once it is decompressed" % FEED_BYTES_MAX)
-    return text
+def inflate(data, window):
+    """Returns the decompressed bytes. Those of gzip may have several members, one after the other."""
+    pieces, count, at = [], 0, 0
+    while True:
+        inflating = zlib.decompressobj(window)
+        while not inflating.eof:
+            # A whole answer at once would be copied for each member, of which it may have half a million.
+            given = data[at:at + INFLATED_BYTES]
+            if not given:
+                raise Unreadable("its compressed data ends before its end")
+            try:
+                pieces.append(inflating.decompress(given, FEED_BYTES_MAX + 1 - count))
+            except zlib.error as error:
+                raise Unreadable("it cannot be decompressed: %s" % error)
+            at += len(given) - len(inflating.unused_data)
+            count += len(pieces[-1])
+            if count > FEED_BYTES_MAX:
+                raise Unreadable("it has more than %d bytes once it is decompressed" % FEED_BYTES_MAX)
+        # Some servers append other bytes, which are no part of the document.
+        if window != GZIP or not data.startswith(GZIP_MAGIC, at):
+            return b"".join(pieces)
 
 
 def write(line):
