@@ -1,13 +1,14 @@
 /** A node of the real binary, with a port and a data folder of its own. */
 
 import { spawn, type ChildProcess } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
 export const BINARY = resolve(process.env.ENSUE_BINARY ?? join(ROOT, 'target/debug/ensue'));
 const START_MS = 30_000;
+const STOP_MS = 30_000;
 /** The unit of times in `/proc`, which is the same on every Linux. */
 const TICKS_PER_SECOND = 100;
 
@@ -113,7 +114,29 @@ export class Node {
 
   async stop(): Promise<void> {
     await this.kill();
-    if (this.kept === null) rmSync(this.#folder, { recursive: true, force: true, maxRetries: 5 });
+    if (this.kept !== null) return;
+    await this.endPrograms();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Ends what outlives the node: a keeper still notes in its folder how its program ended, and an action runs on. */
+  private async endPrograms(): Promise<void> {
+    const until = Date.now() + STOP_MS;
+    for (;;) {
+      const left = processesOf(this.#folder);
+      if (left.length === 0) return;
+      if (Date.now() > until) throw new Error(`programs of ${this.#folder} do not end: ${left.map(({ command }) => command).join(', ')}`);
+      for (const { pid, command } of left) {
+        // A keeper ends by itself, and takes its program with it.
+        if (command.includes(`${this.#folder}/data/keepers/`)) continue;
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch {
+          // It ended by itself.
+        }
+      }
+      await new Promise((done) => setTimeout(done, 50));
+    }
   }
 
   /** Sends a request. A read shows everything that is in the log when it is sent, also what the page did. */
@@ -158,4 +181,21 @@ export class Node {
       return items.find((inquiry) => inquiry.title.includes(order));
     });
   }
+}
+
+/** The processes that have a folder in their command line, or that run inside it. */
+function processesOf(folder: string): { pid: number; command: string }[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => pid > 0)
+    .flatMap((pid) => {
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+        const isOfFolder = command.includes(`${folder}/`) || readlinkSync(`/proc/${pid}/cwd`).startsWith(`${folder}/`);
+        return isOfFolder ? [{ pid, command }] : [];
+      } catch {
+        // It ended meanwhile.
+        return [];
+      }
+    });
 }
