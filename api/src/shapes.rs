@@ -53,18 +53,8 @@ shapes! {
     IdentityId = id("The id of an identity.");
     GrantId = id("The id of a grant.");
     SessionId = id("The id of a session.");
-    RoleName = json_schema!({
-        "type": "string",
-        "pattern": "^[a-z][a-z0-9_]{0,63}$",
-        "description": "The name of a role.",
-        "examples": ["viewer"],
-    });
-    TierName = json_schema!({
-        "type": "string",
-        "pattern": "^[a-z][a-z0-9_]{0,63}$",
-        "description": "The name of a tier.",
-        "examples": ["free"],
-    });
+    RoleName = name("The name of a role.", "viewer");
+    TierName = name("The name of a tier.", "free");
     GroupName = json_schema!({
         "type": "string",
         "pattern": "^([a-z][a-z0-9_]{0,63}|[a-z][a-z0-9_-]{0,31}:[^\\s\\x00-\\x1f\\x7f-\\x9f]([^\\x00-\\x1f\\x7f-\\x9f]{0,198}[^\\s\\x00-\\x1f\\x7f-\\x9f])?)$",
@@ -103,9 +93,9 @@ shapes! {
         "examples": ["release"],
     });
     LogId = id("The id of a log.");
-    PackName = text("The name of a pack.", "core");
-    WorkerQueueName = text("The name of a queue in which executions wait for a worker.", "default");
-    LabelName = text("The name of a label.", "site");
+    PackName = name("The name of a pack.", "core");
+    WorkerQueueName = name("The name of a queue in which executions wait for a worker.", "default");
+    LabelName = name("The name of a label.", "site");
     Labels = json_schema!({
         "type": "object",
         "maxProperties": 16,
@@ -114,14 +104,19 @@ shapes! {
         "description": "Labels by name; a value has at most 256 bytes.",
         "examples": [{ "site": "eu" }],
     });
-    ActionRef = text("The name of an action, with its pack.", "core.echo");
-    TriggerRef = text("The name of a trigger, with its pack.", "github.push");
-    VersionedTrigger = text("The name of a trigger, with its pack and perhaps a version of its payload: without one, the newest.", "shop.ordered@1");
-    SensorRef = text("The name of a sensor, with its pack.", "github.webhook");
-    RuleRef = text("The name of a rule, with its pack.", "demo.greet");
-    StepName = text("The name of a step of a workflow.", "build");
-    KeyRef = text("The name of a key.", "github.webhook_secret");
-    ConnectionName = text("The name of a connection.", "orders");
+    ActionRef = reference("The name of an action, with its pack.", "core.echo");
+    TriggerRef = reference("The name of a trigger, with its pack.", "github.push");
+    VersionedTrigger = json_schema!({
+        "type": "string",
+        "pattern": "^[a-z][a-z0-9_]{0,63}[.][a-z][a-z0-9_]{0,63}(@[1-9][0-9]{0,9})?$",
+        "description": "The name of a trigger, with its pack and perhaps a version of its payload: without one, the newest.",
+        "examples": ["shop.ordered@1"],
+    });
+    SensorRef = reference("The name of a sensor, with its pack.", "github.webhook");
+    RuleRef = reference("The name of a rule, with its pack.", "demo.greet");
+    StepName = name("The name of a step of a workflow.", "build");
+    KeyRef = reference("The name of a key.", "github.webhook_secret");
+    ConnectionName = name("The name of a connection.", "orders");
     VarName = json_schema!({
         "type": "string",
         "pattern": "^[a-z0-9_][a-z0-9_.-]{0,127}$",
@@ -435,6 +430,19 @@ fn id(description: &str) -> Schema {
 
 fn text(description: &str, example: &str) -> Schema {
     json_schema!({ "type": "string", "description": description, "examples": [example] })
+}
+
+fn name(description: &str, example: &str) -> Schema {
+    json_schema!({ "type": "string", "pattern": "^[a-z][a-z0-9_]{0,63}$", "description": description, "examples": [example] })
+}
+
+fn reference(description: &str, example: &str) -> Schema {
+    json_schema!({
+        "type": "string",
+        "pattern": "^[a-z][a-z0-9_]{0,63}[.][a-z][a-z0-9_]{0,63}$",
+        "description": description,
+        "examples": [example],
+    })
 }
 
 fn hash(description: &str) -> Schema {
