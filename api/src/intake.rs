@@ -13,7 +13,7 @@ use crate::queues::{QueueName, Queues};
 use crate::quotas::{Caller, NoRoom, Quotas, Room};
 
 /// How many times its length a body counts: as it is read, as it is parsed, and as it is stored.
-const BODY_COPIES: u64 = 3;
+pub const BODY_COPIES: u64 = 3;
 /// The minimum bytes that a request with a body counts: its head, its tasks and the buffers of its
 /// connection.
 const REQUEST_BYTES_MIN: u64 = 16 * 1024;

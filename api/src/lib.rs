@@ -88,6 +88,7 @@ pub use deliveries::Deliveries;
 pub use ends::Ends;
 pub use framing::Hosts;
 pub use front::Front;
+pub use intake::BODY_COPIES;
 pub use page::{ANSWER_PATH, inquiries_path};
 pub use pages::slugs;
 pub use ports::Ports;

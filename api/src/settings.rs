@@ -87,8 +87,10 @@ pub enum Blocking {
 /// The limits for requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The maximum size of a body in bytes.
+    /// The maximum size of a body in bytes, except that of a delivery.
     pub body_bytes_max: usize,
+    /// The maximum size of the body of a delivery in bytes.
+    pub delivery_bytes_max: usize,
     /// The maximum length in bytes of a request's target: path and query.
     pub target_bytes_max: usize,
     /// The maximum total size in bytes of a request's headers.
@@ -115,7 +117,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            body_bytes_max: ensue_engine::catalog::DELIVERY_BYTES_MAX,
+            body_bytes_max: 4 * 1024 * 1024,
+            delivery_bytes_max: ensue_engine::catalog::DELIVERY_BYTES_DEFAULT,
             target_bytes_max: 8 * 1024,
             header_bytes_max: 16 * 1024,
             silent_per_address: 64,

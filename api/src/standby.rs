@@ -7,7 +7,7 @@ use std::io;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request, Response};
+use axum::http::{HeaderValue, Request, Response, header};
 use ensue_engine::explain::Explain;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -38,7 +38,11 @@ pub async fn serve(listener: TcpListener, waits_for: watch::Receiver<Option<Stri
 async fn answer(State(waits_for): State<WaitsFor>, request: Request<Body>) -> Response<Body> {
     let why = waits_for.borrow().clone().unwrap_or_else(|| "it is being opened".to_owned());
     let path = request.uri().path();
-    answer_to(path, why).unwrap_or_else(|problem| problem.render(&RequestContext::of(request.headers(), OwnSpan::None), path))
+    let answered = answer_to(path, why);
+    let mut response = answered.unwrap_or_else(|problem| problem.render(&RequestContext::of(request.headers(), OwnSpan::None), path));
+    // The next request may be for a node that has its log, which has other connections.
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 fn answer_to(path: &str, why: String) -> Outcome {

@@ -125,7 +125,7 @@ async fn unknown_hook_always_gets_the_same_404() {
 
 #[tokio::test(start_paused = true)]
 async fn oversized_body_is_rejected_before_it_is_read() {
-    let api = TestApi::within(Limits { body_bytes_max: 16, ..Limits::default() });
+    let api = TestApi::within(Limits { delivery_bytes_max: 16, ..Limits::default() });
     let announced = api.post("/hooks/demo/door").with("content-type", "application/json").with("content-length", "17");
     // The announced body never comes: the answer must not wait for it long.
     let never = axum::body::Body::from_stream(tokio_stream::pending::<Result<bytes::Bytes, std::io::Error>>());

@@ -265,7 +265,7 @@ async fn spans_have_the_workflow_and_its_steps_in_columns() {
     end_all(&api).await;
     let spans = read(&api, &format!("/executions/{flow}/spans")).await;
     let of = |name: &str| spans[name].as_array().unwrap().clone();
-    let columns = ["id", "parent", "step", "item", "status", "from_us", "to_us", "attempts", "waits_us"];
+    let columns = ["id", "parent", "step", "item", "undoes", "status", "from_us", "to_us", "attempts", "waits_us"];
     let lengths: Vec<usize> = columns.iter().map(|name| of(name).len()).collect();
     assert!(lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
     assert_eq!((&of("id")[0], &of("parent")[0], &of("from_us")[0]), (&json!(flow), &json!(null), &json!(0)));

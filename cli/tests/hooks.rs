@@ -113,6 +113,54 @@ async fn methods_paths_and_networks_are_those_of_the_hook() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn delivery_of_25_megabytes_is_an_event_that_rules_judge_where_the_operator_allows_it() {
+    const BYTES: usize = 25_000_000;
+    let large = format!("{OPEN}\nbody_max: 26214400");
+    let files = [
+        ("sensors/large.yaml", sensor(&large, "")),
+        ("sensors/any.yaml", sensor(OPEN, "    payload: { text: '${{ body.text }}' }\n")),
+        ("triggers/push.yaml", "payload:\n  text: string\n  commits: [object]\n".to_owned()),
+        ("rules/greet.yaml", "trigger: chat.push\nwhen: event.payload.text == 'hello'\naction: core.echo\nwith:\n  message: \"${{ event.payload.commits.size() }}\"\n".to_owned()),
+        ("rules/forward.yaml", "trigger: chat.push\naction: core.echo\nwith:\n  message: \"${{ event.payload.text }}\"\n".to_owned()),
+    ];
+    let files = files.map(|(path, text)| (path, text.replace("trigger: chat.command", "trigger: chat.push")));
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let place = place_with(&files);
+    let refused = Printed::by(place.ensue(&["check", "packs/"]));
+    assert_eq!(refused.code, Some(0), "without a settings file the node is not known: {}", refused.stderr);
+    std::fs::write(place.path().join("ensue.yaml"), "webhooks: { body_max: 20000000 }\n").unwrap();
+    let refused = Printed::by(place.ensue(&["check", "packs/"]));
+    let why = "`body_max` of `chat.large` is 26214400, but this node takes bodies of at most 20000000 bytes";
+    assert!(refused.code != Some(0) && refused.stderr.contains(why), "{}", refused.stderr);
+    std::fs::write(place.path().join("ensue.yaml"), "webhooks: { body_max: 26214400 }\n").unwrap();
+    let node = place.start();
+    let client = node.client();
+    let commit = json!({ "id": "0123456789abcdef0123456789abcdef01234567", "added": ["a/b/c.rs"], "message": "Say \"hello\"" });
+    let commits = vec![commit; BYTES / commit.to_string().len()];
+    let body = json!({ "text": "hello", "commits": commits }).to_string();
+    assert!(body.len() > BYTES - 1_000, "{}", body.len());
+    let send = |hook: &str, body: &str| {
+        let request = authorized(&client, Method::POST, &format!("/hooks/chat/{hook}"));
+        request.header("content-type", "application/json").body(body.to_owned())
+    };
+    let (status, text) = answered(send("large", &body)).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{text}");
+    let count = commits.len().to_string();
+    let has_both =
+        |page: &Value| page["items"].as_array().is_some_and(|items| items.iter().filter(|one| one["status"] == "succeeded").count() == 2);
+    let found = client.until("/executions", has_both).await;
+    let mut messages = Vec::new();
+    for one in found["items"].as_array().unwrap() {
+        let execution = client.get(&format!("/executions/{}", one["id"].as_str().unwrap())).await;
+        messages.push(execution["result"]["message"].as_str().unwrap_or_default().to_owned());
+    }
+    messages.sort();
+    assert_eq!(messages, [count, "hello".to_owned()]);
+    let (status, text) = answered(send("large", &format!("{body}{}", " ".repeat(2 << 20)))).await;
+    assert!(status == StatusCode::PAYLOAD_TOO_LARGE && text.contains("26214400"), "{status}: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn handshake_without_a_proof_is_answered_as_text_and_nothing_else_is() {
     let reply = "methods: [POST, GET]\nreply:\n  - unproven: true\n    when: '\"validationToken\" in query'\n    body: '${{ query.validationToken }}'";
     let (_place, node) = chat(&[("sensors/graph.yaml", &sensor(&format!("{OPEN}\n{reply}"), ""))]);

@@ -47,6 +47,17 @@ pub(crate) async fn open(
     }
 }
 
+/// The form of the cursors of files, for people.
+pub(crate) const CURSOR_FORM: &str = "it is an object that the node writes, with what it knows of each file; copy an earlier one whole";
+
+/// Returns true if a document is a cursor of such files.
+pub(crate) fn reads(file: &FileSource, cursor: &Document) -> bool {
+    match file.content {
+        FileContent::Tail => tail::reads(cursor),
+        FileContent::Nothing | FileContent::Whole | FileContent::Lines => watch::reads(cursor),
+    }
+}
+
 /// Returns what happens to the files that are there at first. A test shows those that a new sensor only remembers, and a
 /// look for the end shows none.
 fn start_of(file: &FileSource, world: &World) -> FileStart {

@@ -27,7 +27,7 @@ pub mod world;
 use std::future::Future;
 use std::pin::Pin;
 
-pub use connect::Connectors;
+pub use connect::{Connectors, CursorMisfit, check_cursor};
 pub use ensue_sensors::message::{Body, Lag, MESSAGE_BYTES_MAX, Message, Room, Token};
 pub use error::{SensorErrorKind, SourceError};
 pub use source::{Connect, Guarantee, Pulled, Source};

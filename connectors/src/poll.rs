@@ -61,6 +61,15 @@ struct Held {
     is_last: bool,
 }
 
+/// The form of the cursors of a poll, for people.
+pub(crate) const CURSOR_FORM: &str =
+    "it is an object like {\"polled\": true, \"value\": 8}, where `value` is the value of the sensor's `cursor`";
+
+/// Returns true if a document is a cursor of a poll.
+pub(crate) fn reads(cursor: &Document) -> bool {
+    PollState::read(cursor).is_some()
+}
+
 /// Begins after a cursor.
 pub(crate) fn open(
     sensor: Arc<Sensor>,

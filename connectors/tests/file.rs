@@ -15,7 +15,7 @@ use std::time::Duration;
 use ensue_connectors::world::{Clock, Folders, Purpose};
 use ensue_connectors::{
     Body, Connect, Connectors, Lag, MESSAGE_BYTES_MAX, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError,
-    Token, World,
+    Token, World, check_cursor,
 };
 use ensue_engine::catalog::{AfterFile, Decode, FILES_MAX, FileChange, FileContent, FileSource, FileStart, Reading, Sensor, Source};
 use ensue_engine::record::Digest;
@@ -89,7 +89,10 @@ impl Outside {
         let config = Arc::new(json!({ "folder": self.folder.path() }));
         let source = Source::File(Arc::new(source));
         let sensor = Sensor { name: "dev.files".parse().unwrap(), description: String::new(), source, emits: Vec::new(), config };
-        Connectors.open(Arc::new(sensor), Arc::new(world), cursor.cloned()).await
+        let is_foreign = cursor.is_some_and(|cursor| check_cursor(&sensor, cursor).is_err());
+        let opened = Connectors.open(Arc::new(sensor), Arc::new(world), cursor.cloned()).await;
+        assert!(!is_foreign || opened.is_err(), "a cursor is refused that the source reads");
+        opened
     }
 
     async fn opened(&self, source: FileSource) -> Box<dyn Running> {

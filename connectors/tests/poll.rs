@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ensue_connectors::world::{ActionAnswer, ActionOrder, Actions, Purpose, Web, WebAnswer, WebRequest};
 use ensue_connectors::{
     Body, Connect, Connectors, Lag, MESSAGE_BYTES_MAX, Message, Pending, Pulled, Room, SensorErrorKind, Source as Running, SourceError,
-    Token, World,
+    Token, World, check_cursor,
 };
 use ensue_engine::catalog::{
     Asked, FirstPoll, HttpBody, HttpRequest, Invalid, PollCursor, PollMemory, PollSource, PollTimes, PolledAction, Reading, Sensor, Source,
@@ -160,15 +160,27 @@ impl Polling {
     }
 }
 
+fn sensor(source: Source) -> Sensor {
+    Sensor { name: "dev.poll".parse().unwrap(), description: String::new(), source, emits: Vec::new(), config: Arc::new(json!({})) }
+}
+
 async fn opened(poll: PollSource, world: World, cursor: Option<Document>) -> Box<dyn Running> {
-    let sensor = Sensor {
-        name: "dev.poll".parse().unwrap(),
-        description: String::new(),
-        source: Source::Poll(Arc::new(poll)),
-        emits: Vec::new(),
-        config: Arc::new(json!({})),
-    };
+    let sensor = sensor(Source::Poll(Arc::new(poll)));
+    if let Some(cursor) = &cursor {
+        check_cursor(&sensor, cursor).unwrap();
+    }
     Connectors.open(Arc::new(sensor), Arc::new(world), cursor).await.unwrap()
+}
+
+#[test]
+fn cursor_that_a_poll_cannot_read_is_refused_with_its_form() {
+    let sensor = sensor(Source::Poll(Arc::new(poll())));
+    for foreign in [json!(3), json!("3"), json!(null), json!([true]), json!({ "value": 3 }), json!({ "polled": "yes" })] {
+        let misfit = check_cursor(&sensor, &Document::from_value(&foreign)).unwrap_err();
+        let form = "a `poll` cannot continue from this cursor: it is an object like {\"polled\": true, \"value\": 8}";
+        assert!(misfit.to_string().starts_with(form), "{misfit}");
+    }
+    check_cursor(&sensor, &Document::from_value(&json!({ "polled": true, "value": 3 }))).unwrap();
 }
 
 fn pulled(pulled: Pulled) -> Vec<Message> {

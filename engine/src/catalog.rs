@@ -51,9 +51,9 @@ pub use verify::{
 };
 pub use versions::{Accepted, NoNewest, NotAccepted, UPCAST_STEPS_MAX};
 pub use webhook::{
-    BodyForm, CONTENT_TYPES_MAX, DELIVERY_BYTES_MAX, EarlyReply, HookMethod, HookRate, Invalid, KEPT_HEADERS_MAX, NETWORKS_MAX,
-    PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_BYTES_MAX, REPLY_WAIT_MILLIS_MAX, Reply, ReplyProof, UNPROVEN_REPLY_BYTES_MAX,
-    WaitingReply, Webhook,
+    BodyForm, CONTENT_TYPES_MAX, DELIVERY_BYTES_DEFAULT, DELIVERY_BYTES_MAX, EarlyReply, HookMethod, HookRate, Invalid, KEPT_HEADERS_MAX,
+    NETWORKS_MAX, PATH_PARTS_MAX, PathPart, REPLIES_MAX, REPLY_BYTES_MAX, REPLY_WAIT_MILLIS_MAX, Reply, ReplyProof,
+    UNPROVEN_REPLY_BYTES_MAX, WaitingReply, Webhook,
 };
 pub use workflow::{
     ALWAYS, CancelWhen, ENOUGH_OF_MAX, Enough, FAILED, FailAt, ForEach, Given, INQUIRY, ITEMS_MAX, ITEMS_OPEN_MAX, Notify, OnExpire,

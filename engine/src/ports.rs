@@ -434,6 +434,8 @@ pub struct HookRequest {
     pub query: Vec<(String, String)>,
     /// Its raw body.
     pub body: Bytes,
+    /// How many bytes the body may have on this node, also when it is decompressed. The sensor may allow fewer.
+    pub body_bytes_max: usize,
     /// Its method.
     pub method: HookMethod,
     /// The parameters of its path.

@@ -95,7 +95,10 @@ fn run(config: &Config, for_as_long: Duration, save_every: u64) -> (Vec<Taken>, 
     let catalogs = Arc::new(NodeCatalogs::open(data.packs(), engine.packs().clone(), log.reader().unwrap()).unwrap());
     let mut ticks = Ticks::after(1_000_000_000 + head.position.0, PAYLOAD_BYTES, TRIGGER.parse().unwrap(), catalogs.current());
     let settings = Settings { workers: 0, open_work_max: u64::MAX, ..Settings::default() };
-    let queues = queues(config.memory_bytes, Caps { open_work: settings.open_work_max, workers: settings.workers });
+    let queues = queues(
+        config.memory_bytes,
+        Caps { delivery_bytes_max: config.delivery_bytes_max, open_work: settings.open_work_max, workers: settings.workers },
+    );
     let (snapshots, mut writer) = snapshots(checkpoints, saved_at, save_every);
     let is_over = Arc::new(AtomicBool::new(false));
     let told = is_over.clone();

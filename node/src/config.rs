@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use ensue_api::{Feature, Limits, Origin, PageServing, ProxyHeader, Rates};
 use ensue_engine::access::quota::Tiers;
+use ensue_engine::catalog::{DELIVERY_BYTES_DEFAULT, DELIVERY_BYTES_MAX};
 use ensue_engine::explain::Explain;
 use ensue_engine::names::{ConnectionName, KeyRef, LabelName, PackName, TierName, WorkerQueueName};
 use ensue_engine::ports::Secret;
@@ -59,7 +60,7 @@ use rights::{WrittenRights, WrittenTier};
 use tls::WrittenTls;
 pub use tools::ToolFiles;
 
-use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN};
+use crate::memory::{MEMORY_BYTES, MEMORY_BYTES_MIN, memory_for_deliveries_of};
 
 pub use actions::{ActionSettings, UserSetting};
 pub use key_providers::{
@@ -117,6 +118,8 @@ pub struct Config {
     pub connections_per_address: usize,
     /// How many connections without a request yet may be open per address.
     pub silent_per_address: usize,
+    /// The longest body of a delivery at a webhook, in bytes.
+    pub delivery_bytes_max: usize,
     /// The data directory.
     pub data: PathBuf,
     /// The database that has the log; if not set, the data directory has it.
@@ -265,6 +268,17 @@ pub enum ConfigError {
         /// The location and the reason.
         why: String,
     },
+    /// The longest body of a delivery does not fit into the memory.
+    #[error("`webhooks.body_max` is {body_max}, for which the node needs a `memory` of at least {least} bytes; it has {memory}")]
+    #[explain(hint = "set `memory` in ensue.yaml, or lower `webhooks.body_max`")]
+    MemoryForDeliveries {
+        /// The longest body, in bytes.
+        body_max: usize,
+        /// The least memory, in bytes.
+        least: u64,
+        /// The memory, in bytes.
+        memory: u64,
+    },
     /// A variable is invalid.
     #[error("{name} is `{value}`, but must be {expected}")]
     Variable {
@@ -327,6 +341,7 @@ struct Written {
     inquiries: WrittenInquiries,
     page: Option<bool>,
     limits: WrittenLimits,
+    webhooks: WrittenWebhooks,
     data: Option<PathBuf>,
     database: Option<WrittenDatabase>,
     objects: Option<String>,
@@ -365,6 +380,22 @@ struct WrittenLimits {
     connections_per_address: Option<u32>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenWebhooks {
+    body_max: Option<u64>,
+}
+
+impl WrittenWebhooks {
+    /// Applies it to the current setting. The error names the number.
+    fn over(self, bytes_max: &mut usize) -> Result<(), String> {
+        let Some(given) = self.body_max else { return Ok(()) };
+        let wrong = || format!("`webhooks.body_max` is {given}, but must be a number of bytes from 1 to {DELIVERY_BYTES_MAX} (32 MiB)");
+        *bytes_max = usize::try_from(given).ok().filter(|bytes| (1..=DELIVERY_BYTES_MAX).contains(bytes)).ok_or_else(wrong)?;
+        Ok(())
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct WrittenTraces {
@@ -394,6 +425,23 @@ struct Egress {
     allow: Vec<String>,
 }
 
+/// Reads the text of the file. The error names the setting that it is about, and its place.
+fn written(text: &str) -> Result<Written, String> {
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let mut setting = String::new();
+    let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |deserializer| {
+        serde_path_to_error::deserialize(deserializer).map_err(|error| {
+            setting = error.path().to_string();
+            error.into_inner()
+        })
+    });
+    read.map_err(|error| {
+        let why = error.without_snippet().to_string();
+        // A dot is the file as a whole.
+        if setting.is_empty() || setting == "." { why } else { format!("`{setting}`: {why}") }
+    })
+}
+
 impl Config {
     /// Returns the default settings, with the data in `data`.
     pub fn new(data: PathBuf) -> Self {
@@ -410,6 +458,7 @@ impl Config {
             page: PageServing::default(),
             connections_per_address: Limits::default().connections_per_address,
             silent_per_address: Limits::default().silent_per_address,
+            delivery_bytes_max: DELIVERY_BYTES_DEFAULT,
             data,
             database: None,
             objects: None,
@@ -467,6 +516,13 @@ impl Config {
         config.otel_warnings = otel::read(&otel, &mut config.traces);
         if let Some(password) = passwords.read(&mut config.named_paths)? {
             config.database_password = Some(OwnPassword(password));
+        }
+        if memory_for_deliveries_of(config.delivery_bytes_max) > config.memory_bytes {
+            return Err(ConfigError::MemoryForDeliveries {
+                body_max: config.delivery_bytes_max,
+                least: memory_for_deliveries_of(config.delivery_bytes_max),
+                memory: config.memory_bytes,
+            });
         }
         if let Some(address) = config.database.take() {
             let with_password = config.with_password(address);
@@ -560,9 +616,7 @@ impl Config {
         let written: Written = if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
             Written::default()
         } else {
-            let options = serde_saphyr::options! { strict_booleans: true };
-            serde_saphyr::from_str_with_options(&text, options)
-                .map_err(|error| ConfigError::Malformed { path: path.to_owned(), why: error.without_snippet().to_string() })?
+            written(&text).map_err(|why| ConfigError::Malformed { path: path.to_owned(), why })?
         };
         // It may have secrets, whatever its name.
         self.named_paths.hide(path);
@@ -580,6 +634,7 @@ impl Config {
             let Some(given) = given else { continue };
             *limit = at_least_one(given).ok_or_else(|| malformed(format!("`limits.{name}` is {given}, but must be {AT_LEAST_ONE}")))?;
         }
+        written.webhooks.over(&mut self.delivery_bytes_max).map_err(malformed)?;
         self.trusted_proxies = network::networks(&written.trusted_proxies)
             .map_err(|text| malformed(format!("`trusted_proxies` has `{text}`, but must be {NETWORKS_FORM}")))?;
         if let Some(text) = written.proxy_header {
@@ -822,6 +877,42 @@ mod tests {
         let said = Config::read(Some(&file), [].into_iter()).unwrap_err().to_string();
         assert!(said.contains("line 1") && !said.contains('\n'), "{said}");
         assert_eq!(said.matches("`maybe`").count() + said.matches("'maybe'").count(), 1, "{said}");
+    }
+
+    fn read(text: &str) -> Result<Config, String> {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("ensue.yaml");
+        std::fs::write(&file, text).unwrap();
+        Config::read(Some(&file), [].into_iter()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn error_in_the_file_names_its_setting_and_its_place() {
+        for (text, setting, line) in [
+            ("listen: 5", "`listen`: ", "line 1"),
+            ("workers: 2\nlimits: { silent_per_address: few }", "`limits.silent_per_address`: ", "line 2"),
+            ("queues:\n  http: { workers: [] }", "`queues.http.workers`: ", "line 2"),
+            ("egress: { allow: [a, {}] }", "`egress.allow[1]`: ", "line 1"),
+            ("webhooks: { body_max: -1 }", "`webhooks.body_max`: ", "line 1"),
+        ] {
+            let said = read(text).unwrap_err();
+            assert!(said.contains(setting) && said.contains(line), "{said}");
+        }
+        let whole = read("- a list").unwrap_err();
+        assert!(whole.contains("line 1") && !whole.contains('`'), "{whole}");
+    }
+
+    #[test]
+    fn longest_delivery_is_what_the_operator_allows_within_the_memory() {
+        assert_eq!(read("{}").unwrap().delivery_bytes_max, 4 << 20);
+        assert_eq!(read("webhooks: { body_max: 26214400 }").unwrap().delivery_bytes_max, 26_214_400);
+        assert_eq!(read("webhooks: { body_max: 33554432 }").unwrap().delivery_bytes_max, 32 << 20);
+        for wrong in [0, 33_554_433] {
+            let said = read(&format!("webhooks: {{ body_max: {wrong} }}")).unwrap_err();
+            assert!(said.contains(&format!("`webhooks.body_max` is {wrong}, but must be a number of bytes from 1 to 33554432")), "{said}");
+        }
+        let said = read("webhooks: { body_max: 26214400 }\nmemory: 268435456").unwrap_err();
+        assert!(said.ends_with("for which the node needs a `memory` of at least 419430400 bytes; it has 268435456"), "{said}");
     }
 
     #[test]

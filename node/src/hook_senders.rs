@@ -501,6 +501,7 @@ mod tests {
             headers: Vec::new(),
             query: Vec::new(),
             body: bytes::Bytes::new(),
+            body_bytes_max: 0,
             method: HookMethod::Post,
             path: Vec::new(),
             url: String::new(),

@@ -6,7 +6,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use ensue_api::{Queue, QueueName, Queues};
+use ensue_api::{BODY_COPIES, Queue, QueueName, Queues};
+use ensue_engine::catalog::DELIVERY_BYTES_DEFAULT;
 use ensue_engine::explain::Explain;
 use thiserror::Error;
 
@@ -39,9 +40,19 @@ const SPANS_MAX: u64 = 16_384;
 /// Shares of memory are counted in this many parts.
 const PARTS: u64 = 32;
 
+/// How many of the parts are for the bodies of requests.
+const REQUEST_PARTS: u64 = 6;
+
+/// Returns how much memory a node needs to receive deliveries with bodies of this length.
+pub(crate) fn memory_for_deliveries_of(bytes_max: usize) -> u64 {
+    (bytes_max as u64 * BODY_COPIES).div_ceil(REQUEST_PARTS) * PARTS
+}
+
 /// The caps that do not follow from memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Caps {
+    /// The longest body of a delivery, in bytes.
+    pub delivery_bytes_max: usize,
     /// The most open work items.
     pub open_work: u64,
     /// The most attempts that may run at once.
@@ -53,10 +64,13 @@ pub fn queues(memory_bytes: u64, caps: Caps) -> Queues {
     Queues::with(|name| match name {
         QueueName::Connections => places(name, memory_bytes / PARTS * 4, CONNECTIONS_MAX),
         QueueName::Requests => REQUESTS_MAX,
-        QueueName::RequestBytes => memory_bytes / PARTS * 6,
+        QueueName::RequestBytes => memory_bytes / PARTS * REQUEST_PARTS,
         QueueName::AnswerBytes | QueueName::CommandBytes => memory_bytes / PARTS * 4,
         QueueName::Reads => places(name, memory_bytes / PARTS * 4, READS_MAX),
-        QueueName::Explanations => places(name, memory_bytes / PARTS * 2, EXPLANATIONS_MAX),
+        QueueName::Explanations => {
+            let larger = caps.delivery_bytes_max.div_ceil(DELIVERY_BYTES_DEFAULT).max(1) as u64;
+            places(name, memory_bytes / PARTS * 2 / larger, EXPLANATIONS_MAX)
+        }
         QueueName::Rehearsals => REHEARSALS_MAX,
         QueueName::HookWaiters => HOOK_WAITERS_MAX,
         QueueName::LiveOutputs => places(name, memory_bytes / PARTS, LIVE_OUTPUTS_MAX),
@@ -141,7 +155,7 @@ pub(crate) fn held_bytes() -> Option<u64> {
 mod tests {
     use super::*;
 
-    const CAPS: Caps = Caps { open_work: 100_000, workers: 8 };
+    const CAPS: Caps = Caps { delivery_bytes_max: DELIVERY_BYTES_DEFAULT, open_work: 100_000, workers: 8 };
 
     #[test]
     fn queues_together_use_less_than_the_memory() {

@@ -39,6 +39,8 @@ pub struct PacksFolder {
     pub path: PathBuf,
     /// The operator's settings for packs.
     pub settings: BTreeMap<PackName, Value>,
+    /// The longest body of a delivery that the node takes.
+    pub delivery_bytes_max: usize,
     /// What the packs of the folder may do with other packs.
     pub accepted: AcceptedPermissions,
     /// The catalogs.
@@ -89,12 +91,13 @@ impl PacksFolder {
         findings.extend(found.checked.diagnostics.iter().map(|one| one.render(Colour::Plain)));
         let installed = self.catalogs.current();
         found.checked.good.retain(|pack| {
-            let lowered = pack.lowered(installed.triggers());
-            if lowered.is_empty() {
+            let mut unfit = pack.lowered(installed.triggers());
+            unfit.extend(pack.body_findings(self.delivery_bytes_max));
+            if unfit.is_empty() {
                 return true;
             }
-            findings.extend(lowered.iter().map(|one| one.render(Colour::Plain)));
-            found.findings.entry(pack.name.clone()).or_default().extend(lowered);
+            findings.extend(unfit.iter().map(|one| one.render(Colour::Plain)));
+            found.findings.entry(pack.name.clone()).or_default().extend(unfit);
             found.broken.insert(pack.name.clone());
             false
         });
@@ -283,6 +286,7 @@ fn is_quiet(told: &Receiver<Told>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::catalog::DELIVERY_BYTES_DEFAULT;
     use ensue_engine::catalog::state::InstalledPacks;
     use ensue_engine::command::Answer;
     use ensue_engine::ids::{Id, LogId};
@@ -321,6 +325,7 @@ mod tests {
         let packs_folder = PacksFolder {
             path: packs.clone(),
             settings: BTreeMap::new(),
+            delivery_bytes_max: DELIVERY_BYTES_DEFAULT,
             accepted: AcceptedPermissions::default(),
             catalogs: Arc::new(NodeCatalogs::open(copies, InstalledPacks::default(), log.reader().unwrap()).unwrap()),
             sequencer: Arc::new(Taken),

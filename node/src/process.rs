@@ -9,6 +9,7 @@ mod queues;
 mod serve;
 mod stop;
 mod ticks;
+mod waiting;
 
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
@@ -22,9 +23,8 @@ use ensue_engine::ports::{Secret, SubmitError};
 use ensue_engine::record::Actor;
 use ensue_executor::Executor;
 use ensue_login::Issuers;
-use ensue_postgres::Waiting;
 use thiserror::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::certificates::{Certificates, NamingAuthorities};
 use crate::clock::{Clock, SystemClock};
@@ -61,6 +61,7 @@ use packs::{LookedFor, not_taken_in, pack_values, watch_packs};
 use queues::unworked;
 use serve::Serving;
 use ticks::tick;
+use waiting::Waiting;
 
 pub use ticks::note_clock_step;
 
@@ -226,12 +227,13 @@ async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over:
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let certificates = Certificates::open(&config.tls, config.login.certificates.as_ref().map(|settings| &*settings.ca))?;
     let packs = LookedFor::begin(&config)?;
-    let mut opened = match config.database {
-        None => open_after(&config, &*clock, &standby)?,
+    let (mut opened, waiting) = match config.database {
+        None => (open_after(&config, &*clock, &standby)?, None),
         Some(_) => wait_and_open(&config, &clock, standby).await?,
     };
     let settings = settings(&config);
-    let caps = Caps { open_work: settings.open_work_max, workers: settings.workers_in_all() };
+    let caps =
+        Caps { delivery_bytes_max: config.delivery_bytes_max, open_work: settings.open_work_max, workers: settings.workers_in_all() };
     let around = Around { clock, settings, queues: memory::queues(config.memory_bytes, caps) };
     let stores = Stores::of(&opened, &around)?;
     let following = Following::start(&config, &mut opened, &stores, &around)?;
@@ -252,7 +254,8 @@ async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over:
         Err(error) => return Err(leading.why_failed(&handle, error).await),
     };
     let is_stopping = Arc::new(AtomicBool::new(false));
-    let serving = Serving::start(&config, tls, (&stores, &following, &working, &leading), &edges, (&handle, &is_stopping, &around)).await?;
+    let seat = (&stores, &following, &working, &leading);
+    let serving = Serving::start(&config, (waiting, tls), seat, &edges, (&handle, &is_stopping, &around)).await?;
     backend.has_started();
     complete_rotation(stores.master_key(&handle), &following.jobs);
     let caches = Caches {
@@ -288,24 +291,21 @@ async fn start(config: Config, over: LogOver, standby: Arc<Standby>, taken_over:
     })
 }
 
-/// Opens the log on a thread of its own, because that may wait for another node's end. Answers callers meanwhile.
-async fn wait_and_open(config: &Config, clock: &Arc<dyn Clock>, standby: Arc<Standby>) -> Result<Opened, StartError> {
+/// Opens the log on a thread of its own, because that may wait for another node's end. Answers callers meanwhile, and until the
+/// node serves.
+async fn wait_and_open(config: &Config, clock: &Arc<dyn Clock>, standby: Arc<Standby>) -> Result<(Opened, Option<Waiting>), StartError> {
+    let mut waiting = None;
     let (settings, clock, mut waits_for) = (config.clone(), clock.clone(), standby.waits_for());
     let mut opening = tokio::task::spawn_blocking(move || open_patiently(&settings, &*clock, &standby));
     let opened = tokio::select! {
         opened = &mut opening => opened,
         Ok(_) = async { waits_for.wait_for(Option::is_some).await.map(drop) } => {
-            let answering = answer_meanwhile(config, waits_for.clone()).await?;
-            let opened = opening.await;
-            if let Some(answering) = answering {
-                // The address is free once the task is gone.
-                answering.abort();
-                let _ = answering.await;
-            }
-            opened
+            waiting = Waiting::begin(config, waits_for.clone()).await?;
+            opening.await
         }
     };
-    opened.unwrap_or_else(|error| Err(machine("opening the log", &error)))
+    let opened = opened.unwrap_or_else(|error| Err(machine("opening the log", &error)))?;
+    Ok((opened, waiting))
 }
 
 /// Opens the log. A node that was at its database before waits for it as long as it does not answer.
@@ -313,7 +313,7 @@ fn open_patiently(config: &Config, clock: &dyn Clock, standby: &Arc<Standby>) ->
     loop {
         match open_after(config, clock, standby) {
             Err(error) if error.fault() == Fault::Unavailable && standby.knows_its_database() => {
-                if standby.wait_for_database(&error) == Waiting::GiveUp {
+                if standby.wait_for_database(&error) == ensue_postgres::Waiting::GiveUp {
                     return Err(error);
                 }
                 std::thread::sleep(REACH_EVERY);
@@ -324,23 +324,6 @@ fn open_patiently(config: &Config, clock: &dyn Clock, standby: &Arc<Standby>) ->
             }
         }
     }
-}
-
-/// Listens, and answers that the node waits for its log. A node that serves TLS does not listen before it has the log.
-async fn answer_meanwhile(
-    config: &Config,
-    waits_for: watch::Receiver<Option<String>>,
-) -> Result<Option<tokio::task::JoinHandle<()>>, StartError> {
-    if config.tls.is_set() {
-        return Ok(None);
-    }
-    let listening = tokio::net::TcpListener::bind(config.listen).await;
-    let listener = listening.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
-    Ok(Some(tokio::spawn(async move {
-        if let Err(error) = ensue_api::standby::serve(listener, waits_for).await {
-            tracing::warn!(%error, "the node cannot answer while it waits for its log");
-        }
-    })))
 }
 
 impl Edges {
@@ -354,6 +337,7 @@ impl Edges {
         let folder = PacksFolder {
             path: config.packs.clone(),
             settings: pack_values(config),
+            delivery_bytes_max: config.delivery_bytes_max,
             accepted: config.accepted_permissions,
             catalogs: stores.catalogs.clone(),
             sequencer: Arc::new(handle.clone()),

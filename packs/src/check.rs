@@ -37,7 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ensue_engine::access::scope::Scope;
-use ensue_engine::catalog::{ConnectionKind, Defined, Schema, Scheme, Sensor, Trigger, Verify};
+use ensue_engine::catalog::{ConnectionKind, Defined, Schema, Scheme, Sensor, Source, Trigger, Verify};
 use ensue_engine::names::{ActionRef, ConnectionName, PackName, RuleRef, SensorRef, TriggerRef};
 use ensue_engine::record::Digest;
 use ensue_expression::StopCheck;
@@ -46,7 +46,7 @@ use serde_json::{Value, json};
 
 use crate::cases::{self, Case, Suite};
 use crate::checked::{Definitions, Parts};
-use crate::declared::{PackConnections, UrlSigned};
+use crate::declared::{BodyLimit, PackConnections, UrlSigned};
 use crate::diagnostics::{Code, Diagnostic, Report, Severity};
 use crate::fake::Fake;
 use crate::installed::Manifest;
@@ -95,6 +95,8 @@ pub struct GoodPack {
     pub(crate) connections: PackConnections,
     /// Its webhooks whose senders sign the public URL.
     pub(crate) url_signed: Vec<UrlSigned>,
+    /// The bodies that its webhooks ask for.
+    pub(crate) body_limits: Vec<BodyLimit>,
     /// Its triggers, each with its version.
     pub(crate) versions: Vec<WrittenVersion>,
     /// Its rules. Each needs an id in the pack's manifest.
@@ -239,6 +241,7 @@ fn checked(
             },
             versions: versions::written(pack),
             url_signed: url_signed(pack, &outcome.parts.sensors),
+            body_limits: body_limits(pack, &outcome.parts.sensors),
             rules: outcome.parts.rules.into_iter().map(|rule| rule.name).collect(),
         });
     }
@@ -257,6 +260,17 @@ fn url_signed(pack: &written::Pack, sensors: &[Sensor]) -> Vec<UrlSigned> {
             Some(UrlSigned { sensor: sensor.name.clone(), file: defined.file.clone(), at: defined.start.clone() })
         })
         .collect()
+}
+
+/// Returns the longest body that each webhook asks for, if it says so.
+fn body_limits(pack: &written::Pack, sensors: &[Sensor]) -> Vec<BodyLimit> {
+    let limits = sensors.iter().filter_map(|sensor| {
+        let Source::Webhook(webhook) = &sensor.source else { return None };
+        let defined = pack.sensors.get(sensor.name.name())?;
+        let bytes = webhook.body_bytes_max? as usize;
+        Some(BodyLimit { sensor: sensor.name.clone(), bytes, file: defined.file.clone(), at: defined.start.clone() })
+    });
+    limits.collect()
 }
 
 /// Checks installed packs again, each with the configuration it was installed with.

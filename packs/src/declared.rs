@@ -56,6 +56,30 @@ pub(crate) struct UrlSigned {
     pub(crate) at: Range<usize>,
 }
 
+/// The longest body that a webhook asks for, with its place.
+#[derive(Clone, Debug)]
+pub(crate) struct BodyLimit {
+    pub(crate) sensor: SensorRef,
+    pub(crate) bytes: usize,
+    pub(crate) file: SourceText,
+    pub(crate) at: Range<usize>,
+}
+
+impl GoodPack {
+    /// Reports its webhooks that ask for longer bodies than a node takes, whose `ensue.yaml` says so with `webhooks.body_max`.
+    pub fn body_findings(&self, bytes_max: usize) -> Vec<Diagnostic> {
+        let tell = |limit: &BodyLimit| {
+            let BodyLimit { sensor, bytes, .. } = limit;
+            let message = format!("`body_max` of `{sensor}` is {bytes}, but this node takes bodies of at most {bytes_max} bytes");
+            let mut one = Diagnostic::new(Severity::Error, Code::InvalidValue, &limit.file, limit.at.clone(), message);
+            one.pack = Some(self.name.clone());
+            one.hint(format!("set `webhooks: {{ body_max: {bytes} }}` in `ensue.yaml`, or lower `body_max` of the sensor"));
+            one
+        };
+        self.body_limits.iter().filter(|limit| limit.bytes > bytes_max).map(tell).collect()
+    }
+}
+
 /// Reports webhooks whose senders sign the public URL, for a node whose `ensue.yaml` has no `url`.
 pub fn url_findings(packs: &[GoodPack]) -> Vec<Diagnostic> {
     let tell = |pack: &GoodPack, signed: &UrlSigned| {

@@ -28,7 +28,7 @@ fn wrong_limits_of_a_webhook_are_reported() {
         "headers: []",
         "rate: 600/m",
         "body_max: 0",
-        "body_max: 26214400",
+        "body_max: 33554433",
         "types: { csp-report: json }",
         "types: { application/csp-report: xml }",
         "charset: ebcdic",

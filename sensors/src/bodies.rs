@@ -15,7 +15,7 @@ use ensue_expression::Document;
 use serde_json::Value;
 
 use crate::forms;
-use crate::limits::{UNPACKED_BYTES_MAX, UNPACKED_TIMES_MAX};
+use crate::limits::UNPACKED_TIMES_MAX;
 use crate::refusal::{HookRefusal, shorten};
 
 /// Reads the body of a delivery. An empty body is `null`, except in a form and in a text, which can be empty.
@@ -187,8 +187,8 @@ fn accepted(webhook: &Webhook) -> String {
 fn unpacked(webhook: &Webhook, request: &HookRequest) -> Result<Bytes, HookRefusal> {
     let codings: Vec<&str> =
         request.headers.iter().filter(|(name, _)| name == "content-encoding").map(|(_, value)| value.as_str()).collect();
-    let own_max = webhook.body_bytes_max.map_or(UNPACKED_BYTES_MAX, |bytes| bytes as usize);
-    let limit = Limit { bytes_max: own_max.min(UNPACKED_BYTES_MAX), growth_max: UNPACKED_TIMES_MAX };
+    let bytes_max = webhook.body_bytes_max.map_or(request.body_bytes_max, |own| request.body_bytes_max.min(own as usize));
+    let limit = Limit { bytes_max, growth_max: UNPACKED_TIMES_MAX };
     decompress(request.body.clone(), &codings.join(","), limit).map_err(|why| match why {
         DecompressError::TooLarge { bytes_max } => HookRefusal::TooLarge { bytes_max },
         DecompressError::Unknown(_) | DecompressError::TooOften => HookRefusal::WrongType {

@@ -19,7 +19,7 @@ pub mod signatures;
 pub mod sns;
 pub mod webhook;
 
-pub use limits::{FIELDS_MAX, FILE_BYTES_MAX, UNPACKED_BYTES_MAX, UNPACKED_TIMES_MAX};
+pub use limits::{FIELDS_MAX, FILE_BYTES_MAX, UNPACKED_TIMES_MAX};
 pub use refusal::{HookRefusal, Stage};
 pub use signatures::{KEY_BYTES_MIN, SignatureRefusal};
 pub use webhook::{Emitted, Outgoing, Received, compose, receive};

@@ -2,8 +2,6 @@
 
 /// The maximum number of steps for all expressions of one delivery together.
 pub const DELIVERY_STEPS_MAX: u64 = 1_000_000;
-/// The maximum size of a body after it is decompressed, in bytes.
-pub const UNPACKED_BYTES_MAX: usize = ensue_engine::catalog::DELIVERY_BYTES_MAX;
 /// How many times larger than the compressed body the decompressed one may be.
 pub const UNPACKED_TIMES_MAX: usize = 100;
 /// The maximum number of fields of a form, and of parts of a multipart body.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ensue_engine::catalog::{Emit, EmitKey, HookMethod, Scheme, Sensor, Verify, WaitingReply, Webhook};
+use ensue_engine::catalog::{DELIVERY_BYTES_DEFAULT, Emit, EmitKey, HookMethod, Scheme, Sensor, Verify, WaitingReply, Webhook};
 use ensue_engine::events::facts::DeliveredWith;
 use ensue_engine::events::version::VersionedTrigger;
 use ensue_engine::ports::{HookConnection, HookReply, HookRequest, Secret};
@@ -326,6 +326,7 @@ pub fn compose(sensor: &Sensor, outgoing: &Outgoing<'_>, key: Option<&Secret>) -
         sensor: sensor.name.clone(),
         headers,
         query,
+        body_bytes_max: body.len().max(DELIVERY_BYTES_DEFAULT),
         body,
         method,
         path: outgoing.path.to_vec(),

@@ -19,11 +19,13 @@ use ensue_api::ports::{
 use ensue_api::settings::Blocking;
 use ensue_api::worker_queues::WorkerQueue;
 use ensue_api::{Front, Hosts, Limits, PageServing, Ports, Rates, Settings};
+use ensue_engine::catalog::DELIVERY_BYTES_DEFAULT;
 use ensue_engine::command::{ObservedEvent, Refusal};
 use ensue_engine::events::facts::KeptMessage;
 use ensue_engine::ids::IdentityId;
 use ensue_engine::names::{ConnectionName, IssuerName, SensorRef};
 use ensue_engine::ports::{Committed, Secret, SubmitError};
+use ensue_engine::sensors::cursor::Cursor;
 use ensue_node::parts::{Caps, Gauges, queues};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Runtime;
@@ -69,7 +71,14 @@ impl NodeApi {
             cors: ensue_api::Cors::default(),
             cursor_key: [7; 32],
             limits: Limits { body_timeout: BODY_TIMEOUT, ..Limits::default() },
-            queues: queues(memory_bytes, Caps { open_work: operated.open_work_max, workers: operated.settings().workers_in_all() }),
+            queues: queues(
+                memory_bytes,
+                Caps {
+                    delivery_bytes_max: DELIVERY_BYTES_DEFAULT,
+                    open_work: operated.open_work_max,
+                    workers: operated.settings().workers_in_all(),
+                },
+            ),
             rates: Rates::default(),
             blocking: Blocking::InPlace,
             page: PageServing::Off,
@@ -187,6 +196,10 @@ impl Sensors for NoIssuers {
 
     fn test(&self, asked: SensorTest) -> Testing {
         Box::pin(std::future::ready(Err(Refusal::SensorDoesNotPull(asked.sensor).into())))
+    }
+
+    fn check_cursor(&self, sensor: &SensorRef, _: &Cursor) -> Result<(), Declined> {
+        Err(Refusal::SensorDoesNotPull(sensor.clone()).into())
     }
 
     fn end_of(&self, sensor: &SensorRef) -> FindingEnd {

@@ -35,6 +35,11 @@ pub trait Sensors: Send + Sync {
     /// # Errors
     /// If the source fails, or does not know its end.
     fn end_of(&self, sensor: &SensorRef) -> FindingEnd;
+    /// Checks that the source of a pulling sensor can continue from a cursor. Quick.
+    ///
+    /// # Errors
+    /// If it cannot: the error has the form of its cursors.
+    fn check_cursor(&self, sensor: &SensorRef, cursor: &Cursor) -> Result<(), Declined>;
     /// Returns the events that a refused message of a pulling sensor makes now: all of them, or an error. Blocking.
     ///
     /// # Errors

@@ -7,7 +7,7 @@
 use ensue_views::RowReach;
 use std::sync::Arc;
 
-use ensue_engine::catalog::HookMethod;
+use ensue_engine::catalog::{DELIVERY_BYTES_MAX, HookMethod};
 use ensue_engine::command::{Answer, Ask, Refusal, RequestKey, RetriedDelivery};
 use ensue_engine::explain::Explain;
 use ensue_engine::fact::Fact;
@@ -367,7 +367,10 @@ fn again(ports: &Ports, letter: &DeadLetter) -> Result<RetriedDelivery, Problem>
     // Its proof was checked when it arrived, so the URL, which only a proof covers, does not matter.
     let (sensor, url) = (refused.sensor, String::new());
     let connection = HookConnection::default();
-    let request = HookRequest { sensor, headers: with.headers, query: with.query, body, method, path: with.path, url, connection };
+    // It is in the log already, so the node's present limit is no reason to refuse it.
+    let body_bytes_max = DELIVERY_BYTES_MAX;
+    let request =
+        HookRequest { sensor, headers: with.headers, query: with.query, body, body_bytes_max, method, path: with.path, url, connection };
     let events = ports.webhooks.deliver_again(request)?;
     Ok(RetriedDelivery { of: letter.id, cause: cause.from_parent(letter.id), events })
 }

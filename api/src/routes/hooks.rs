@@ -233,7 +233,7 @@ where
     let sensor = endpoint.sensor.clone();
     let (mut bytes, mut heard) = (None, None);
     let limits = &api.settings.limits;
-    let limits = Limits { body_bytes_max: endpoint.body_bytes_max(limits.body_bytes_max), ..limits.clone() };
+    let limits = Limits { body_bytes_max: endpoint.body_bytes_max(limits.delivery_bytes_max), ..limits.clone() };
     let is_within_rate = counted.map_or(Ok(()), |standing| standing.demand());
     let admitted = match is_within_rate.and_then(|()| admitted(api, parts, &sensor, limits.body_bytes_max)) {
         Ok(admitted) => admitted,
@@ -297,6 +297,7 @@ where
         headers: headers_of(&parts.headers),
         query: query_of(parts.uri.query()),
         body,
+        body_bytes_max: limits.body_bytes_max,
         method,
         path: endpoint.path,
         url: format!("{}{target}", api.settings.base_url),

@@ -128,7 +128,11 @@ pub(super) async fn rewind(allowed: Allowed<SensorsWrite>, mut call: Call) -> Ou
     sensor_of(&call, &name)?;
     let sensor = name.clone();
     let ask = match (asked.to, asked.place) {
-        (Some(to), None) => Ask::SetSensorCursor { sensor, cursor: Some(Cursor::of_json(to.get()).map_err(RewindRefused::Cursor)?) },
+        (Some(to), None) => {
+            let cursor = Cursor::of_json(to.get()).map_err(RewindRefused::Cursor)?;
+            call.api().ports.sensors.check_cursor(&name, &cursor)?;
+            Ask::SetSensorCursor { sensor, cursor: Some(cursor) }
+        }
         (None, Some(WirePlace::Start)) => Ask::SetSensorCursor { sensor, cursor: None },
         (None, Some(WirePlace::End)) => {
             let SourceEnd { after, cursor } = call.api().ports.sensors.end_of(&name).await?;

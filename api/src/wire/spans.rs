@@ -20,6 +20,8 @@ pub(crate) struct WireSpans {
     step: Vec<Option<StepName>>,
     /// The item of the step, from 0.
     item: Vec<Option<u32>>,
+    /// Whether it undoes the step.
+    undoes: Vec<bool>,
     status: Vec<Status>,
     /// When it was requested.
     from_us: Vec<i64>,
@@ -42,6 +44,7 @@ impl WireSpans {
             parent: Vec::new(),
             step: Vec::new(),
             item: Vec::new(),
+            undoes: Vec::new(),
             status: Vec::new(),
             from_us: Vec::new(),
             to_us: Vec::new(),
@@ -59,6 +62,7 @@ impl WireSpans {
         self.parent.push(parent);
         self.step.push(execution.step.clone());
         self.item.push(execution.item);
+        self.undoes.push(execution.undoes);
         self.status.push(execution.status);
         self.from_us.push(execution.requested_at.micros_since(self.began_at));
         self.to_us.push(execution.ended_at.map(|ended| ended.micros_since(self.began_at)));

@@ -73,6 +73,8 @@ pub(super) struct ReadPacks {
     pub(super) settings: BTreeMap<PackName, Value>,
     /// The connections that the operator declares; `None` if there is no settings file.
     pub(super) connections: Option<BTreeMap<ConnectionName, DeclaredConnection>>,
+    /// The longest body of a delivery that the node takes; `None` if there is no settings file.
+    delivery_bytes_max: Option<usize>,
     /// Whether they have the public address of the node.
     url: DeclaredUrl,
     /// The packs next to a single pack, which it may need. Their findings are not reported.
@@ -145,6 +147,9 @@ impl PacksAtHand {
         if let Some(declared) = &read.connections {
             diagnostics.extend(connection_findings(&good, declared));
         }
+        if let Some(bytes_max) = read.delivery_bytes_max {
+            diagnostics.extend(good.iter().flat_map(|pack| pack.body_findings(bytes_max)));
+        }
         if read.url == DeclaredUrl::Missing {
             diagnostics.extend(url_findings(&good));
         }
@@ -167,6 +172,7 @@ impl PacksAtHand {
         let file = self.config.as_deref().or(beside_the_packs.as_deref());
         let config = super::serve::settings(file)?;
         let connections = (file.is_some() || !config.connections.is_empty()).then(|| config.declared_connections());
+        let delivery_bytes_max = file.is_some().then_some(config.delivery_bytes_max);
         let url = if file.is_some() && config.url.is_none() { DeclaredUrl::Missing } else { DeclaredUrl::SetOrUnknown };
         let settings = settings(config);
         let (beside, others) = Beside::of(&self.folders, &own);
@@ -177,7 +183,7 @@ impl PacksAtHand {
         sources.extend(others);
         let first = sources.len();
         sources.extend(own);
-        Ok(ReadPacks { sources, first, unreadable, settings, connections, url, beside })
+        Ok(ReadPacks { sources, first, unreadable, settings, connections, delivery_bytes_max, url, beside })
     }
 }
 

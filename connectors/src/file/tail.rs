@@ -62,6 +62,11 @@ enum After {
     All(ReadPositions),
 }
 
+/// Returns true if a document has the places of files that are read.
+pub(super) fn reads(cursor: &Document) -> bool {
+    ReadPositions::read(cursor).is_some()
+}
+
 pub(super) async fn open(
     file: Arc<FileSource>,
     folder: Arc<Folder>,

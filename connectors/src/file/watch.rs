@@ -78,6 +78,11 @@ impl Effect {
     }
 }
 
+/// Returns true if a document has what is known of files.
+pub(super) fn reads(cursor: &Document) -> bool {
+    Known::read(cursor, false).is_some()
+}
+
 pub(super) fn open(
     file: Arc<FileSource>,
     folder: Arc<Folder>,

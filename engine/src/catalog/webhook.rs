@@ -13,8 +13,10 @@ use crate::names::RuleRef;
 
 /// The longest time that a reply waits for a rule's execution, in milliseconds.
 pub const REPLY_WAIT_MILLIS_MAX: u64 = 25_000;
-/// The maximum size of the body of a delivery that a node accepts, before and after it is decompressed, in bytes.
-pub const DELIVERY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The maximum size of the body of a delivery that an operator can allow, before and after it is decompressed, in bytes.
+pub const DELIVERY_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The maximum size of such a body on a node whose operator sets nothing.
+pub const DELIVERY_BYTES_DEFAULT: usize = 4 * 1024 * 1024;
 /// The maximum size of a reply, in bytes.
 pub const REPLY_BYTES_MAX: usize = 256 * 1024;
 /// The maximum size of a reply to a sender that proved nothing, in bytes.

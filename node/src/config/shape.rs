@@ -2,6 +2,7 @@
 //!
 //! `serde` reads the file, with the types in `config.rs`; a test checks that the two agree.
 
+use ensue_engine::catalog::DELIVERY_BYTES_MAX;
 use ensue_packs::json_schema;
 use ensue_packs::shape::{Between, Field, Form, Kind, Shape, optional, required};
 use serde_json::{Value, json};
@@ -108,6 +109,7 @@ static SETTINGS: Shape = Shape {
         optional("inquiries", Kind::Fields(&INQUIRIES), "How people answer inquiries."),
         optional("page", Kind::Boolean, "Whether the node serves the page to browsers, under `/ui/`. Default: true."),
         optional("limits", Kind::Fields(&LIMITS), "Limits for a single IP address."),
+        optional("webhooks", Kind::Fields(&WEBHOOKS), "Limits of webhooks."),
         optional("data", Kind::Text(Form::Any), "The data directory, on a local disk. Default: `./ensue-data`."),
         optional(
             "database",
@@ -408,6 +410,18 @@ static LIMITS: Shape = Shape {
             "How many open connections one address may have that have not sent a request yet. Default: 64.",
         ),
     ],
+    later: &[],
+    between: &[],
+};
+
+static WEBHOOKS: Shape = Shape {
+    what: "`webhooks`",
+    fields: &[optional(
+        "body_max",
+        Kind::Integer { from: 1, to: DELIVERY_BYTES_MAX as i64 },
+        "The longest body of a delivery in bytes, before and after it is decompressed. `memory` must be 16 times as large. Default: \
+         4194304 (4 MiB).",
+    )],
     later: &[],
     between: &[],
 };
@@ -895,6 +909,7 @@ login:
 inquiries: { links: false }
 page: false
 limits: { connections_per_address: 50, silent_per_address: 64 }
+webhooks: { body_max: 26214400 }
 data: ./data
 database: { url: 'postgres://ensue@db.example.test/ensue', password: { file: db.password } }
 objects: s3://bucket/ensue

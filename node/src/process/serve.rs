@@ -9,10 +9,12 @@ use ensue_api::server::{Ended, Tls};
 use ensue_api::{Addresses, Cors, Front, Hosts, Limits, Ports, QueueName, Server, Settings as ApiSettings};
 use ensue_engine::access::quota::Tiers;
 use ensue_engine::names::PackName;
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use super::Edges;
 use super::access::cursor_key;
+use super::waiting::Waiting;
 use crate::about::AboutNode;
 use crate::backtest::NodeBacktests;
 use crate::catalogs::NodeCatalogs;
@@ -48,16 +50,19 @@ pub(super) struct Serving {
 type Seat<'s> = (&'s Stores, &'s Following, &'s Working, &'s Leading);
 
 impl Serving {
-    /// Listens, and serves requests from then on.
+    /// Listens, on the socket of a node that has waited or on a new one, and serves requests from then on.
     pub(super) async fn start(
         config: &Config,
-        tls: Option<Tls>,
+        (waiting, tls): (Option<Waiting>, Option<Tls>),
         seat: Seat<'_>,
         edges: &Edges,
         (handle, is_stopping, around): (&SequencerHandle, &Arc<AtomicBool>, &Around),
     ) -> Result<Self, StartError> {
-        let listener =
-            tokio::net::TcpListener::bind(config.listen).await.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
+        let listener = match waiting {
+            Some(waiting) => waiting.end().await,
+            None => TcpListener::bind(config.listen).await,
+        };
+        let listener = listener.map_err(|why| machine(&format!("listening on {}", config.listen), &why))?;
         let address = listener.local_addr().map_err(|why| machine("listening", &why))?;
         let base_url = config.url_at(address);
         let sessions = Arc::new(NodeSessions {
@@ -78,6 +83,7 @@ impl Serving {
             release: RELEASE.to_owned(),
             cursor_key: cursor_key(&seat.3.data.cursor_key())?,
             limits: Limits {
+                delivery_bytes_max: config.delivery_bytes_max,
                 silent_per_address: config.silent_per_address,
                 connections_per_address: config.connections_per_address,
                 ..Limits::default()

@@ -13,12 +13,12 @@ use ensue_api::ports::{
     Declined, FailingPart, FindingEnd, SENSOR_LINES_MAX, SensorLine, SensorState, SensorStatus, SensorTest, TestedFrom, Testing,
 };
 use ensue_connectors::world::{Lines, Parts};
-use ensue_connectors::{Connect, Lag, SensorErrorKind, SourceError, World};
+use ensue_connectors::{Connect, Lag, SensorErrorKind, SourceError, World, check_cursor};
 use ensue_engine::catalog::{Pack, Sensor};
 use ensue_engine::command::{Ask, Command, ObservedEvent, Refusal};
 use ensue_engine::effect::{Effect, RunSensor};
 use ensue_engine::events::facts::KeptMessage;
-use ensue_engine::explain::panic_text;
+use ensue_engine::explain::{Explain, panic_text};
 use ensue_engine::ids::SensorId;
 use ensue_engine::names::{ConnectionName, KeyRef, SensorRef};
 use ensue_engine::ports::Submit;
@@ -29,7 +29,9 @@ use ensue_engine::sensors::state::Sensors;
 use ensue_engine::time::Timestamp;
 use ensue_executor::Blocking;
 use ensue_executor::ports::Bodies;
+use ensue_expression::Document;
 use serde_json::Value;
+use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -54,6 +56,15 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a look for the end of a source may take.
 const END_PATIENCE: Duration = Duration::from_secs(25);
+
+/// The source of a sensor cannot continue from a cursor.
+#[derive(Debug, Error, Explain)]
+#[error("{why}")]
+#[explain(slug = "cursor-invalid", fault = Invalid, hint = "see the cursor of a sensor with `ensue sensors show <sensor>`")]
+struct ForeignCursor {
+    /// Why, with the form of its cursors.
+    why: String,
+}
 
 /// Makes what a sensor's source reaches.
 pub trait SensorWorlds: Send + Sync {
@@ -497,6 +508,15 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
             let (tests, sensor) = (shared.tests.clone(), asked.sensor.clone());
             tests.run(&sensor, Box::pin(async move { shared.trial(asked).await?.go().await })).await
         })
+    }
+
+    fn check_cursor(&self, sensor: &SensorRef, cursor: &Cursor) -> Result<(), Declined> {
+        let catalog = self.shared.parts.catalogs.current();
+        // One that the catalog does not have is refused by the core.
+        let Some(known) = catalog.sensors().get(sensor) else { return Ok(()) };
+        let document = Document::parse(cursor.as_str().to_owned().into()).map_err(|error| ForeignCursor { why: error.to_string() })?;
+        check_cursor(known, &document).map_err(|misfit| ForeignCursor { why: misfit.to_string() })?;
+        Ok(())
     }
 
     fn end_of(&self, sensor: &SensorRef) -> FindingEnd {

@@ -407,7 +407,7 @@ fn full_command_queue_rejects_callers_but_accepts_internal_commands() {
 
 #[test]
 fn queue_of_commands_is_the_only_cap_on_their_number() {
-    let caps = crate::memory::Caps { open_work: 1, workers: 1 };
+    let caps = crate::memory::Caps { delivery_bytes_max: 1, open_work: 1, workers: 1 };
     let mut world = World::with(crate::memory::queues(1 << 40, caps));
     let waiting: Vec<_> = (0..COMMANDS_WAITING_MAX).map(|_| world.submit(set_key("a"))).collect();
     assert!(matches!(world.ask(set_key("b")), Err(SubmitError::Busy)), "commands from outside are rejected");

@@ -116,7 +116,8 @@ pub(super) static WEBHOOK: Shape = Shape {
         optional(
             "body_max",
             Kind::Integer { from: 1, to: BODY_BYTES_MAX },
-            "The longest body in bytes, before and after it is decompressed. A node accepts 4 MiB at most.",
+            "The longest body in bytes, before and after it is decompressed. A node accepts 4 MiB, unless its operator sets \
+             `webhooks.body_max`.",
         ),
         optional(
             "reply",
@@ -382,7 +383,7 @@ fn read_charset(fields: &mut Fields<'_>, report: &mut Report) -> Option<Option<S
 
 fn read_body_max(fields: &mut Fields<'_>, report: &mut Report) -> Option<u32> {
     let bytes = if report.is_of_installed() {
-        // An earlier release accepted up to 64 MiB here. Its node also stopped at 4 MiB.
+        // An earlier release accepted up to 64 MiB here.
         match fields.take("body_max")?.value.content {
             Content::Number(number) => number.as_i64().map(|bytes| bytes.min(BODY_BYTES_MAX)),
             _ => None,

@@ -153,7 +153,7 @@ fn compressed_body_is_decompressed() {
 
 #[test]
 fn compressed_bomb_is_too_large() {
-    let bomb = format!("\"{}\"", " ".repeat(UNPACKED_BYTES_MAX - 2));
+    let bomb = format!("\"{}\"", " ".repeat(DELIVERY_BYTES_DEFAULT - 2));
     for (encoding, body) in [("gzip", gzip(bomb.as_bytes())), ("zstd", zstd::encode_all(bomb.as_bytes(), 3).unwrap())] {
         let request = request(&[("content-type", "application/json"), ("content-encoding", encoding)], body);
         let refusal = document(&hook(&[BodyForm::Json]), &request).unwrap_err();
@@ -177,7 +177,7 @@ fn decompressed_body_is_within_the_hook_s_own_limit() {
     let text = blank(1_500);
     for (encoding, body) in [("gzip", gzip(text.as_bytes())), ("zstd", zstd::encode_all(text.as_bytes(), 3).unwrap())] {
         assert!(body.len() < 100, "it is small as it is sent");
-        for own_max in [None, Some(1_500), Some(2 * UNPACKED_BYTES_MAX)] {
+        for own_max in [None, Some(1_500), Some(2 * DELIVERY_BYTES_DEFAULT)] {
             assert_eq!(decompressed(encoding, body.clone(), own_max).unwrap().bytes(), &text, "{encoding}, {own_max:?}");
         }
         let refusal = decompressed(encoding, body, Some(1_499)).unwrap_err();
@@ -202,20 +202,20 @@ fn decompressed_body_may_be_a_hundred_times_as_large_as_it_is_sent_however_much_
 }
 
 #[test]
-fn decompressed_body_is_within_the_limit_of_all_hooks() {
+fn decompressed_body_is_within_the_limit_of_the_node() {
     // Digits that repeat too late to be compressed away.
     let mut state: u32 = 1;
     let mut digit = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         char::from_digit(state >> 29, 10).unwrap()
     };
-    let digits: String = (0..UNPACKED_BYTES_MAX - 2).map(|_| digit()).collect();
-    for own_max in [None, Some(2 * UNPACKED_BYTES_MAX)] {
+    let digits: String = (0..DELIVERY_BYTES_DEFAULT - 2).map(|_| digit()).collect();
+    for own_max in [None, Some(2 * DELIVERY_BYTES_DEFAULT)] {
         let fits = zstd::encode_all(format!("\"{digits}\"").as_bytes(), 1).unwrap();
-        assert_eq!(decompressed("zstd", fits, own_max).unwrap().bytes().len(), UNPACKED_BYTES_MAX);
+        assert_eq!(decompressed("zstd", fits, own_max).unwrap().bytes().len(), DELIVERY_BYTES_DEFAULT);
         let over = zstd::encode_all(format!("\"{digits}0\"").as_bytes(), 1).unwrap();
         let refusal = decompressed("zstd", over, own_max).unwrap_err();
-        assert!(matches!(refusal, HookRefusal::TooLarge { bytes_max: UNPACKED_BYTES_MAX }), "{refusal}");
+        assert!(matches!(refusal, HookRefusal::TooLarge { bytes_max: DELIVERY_BYTES_DEFAULT }), "{refusal}");
     }
 }
 

@@ -1,8 +1,8 @@
 //! Tests which deliveries a webhook accepts and which it rejects, case by case.
 
 use ensue_engine::catalog::{
-    BodyForm, CREDENTIAL_HEADERS, EarlyReply, HmacAlgorithm, HmacVerify, Repeats, Reply, ReplyProof, SignatureEncoding, SignatureList,
-    SignatureTime, SignedPart, Source, TOLERANCE_SECONDS, TimePlace, TimeUnit,
+    BodyForm, CREDENTIAL_HEADERS, DELIVERY_BYTES_DEFAULT, EarlyReply, HmacAlgorithm, HmacVerify, Repeats, Reply, ReplyProof,
+    SignatureEncoding, SignatureList, SignatureTime, SignedPart, Source, TOLERANCE_SECONDS, TimePlace, TimeUnit,
 };
 use ensue_engine::explain::{Explain as _, Fault};
 use ensue_engine::ids::{ExecutionId, Id};
@@ -76,6 +76,7 @@ fn request(headers: &[(&str, &str)], body: &str) -> HookRequest {
         headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         query: vec![("from".into(), "ci".into())],
         body: Bytes::copy_from_slice(body.as_bytes()),
+        body_bytes_max: DELIVERY_BYTES_DEFAULT,
         method: HookMethod::Post,
         path: Vec::new(),
         url: format!("{URL}?from=ci"),

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ensue_api::ports::{KeyWriter, NewValue, OnBehalf};
 use ensue_api::{Ends, Ports, Queue, QueueName, RecentChanges};
 use ensue_engine::access::quota::Tiers;
+use ensue_engine::catalog::DELIVERY_BYTES_DEFAULT;
 use ensue_engine::command::{Ask, Command, Settings};
 use ensue_engine::effect::Effect;
 use ensue_engine::names::KeyRef;
@@ -149,7 +150,14 @@ impl Node {
         may_die("opening the vault")?;
         let catalogs = Arc::new(NodeCatalogs::open(opened.data.packs(), opened.engine.packs().clone(), opened.log.reader()?)?);
         let edge = Arc::new(Edge { log, catalogs: catalogs.clone(), keys: ring.clone(), clock: clock.clone(), senders: Arc::default() });
-        let queues = queues(MEMORY_BYTES, Caps { open_work: operated.open_work_max, workers: operated.settings().workers_in_all() });
+        let queues = queues(
+            MEMORY_BYTES,
+            Caps {
+                delivery_bytes_max: DELIVERY_BYTES_DEFAULT,
+                open_work: operated.open_work_max,
+                workers: operated.settings().workers_in_all(),
+            },
+        );
         let waiting = |batches, bytes| Waiting {
             batches: Queue::new(batches, operated.batches_waiting_max),
             bytes: Queue::new(bytes, operated.batch_bytes_max),
@@ -312,6 +320,7 @@ impl Node {
         let packs = PacksFolder {
             path: disk.packs(),
             settings: operated.of_packs(),
+            delivery_bytes_max: DELIVERY_BYTES_DEFAULT,
             accepted: operated.accepted_permissions(),
             catalogs: catalogs.clone(),
             sequencer: pump.clone(),

@@ -251,6 +251,10 @@ impl Sensors for TestNode {
         Box::pin(std::future::ready(Ok(tested)))
     }
 
+    fn check_cursor(&self, _: &SensorRef, _: &Cursor) -> Result<(), Declined> {
+        Ok(())
+    }
+
     fn end_of(&self, sensor: &SensorRef) -> FindingEnd {
         let core = self.core();
         let after =

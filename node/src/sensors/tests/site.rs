@@ -14,6 +14,7 @@ use ensue_connectors::world::{
 };
 use ensue_connectors::{Connect, Pending, SensorErrorKind, SourceError, World};
 use ensue_engine::batch::CommittedBatch;
+use ensue_engine::catalog::DELIVERY_BYTES_DEFAULT;
 use ensue_engine::command::{Ask, Command, Moment, Settings};
 use ensue_engine::engine::Engine;
 use ensue_engine::fact::{ByNoun, Fact};
@@ -446,6 +447,7 @@ impl Site {
         let packs = PacksFolder {
             path: self.folder.path().join("packs"),
             settings: BTreeMap::new(),
+            delivery_bytes_max: DELIVERY_BYTES_DEFAULT,
             accepted: AcceptedPermissions::default(),
             catalogs,
             sequencer: pump.clone(),

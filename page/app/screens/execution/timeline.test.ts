@@ -7,6 +7,7 @@ interface Span {
   parent?: number;
   step?: string;
   item?: number;
+  undoes?: boolean;
   status?: Status;
   from?: number;
   to?: number | null;
@@ -22,6 +23,7 @@ function spansOf(all: Span[]): Spans {
     parent: all.map((one) => one.parent ?? null),
     step: all.map((one) => one.step ?? null),
     item: all.map((one) => one.item ?? null),
+    undoes: all.map((one) => one.undoes ?? false),
     status: all.map((one) => one.status ?? 'succeeded'),
     from_us: all.map((one) => one.from ?? 0),
     to_us: all.map((one) => (one.to === undefined ? 10 : one.to)),
@@ -50,8 +52,14 @@ test('a row of items of which one is open is open', () => {
 });
 
 test('an undo of a step is a row of its own', () => {
-  const spans = spansOf([{ id: 'root' }, { id: 'a', parent: 0, step: 'take' }, { id: 'u', parent: 0, step: 'take' }]);
+  const spans = spansOf([{ id: 'root' }, { id: 'a', parent: 0, step: 'take' }, { id: 'u', parent: 0, step: 'take', undoes: true }]);
   expect(rowsOf(spans, new Set()).map((row) => row.key)).toEqual(['root', 'a', 'u']);
+});
+
+test('items and the undos of items are a row each', () => {
+  const items = (undoes: boolean): Span[] => [0, 1].map((item) => ({ id: `${undoes ? 'u' : 'i'}${item}`, parent: 0, step: 'take', item, undoes }));
+  const spans = spansOf([{ id: 'root' }, ...items(false), ...items(true)]);
+  expect(rowsOf(spans, new Set()).map((row) => [row.key, row.members?.length])).toEqual([['root', undefined], ['of i0', 2], ['of u0', 2]]);
 });
 
 test('places and times are each other turned around', () => {

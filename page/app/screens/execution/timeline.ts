@@ -38,7 +38,8 @@ export function rowsOf(spans: Spans, opened: ReadonlySet<string>): SpanRow[] {
     rows.push(spanRow(spans, at, depth));
     const steps = new Map<string, number[]>();
     for (const child of below.get(at) ?? []) {
-      const step = spans.step[child] ?? '';
+      // The undo of a step is no item or turn of it.
+      const step = `${spans.undoes[child] ? 'undo of ' : ''}${spans.step[child] ?? ''}`;
       const known = steps.get(step);
       if (known) known.push(child);
       else steps.set(step, [child]);

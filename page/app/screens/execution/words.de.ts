@@ -97,6 +97,7 @@ const de: Translation<typeof words> = {
     shut: (step) => `${step} als eine Zeile zeigen`,
     rows: 'Wann jeder Schritt lief',
     self: 'diese Ausführung',
+    undo: 'Rücknahme von',
     attempts: (count) => plural(count, 'Versuch', 'Versuche'),
     truncated: 'Nur die ersten 10.000 Ausführungen werden gezeigt.',
   },

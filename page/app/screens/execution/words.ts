@@ -96,6 +96,7 @@ export const words = localized({
     shut: (step: string) => `Show ${step} as one row`,
     rows: 'When each step ran',
     self: 'this execution',
+    undo: 'Undo of',
     attempts: (count: number) => plural(count, 'attempt', 'attempts'),
     truncated: 'Only the first 10,000 executions are shown.',
   },
