@@ -85,3 +85,41 @@ async fn pack_that_lowers_a_version_is_not_installed_even_after_a_restart() {
     let sent = client.post("/events", &json!({ "trigger": "shop.ordered@1", "payload": { "item": "tea" } })).await;
     assert_eq!(sent.status, StatusCode::ACCEPTED, "{sent:#?}");
 }
+
+#[tokio::test]
+async fn versions_of_a_rule_are_listed_compared_and_restored() {
+    let place = Place::new().with_arguments(&["--watch"]);
+    place.write_pack_file("shop/pack.yaml", "name: shop\nversion: 1.0.0\ndescription: A shop.\n");
+    place.write_pack_file("shop/triggers/ordered.yaml", FIRST);
+    place.write_pack_file("shop/rules/tea.yaml", &rule("item"));
+    let node = place.start();
+    let client = node.client();
+    let first = client.get("/rules/shop.tea/versions").await.body;
+    assert_eq!((first["items"].as_array().unwrap().len(), &first["items"][0]["change"]), (1, &json!("added")), "{first:#}");
+    let older = first["items"][0]["catalog"].to_string();
+
+    // A change of another file of the pack is no version of the rule.
+    place.write_pack_file("shop/README.md", "A shop.\n");
+    place.write_pack_file("shop/rules/tea.yaml", &rule("item").replace("'tea'", "'coffee'"));
+    let changed = client.until("/rules/shop.tea/versions", |versions| versions["items"][0]["change"] == "changed").await;
+    let newer = changed["items"][0]["catalog"].to_string();
+    assert_eq!((changed["items"].as_array().unwrap().len(), &changed["truncated"]), (2, &json!(false)), "{changed:#}");
+
+    let ensue = |arguments: &[&str]| Printed::by(place.ensue(arguments).env("ENSUE_SERVER", node.url()).env("ENSUE_TOKEN", ADMIN_TOKEN));
+    let compared = ensue(&["rules", "diff", "shop.tea", &older, &newer]);
+    let lines: Vec<&str> = compared.stdout.lines().filter(|line| line.starts_with(['-', '+'])).skip(2).collect();
+    assert_eq!(lines, ["-when: event.payload.item == 'tea'", "+when: event.payload.item == 'coffee'"], "{compared:?}");
+
+    place.write_pack_file("shop/rules/tea.yaml", "trigger: shop.ordered\nwhen: 3\n");
+    let refused = ensue(&["rules", "restore", "shop.tea", &older]);
+    assert!(refused.stderr.contains("has changes that would be lost"), "{refused:?}");
+    let restored = ensue(&["rules", "restore", "shop.tea", &older, "--force"]);
+    assert!(restored.stdout.contains("is as it was in revision"), "{restored:?}");
+    client.until("/rules/shop.tea", |shown| shown["when"] == "event.payload.item == 'tea'").await;
+
+    std::fs::remove_file(place.path().join("packs/shop/rules/tea.yaml")).unwrap();
+    let removed = client.until("/rules/shop.tea/versions", |versions| versions["items"][0]["change"] == "removed").await;
+    assert_eq!(removed["items"].as_array().unwrap().len(), 4, "{removed:#}");
+    let unknown = client.get("/rules/shop.coffee/versions").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+}

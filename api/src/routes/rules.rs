@@ -1,6 +1,7 @@
 //! Rules: list them, show one, explain its decision on an event, and set its mode.
 
 mod then;
+mod versions;
 
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ use crate::respond::{self, Written};
 use crate::routes::judged::Judged;
 use crate::routes::timers;
 use crate::rows::read_row;
-use crate::wire::rules::{WireRule, WireRuleMode};
+use crate::wire::rules::{WireRule, WireRuleMode, WireRuleVersions};
 use crate::wire::verdicts::{Definitions, WireExplain, WireExplained, WireImagined};
 
 /// Describes an operation that changes whether a rule's matches are acted on.
@@ -61,6 +62,14 @@ pub(super) fn declare(routes: &mut Routes) {
             .asked(&[AS_OF])
             .refuses(&[(410, "catalog_gone")])
             .sees_views(),
+    );
+    routes.get::<RulesRead>(
+        "/rules/{ref}/versions",
+        list_versions,
+        Operation::shows::<WireRuleVersions>(
+            "rule_version_list",
+            "Lists the versions of a rule: each change of its file, the newest first",
+        ),
     );
 }
 
@@ -124,6 +133,13 @@ pub(super) async fn get(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
     }
     let rule = rule_of(&allowed, &call)?;
     respond::json(&call.api().threads.blocking(move |ports| shown(ports, &rule)).await??)
+}
+
+/// Lists the versions of a rule, also of one that was removed.
+pub(super) async fn list_versions(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
+    let name: RuleRef = call.named("ref", RulesRead::THING)?;
+    allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
+    respond::json(&call.api().threads.explaining(move |ports| versions::list(ports, &name)).await??)
 }
 
 /// Explains what a rule decides about an event, stored or in the request:

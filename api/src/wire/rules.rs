@@ -4,6 +4,7 @@ use ensue_derive::wire;
 use ensue_engine::catalog::{Control, Flow, Mode, Place, Rule, Stage};
 use ensue_engine::ids::{EventId, RuleId};
 use ensue_engine::names::{ActionRef, PackName, RuleRef, TriggerRef};
+use ensue_engine::record::{CatalogRevision, Position};
 use ensue_engine::time::Timestamp;
 use ensue_views::rules::Matches;
 use ensue_views::{RuleActivity, Schedule};
@@ -40,6 +41,47 @@ pub(crate) struct WireRule {
     erred: u64,
     errors: Vec<WireRuleError>,
     suspended: Option<WireSuspension>,
+}
+
+/// The versions of a rule: a change of the file that defines it is a version.
+#[wire(Serialize)]
+pub(crate) struct WireRuleVersions {
+    /// The file of its pack.
+    pub(crate) file: String,
+    /// The versions, the newest first.
+    pub(crate) items: Vec<WireRuleVersion>,
+    /// Whether there may be older versions, whose files are no longer stored, or which are more than the node looks at.
+    pub(crate) truncated: bool,
+}
+
+/// A version of a rule.
+#[wire(Serialize)]
+pub(crate) struct WireRuleVersion {
+    /// The revision of the catalog that has it first, with which its file is read.
+    pub(crate) catalog: CatalogRevision,
+    pub(crate) change: VersionChange,
+    pub(crate) at: Timestamp,
+    /// Who installed it: `identity/<id>`, `token/<name>`, or `operator`.
+    pub(crate) by: String,
+    /// The record of the change of its pack.
+    pub(crate) position: Position,
+    /// The version of its pack; null if the pack was removed.
+    pub(crate) pack_version: Option<String>,
+}
+
+/// What a version is, compared with the one before it.
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "RuleVersionChange")]
+pub(crate) enum VersionChange {
+    /// There was none before it.
+    Added,
+    /// The one before it was another.
+    Changed,
+    /// The rule is gone.
+    Removed,
+    /// The one before it is no longer stored.
+    Unknown,
 }
 
 /// A local value of a rule, as written in the rule.

@@ -1,8 +1,9 @@
-//! `ensue rules`: triggers, conditions and actions of rules.
+//! `ensue rules`: triggers, conditions, actions and versions of rules.
 
 mod backfill;
 pub(super) mod backtest;
 mod judgements;
+mod versions;
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -15,8 +16,9 @@ use crate::table::{Column, cell, pairs, text, time};
 use backfill::Backfill;
 use backtest::Backtest;
 use judgements::Judgements;
+use versions::{Diff, Restore, Versions};
 
-/// List, show and backtest rules, and set their mode.
+/// List, show and backtest rules, set their mode, and go back to earlier versions.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:
@@ -66,6 +68,24 @@ Examples:
   ensue rules backfill backup.nightly --since 7d --dry-run
   ensue rules backfill backup.nightly --since 2026-03-01T00:00:00Z --until 2026-03-08T00:00:00Z")]
     Backfill(Backfill),
+    /// List the versions of a rule: each change of its file, the newest first.
+    #[command(after_help = "\
+Examples:
+  ensue rules versions release.ship_on_tag
+  ensue rules versions release.ship_on_tag -o json")]
+    Versions(Versions),
+    /// Compare two versions of a rule.
+    #[command(after_help = "\
+Examples:
+  ensue rules diff release.ship_on_tag 12        with what is installed
+  ensue rules diff release.ship_on_tag 12 17")]
+    Diff(Diff),
+    /// Write the file of an earlier version of a rule into the folder of packs.
+    #[command(after_help = "\
+Examples:
+  ensue rules restore release.ship_on_tag 12
+  ensue rules restore release.ship_on_tag 12 --packs /srv/packs")]
+    Restore(Restore),
     /// Set the mode of a rule.
     #[command(after_help = "\
 Examples:
@@ -145,6 +165,9 @@ impl Rules {
             }
             Self::Backtest(backtest) => return backtest.run(asking).await,
             Self::Judgements(judgements) => return judgements.run(asking).await,
+            Self::Versions(versions) => return versions.run(asking).await,
+            Self::Diff(diff) => return diff.run(asking).await,
+            Self::Restore(restore) => return restore.run(asking).await,
             Self::Backfill(backfill) => return backfill.run(asking, &client).await,
             Self::Set { rule, mode } => {
                 let answered = client.post(&format!("/rules/{}/{}", segment(&rule), mode.verb()), &json!({})).await;
