@@ -1,4 +1,4 @@
-//! What is certain about a condition before any value is known: that it never holds.
+//! What is certain about a condition before any value is known: that it never holds, or only if another does.
 //!
 //! Only what is proven is reported, and not everything that is true is found. Nothing that reads a name is
 //! evaluated.
@@ -91,6 +91,63 @@ impl Condition {
     /// Returns true if it never holds given this knowledge of the names.
     pub fn never_holds_given(&self, known: &Partial) -> bool {
         self.ways.iter().all(|way| way.contradicts(known))
+    }
+}
+
+/// A condition, prepared for comparison with others over the same names.
+#[derive(Debug)]
+pub struct ComparableCondition<'e> {
+    source: &'e str,
+    /// The ways in which it can hold. Together they are complete.
+    holds: Vec<Way>,
+    /// The ways in which it can be false, each as the claims that hold together.
+    fails: Vec<Vec<Claim<'e>>>,
+    /// The paths that it reads, and that must be there.
+    required: Vec<Vec<String>>,
+}
+
+impl<'e> ComparableCondition<'e> {
+    /// Prepares a condition.
+    pub fn of(expression: &'e Expression) -> Self {
+        let required = expression.reads().into_iter().filter(|path| path.access == Access::Required).map(|path| path.segments);
+        Self {
+            source: expression.source(),
+            holds: Condition::of(expression).ways,
+            fails: ways_of(expression.tree(), false),
+            required: required.collect(),
+        }
+    }
+
+    /// Returns how many pairs of ways a comparison with `wide` examines.
+    pub fn work(&self, wide: &ComparableCondition<'_>) -> usize {
+        self.holds.len().saturating_mul(wide.fails.len()).max(1)
+    }
+
+    /// Returns true if it is proven that `wide` is not false when this one holds, and that nothing is missing then that
+    /// `wide` reads. `is_given` says which paths are always there. A condition that never holds is contained in none.
+    pub fn is_contained_in(&self, wide: &ComparableCondition<'_>, is_given: &dyn Fn(&[String]) -> bool) -> bool {
+        let is_there = |path: &Vec<String>| is_given(path) || self.holds.iter().all(|way| way.present.contains_key(&spelled_path(path)));
+        let excludes = |way: &Way, claims: &Vec<Claim<'_>>| {
+            let mut both = way.clone();
+            for (expr, truth) in claims {
+                both.note(expr, *truth, wide.source);
+            }
+            both.is_contradictory()
+        };
+        !self.holds.is_empty()
+            && wide.required.iter().all(is_there)
+            && self.holds.iter().all(|way| wide.fails.iter().all(|claims| excludes(way, claims)))
+    }
+
+    /// Returns values of paths with which it probably holds: for each way in which it can, if some are found.
+    pub fn examples(&self) -> impl Iterator<Item = Vec<(Vec<String>, Literal)>> {
+        self.holds.iter().filter_map(|way| {
+            let of_path = |(spelling, path): (&String, &Vec<String>)| {
+                let tests = way.tests.get(spelling).map(Vec::as_slice).unwrap_or_default();
+                Some((path.clone(), test::passing(tests)?))
+            };
+            way.paths.iter().map(of_path).collect()
+        })
     }
 }
 

@@ -14,7 +14,7 @@
 //! | `expression` | the compiled expression |
 //! | `analyse`, `explain` | what an expression reads and demands; why it returned its value |
 //! | `types`, `check` | the possible values of an expression; errors that do not depend on the input |
-//! | `imply` | which conditions never hold |
+//! | `imply` | which conditions never hold, and which hold only if others do |
 //! | `template` | JSON trees whose strings hold `${{ … }}` |
 //! | `highlight` | the tokens of a source, for readers |
 //! | `nearest` | what a misspelled name was probably meant to be |
@@ -58,7 +58,7 @@ pub use explain::{
 };
 pub use expression::Expression;
 pub use highlight::{TokenClass, expression_tokens, template_expressions};
-pub use imply::{Condition, Partial};
+pub use imply::{ComparableCondition, Condition, Partial};
 pub use json::{Document, Entries, Items, JSON_BYTES_MAX, JSON_DEPTH_MAX, JsonError, Node, NodeKind, Number};
 pub use nearest::nearest;
 pub use parse::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX};

@@ -1,10 +1,11 @@
-//! Finds code that is valid but probably not meant: rules that never match or that trigger themselves, and
-//! unused names.
+//! Finds code that is valid but probably not meant: rules that never match, that are contained in
+//! others or that trigger themselves, and unused names.
 //!
 //! It reports only proven findings, and only for packs without errors. A comment `# lint: allow <code>` in a
 //! file silences a code there.
 
 mod conditions;
+mod contained;
 mod loops;
 mod unused;
 
@@ -28,7 +29,8 @@ const ALLOW: &str = "lint: allow ";
 pub(crate) fn findings(packs: &[Definitions<'_>]) -> BTreeMap<PackName, Report> {
     let mut findings = Findings::default();
     let rules: Vec<RuleInPack<'_>> = packs.iter().flat_map(rules_of).collect();
-    conditions::look(packs, &rules, &mut findings);
+    let never = conditions::look(packs, &rules, &mut findings);
+    contained::look(packs, &rules, &never, &mut findings);
     loops::look(packs, &rules, &mut findings);
     for pack in packs.iter().filter(|pack| pack.is_reported) {
         unused::look(pack, &mut findings);

@@ -28,6 +28,7 @@ fn of_rules(codes: &[Code], rules: &[(&str, &str)]) -> String {
 const RESTING: &str = "trigger: demo.ping\nmode: disabled\naction: core.echo\n";
 
 const NEVER: &[Code] = &[Code::RuleNeverMatches];
+const CONTAINED: &[Code] = &[Code::RuleContained];
 const ITSELF: &[Code] = &[Code::RuleTriggersItself];
 
 #[test]
@@ -85,6 +86,77 @@ mod conditions {
             NEVER,
             &[("rules/greet.yaml", "trigger: [demo.ping, github.push]\nwhen: event.trigger == 'demo.ping'\naction: core.echo\n")]
         ));
+    }
+}
+
+mod contained {
+    use super::*;
+
+    #[test]
+    fn rule_that_duplicates_another_s_effect_is_reported_with_an_event_of_both() {
+        insta::assert_snapshot!(of_rules(
+            CONTAINED,
+            &[
+                ("a", "when: event.payload.host == \"a\" && event.payload.load > 20\naction: core.echo\nwith: { message: hi }\n"),
+                ("b", "when: event.payload.load > 10 && \"a\" == event.payload[\"host\"]\naction: core.echo\nwith: { message: hi }\n"),
+            ]
+        ));
+    }
+
+    #[test]
+    fn second_of_two_rules_for_the_same_events_is_reported() {
+        insta::assert_snapshot!(of_rules(
+            CONTAINED,
+            &[
+                ("a", "when: event.payload.host in [\"a\", \"b\"]\naction: core.echo\nwith: { message: one }\n"),
+                ("b", "when: event.payload.host == \"a\" || event.payload.host == \"b\"\naction: core.echo\nwith: { message: two }\n"),
+            ]
+        ));
+    }
+
+    #[test]
+    fn other_action_for_the_same_events_is_only_a_note() {
+        insta::assert_snapshot!(of_rules(
+            CONTAINED,
+            &[
+                ("a", "when: event.payload.host.startsWith(\"web\")\naction: core.echo\nwith: { message: hi }\n"),
+                ("b", "when: event.payload.host == \"web1\"\naction: core.noop\n"),
+            ]
+        ));
+    }
+
+    #[test]
+    fn rule_that_is_not_contained_in_another_is_not_reported() {
+        let first = ("a", "when: event.payload.host == \"a\"\naction: core.echo\nwith: { message: hi }\n");
+        for second in [
+            "when: event.payload.host == \"b\"\naction: core.echo\nwith: { message: hi }\n",
+            "when: event.payload.load > 3\naction: core.echo\nwith: { message: hi }\n",
+            "action: core.noop\n",
+            "mode: disabled\nwhen: event.payload.host == \"a\"\naction: core.noop\n",
+            "mode: shadow\nwhen: event.payload.host == \"a\"\naction: core.noop\n",
+            "local: { host: event.payload.host }\nwhen: local.host == \"a\"\naction: core.noop\n",
+            "when: event.payload.host == \"a\"\nthrottle: { limit: 1, per: 1m }\naction: core.noop\n",
+        ] {
+            assert_eq!(of_rules(CONTAINED, &[first, ("b", second)]), "", "{second}");
+        }
+    }
+
+    #[test]
+    fn settings_of_different_packs_are_different_values() {
+        let rule = "trigger: demo.ping\nwhen: event.payload.host == config.owner\naction: core.noop\n";
+        let one = demo(&[("rules/greet.yaml", rule)]);
+        let manifest = "name: other\nversion: 1.0.0\nrequires: { packs: { demo: ^1 } }\nconfig: { owner: 'string = \"x\"' }\n";
+        let other = PackSource::of("packs/other", [("pack.yaml", manifest), ("rules/greet.yaml", rule)]).unwrap();
+        assert_eq!(reported_of(CONTAINED, &[one, other]), "");
+    }
+
+    #[test]
+    fn thousand_rules_of_a_trigger_are_compared_in_bounded_work() {
+        let rules: String = (0..1_000)
+            .map(|at| format!("  r{at}: {{ trigger: demo.ping, when: 'event.payload.load > {at}', action: core.noop }}\n"))
+            .collect();
+        let found = reported(CONTAINED, &[("rules/greet.yaml", RESTING), ("rules/many.yaml", &format!("rules:\n{rules}"))]);
+        assert!(found.contains("matches the rule `demo.r1` also matches `demo.r0`"), "{found}");
     }
 }
 

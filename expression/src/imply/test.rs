@@ -176,6 +176,36 @@ pub(super) fn contradict(tests: &[Test]) -> bool {
     }
 }
 
+/// Returns a value with all these results, if there is one among the values that the tests name and those next to
+/// them.
+pub(super) fn passing(tests: &[Test]) -> Option<Literal> {
+    let mut tried = Vec::new();
+    let (mut begin, mut middle, mut end) = (String::new(), String::new(), String::new());
+    for test in tests {
+        match (&test.kind, test.holds) {
+            (TestKind::OneOf(literals), _) => tried.extend(literals.iter().cloned()),
+            (TestKind::Order(_, literal), _) => tried.extend(around(literal)),
+            (TestKind::StartsWith(text), true) if text.len() > begin.len() => begin.clone_from(text),
+            (TestKind::EndsWith(text), true) if text.len() > end.len() => end.clone_from(text),
+            (TestKind::Contains(text), true) => middle.push_str(text),
+            (TestKind::StartsWith(_) | TestKind::EndsWith(_) | TestKind::Contains(_), _) => {}
+        }
+    }
+    tried.extend([begin.clone(), end.clone(), format!("{begin}{middle}{end}"), "other".to_owned()].map(Literal::String));
+    tried.extend([Literal::Int(0), Literal::Bool(true), Literal::Bool(false)]);
+    tried.into_iter().find(|value| tests.iter().all(|test| test.surely_passes(value)))
+}
+
+/// Returns a literal and its neighbors.
+fn around(literal: &Literal) -> Vec<Literal> {
+    match literal {
+        Literal::Int(number) => [*number, number.saturating_add(1), number.saturating_sub(1)].map(Literal::Int).to_vec(),
+        Literal::Double(number) => [*number, number + 1.0, number - 1.0].map(Literal::Double).to_vec(),
+        Literal::String(text) => [text.clone(), format!("{text}a"), String::new()].map(Literal::String).to_vec(),
+        Literal::Uint(_) | Literal::Bool(_) | Literal::Null => vec![literal.clone()],
+    }
+}
+
 /// The maximum number of whole numbers that a proof tries case by case.
 const WHOLE_MAX: f64 = 64.0;
 

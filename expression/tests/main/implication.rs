@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ensue_expression::{Budget, Condition, Document, Expression, Literal, Partial, Scope};
+use ensue_expression::{Budget, ComparableCondition, Condition, Document, Expression, Literal, Partial, Scope};
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
@@ -258,6 +258,77 @@ proptest! {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Returns true if `narrow` is known to be contained in `wide`, if only `event.given` is always there.
+fn is_contained(narrow: &str, wide: &str) -> bool {
+    let (narrow, wide) = (compile(narrow), compile(wide));
+    let is_given = |path: &[String]| path == ["event", "given"];
+    ComparableCondition::of(&narrow).is_contained_in(&ComparableCondition::of(&wide), &is_given)
+}
+
+#[test]
+fn narrower_condition_is_contained_in_a_wider_one() {
+    for (narrow, wide) in [
+        ("event.n > 20", "event.n > 10"),
+        ("event.a == 'x' && event.b == 1", "event.a == 'x'"),
+        ("event.a == 'x'", "event.a in ['x', 'y']"),
+        ("event.a == 'x' || event.a == 'y'", "event.a in ['y', 'x', 'z']"),
+        ("event.a.startsWith('release/1')", "event.a.startsWith('release/')"),
+        ("event.a == 'x'", "event.a == 'x' || event.given == 1"),
+        ("event.a == 'x' && has(event.b)", "has(event.b)"),
+    ] {
+        assert!(is_contained(narrow, wide), "{narrow} in {wide}");
+        assert!(!is_contained(wide, narrow), "{wide} in {narrow}");
+    }
+}
+
+#[test]
+fn condition_is_not_contained_in_one_that_may_err_or_be_false() {
+    for (narrow, wide) in [
+        // The wider one reads what may be missing.
+        ("!has(event.a)", "event.a == 1"),
+        ("!has(event.n) || event.n > 20", "event.n > 10"),
+        ("event.a == 'x'", "event.a == 'x' && event.b != 2"),
+        ("event.n > 10", "event.n > 20"),
+        ("event.a == 'x'", "event.b == 'x'"),
+        ("event.n > 5 && event.n < 3", "event.n > 10"),
+    ] {
+        assert!(!is_contained(narrow, wide), "{narrow} in {wide}");
+    }
+}
+
+#[test]
+fn example_of_a_condition_makes_it_true() {
+    for source in [
+        "event.n > 20",
+        "event.n < 3.5 && event.n != 2.5",
+        "event.a == 'x' && event.b in [2, 3]",
+        "event.a.startsWith('release/') && event.a.endsWith('.yaml') && event.a.contains('beta')",
+        "event.draft && !event.closed",
+        "event.a != 'x'",
+        "event.a == 'x' || event.n >= 7",
+    ] {
+        let condition = compile(source);
+        let examples: Vec<_> = ComparableCondition::of(&condition).examples().collect();
+        assert!(!examples.is_empty(), "{source}");
+        for example in examples {
+            let mut event = serde_json::Map::new();
+            for (path, literal) in example {
+                let value = match literal {
+                    Literal::String(text) => json!(text),
+                    Literal::Int(number) => json!(number),
+                    Literal::Double(number) => json!(number),
+                    Literal::Bool(truth) => json!(truth),
+                    other => panic!("{other:?}"),
+                };
+                event.insert(path[1].clone(), value);
+            }
+            let event = Document::from_value(&Json::Object(event.clone()));
+            let scope = Scope::new().with("event", ensue_expression::Value::from(event.root()));
+            assert!(condition.holds(&scope, &mut Budget::steps(1_000)).unwrap(), "{source}: {event:?}");
         }
     }
 }

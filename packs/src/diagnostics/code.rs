@@ -225,6 +225,8 @@ codes! {
     // The findings of `ensue lint`.
     /// A rule whose condition no event satisfies.
     RuleNeverMatches = "rule_never_matches";
+    /// A rule whose events are all matched by another rule too.
+    RuleContained = "rule_contained";
     /// A rule whose action leads to events that the rule matches.
     RuleTriggersItself = "rule_triggers_itself";
     /// A parameter that its action does not read.

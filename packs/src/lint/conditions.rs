@@ -2,11 +2,11 @@
 //!
 //! The proofs about conditions are in `expression/src/imply.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use ensue_engine::catalog::{Schema, Type};
-use ensue_engine::names::TriggerRef;
+use ensue_engine::names::{RuleRef, TriggerRef};
 use ensue_expression::{Condition, Expression, Literal, Partial};
 
 use super::{Finding, Findings, RuleInPack, located};
@@ -18,17 +18,22 @@ use crate::yaml::Node;
 /// The schemas of payloads, by their triggers.
 type Payloads<'a> = BTreeMap<&'a TriggerRef, &'a Schema>;
 
-pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings: &mut Findings) {
+/// Reports rules that never match, and returns the names of those.
+pub(super) fn look(packs: &[Definitions<'_>], rules: &[RuleInPack<'_>], findings: &mut Findings) -> BTreeSet<RuleRef> {
     let triggers = packs.iter().flat_map(|pack| &pack.parts.triggers).map(|trigger| (&trigger.name, &trigger.payload)).collect();
+    let mut never = BTreeSet::new();
     for rule in rules {
-        if let (Some(node), Some(when)) = (&rule.written.when, &rule.checked.when) {
-            tell_never(rule, node, when, &triggers, findings);
+        if let (Some(node), Some(when)) = (&rule.written.when, &rule.checked.when)
+            && tell_never(rule, node, when, &triggers, findings)
+        {
+            never.insert(rule.name().clone());
         }
     }
+    never
 }
 
-/// Reports a rule that never matches, or never matches one of its triggers.
-fn tell_never(rule: &RuleInPack<'_>, node: &Node, when: &Expression, triggers: &Payloads<'_>, findings: &mut Findings) {
+/// Reports a rule that never matches, or never matches one of its triggers. Returns true if it never matches.
+fn tell_never(rule: &RuleInPack<'_>, node: &Node, when: &Expression, triggers: &Payloads<'_>, findings: &mut Findings) -> bool {
     let condition = Condition::of(when);
     let is_excluded = |trigger: &&TriggerRef| condition.never_holds_given(&event_of(trigger, triggers.get(*trigger).copied()));
     let excluded: Vec<&TriggerRef> = rule.checked.triggers.iter().filter(is_excluded).collect();
@@ -36,7 +41,7 @@ fn tell_never(rule: &RuleInPack<'_>, node: &Node, when: &Expression, triggers: &
     let is_never = excluded.len() == rule.checked.triggers.len();
     // The checks have already reported on this condition.
     if excluded.is_empty() || !rule.pack.is_reported || rule.pack.report.tells_within(rule.file, &node.span) {
-        return;
+        return is_never;
     }
     let spans = when.contradiction().unwrap_or_default();
     let place = |span: &Range<usize>| located(rule.file, node, when, span.clone());
@@ -71,6 +76,7 @@ fn tell_never(rule: &RuleInPack<'_>, node: &Node, when: &Expression, triggers: &
         rule.file,
         Finding { severity: Severity::Warning, code: Code::RuleNeverMatches, span, message, hint },
     );
+    is_never
 }
 
 /// What is known of every event of a trigger; with the schema of its payload, also which fields are whole
