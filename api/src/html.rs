@@ -1,4 +1,4 @@
-//! Pages for people: plain HTML that loads nothing and runs no scripts.
+//! Pages for people: plain HTML that loads nothing, and runs no scripts except that of the OpenAPI document.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
@@ -44,6 +44,14 @@ pub(crate) fn policy_of(style: &str, form_action: &str, img_src: &str) -> Result
         form_action.trim_end()
     );
     HeaderValue::from_str(&policy).map_err(|why| Problem::bug(&why))
+}
+
+/// Returns a policy that also allows a page one script of its own, which may call this node and nothing else.
+pub(crate) fn policy_with_script(style: &str, script: &str) -> Result<HeaderValue, Problem> {
+    let hash = STANDARD.encode(Sha256::digest(script));
+    let policy = policy_of(style, "'none'", "'none'")?;
+    let policy = policy.to_str().map_err(|why| Problem::bug(&why))?;
+    HeaderValue::from_str(&format!("{policy}; script-src 'sha256-{hash}'; connect-src 'self'")).map_err(|why| Problem::bug(&why))
 }
 
 /// Shows a problem to a person, if the request comes from a browser. Programs get it as JSON.

@@ -1,4 +1,5 @@
-//! The OpenAPI document as a page for people: a single HTML file that loads nothing and runs no scripts.
+//! The OpenAPI document as a page for people: a single HTML file that loads nothing. Its one script makes the forms with
+//! which a reader tries a call; everything else is there without it.
 //!
 //! It is generated from the document alone, and kept next to it.
 
@@ -12,6 +13,9 @@ pub(crate) const COMPRESSED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/o
 
 /// The style of the page, which contains it.
 pub(crate) const STYLE: &str = include_str!("page.css");
+
+/// The script of the page, which contains it.
+pub(crate) const SCRIPT: &str = include_str!("try.js");
 
 /// Generates the page of a document.
 pub(crate) fn page(document: &Value) -> String {
@@ -38,7 +42,7 @@ pub(crate) fn page(document: &Value) -> String {
             html.push_str(&shown(document, path, method, operation));
         }
     }
-    html.push_str("</body>\n</html>\n");
+    html.push_str(&format!("<script>{SCRIPT}</script>\n</body>\n</html>\n"));
     html
 }
 
@@ -58,8 +62,12 @@ fn tag(operation: &Value) -> &str {
 }
 
 fn shown(document: &Value, path: &str, method: &str, operation: &Value) -> String {
+    let media = operation["requestBody"]["content"].as_object().and_then(|content| content.keys().next());
+    let media = media.map(|media| format!(" data-media=\"{}\"", escaped(media))).unwrap_or_default();
     let mut html = format!(
-        "<section id=\"{id}\">\n<h3><a href=\"#{id}\"><code>{} {}</code></a></h3>\n<p>{}. {}</p>\n",
+        "<section id=\"{id}\" data-method=\"{}\" data-path=\"{}\"{media}>\n<h3><a href=\"#{id}\"><code>{} {}</code></a></h3>\n<p>{}. {}</p>\n",
+        method.to_uppercase(),
+        escaped(path),
         method.to_uppercase(),
         escaped(path),
         text(&operation["summary"]),
@@ -69,7 +77,7 @@ fn shown(document: &Value, path: &str, method: &str, operation: &Value) -> Strin
     let parameters = operation["parameters"].as_array().into_iter().flatten();
     let rows: String = parameters.map(parameter).collect();
     if !rows.is_empty() {
-        html.push_str(&format!("<table><tr><th>parameter</th><th>in</th><th>is</th><th></th></tr>\n{rows}</table>\n"));
+        html.push_str(&format!("<table class=\"parameters\"><tr><th>parameter</th><th>in</th><th>is</th><th></th></tr>\n{rows}</table>\n"));
     }
     if let Some(also) = operation["requestBody"].get("description") {
         html.push_str(&format!("<p>{}</p>\n", told(also)));
@@ -78,7 +86,7 @@ fn shown(document: &Value, path: &str, method: &str, operation: &Value) -> Strin
     for (media, content) in content {
         html.push_str(&format!("<p>Takes <code>{}</code>{}</p>\n", escaped(media), of_shape(&content["schema"])));
         if let Some(example) = content.get("example") {
-            html.push_str(&format!("<pre>{}</pre>\n", escaped(&format!("{example:#}"))));
+            html.push_str(&format!("<pre class=\"body\">{}</pre>\n", escaped(&format!("{example:#}"))));
         }
     }
     html.push_str("<table><tr><th>answer</th><th>means</th></tr>\n");
@@ -155,6 +163,7 @@ mod tests {
         } } } });
         let page = page(&document);
         assert!(page.contains("GET /&lt;b&gt;") && page.contains("<code>&lt;i&gt;</code>"), "{page}");
+        let page = page.replace(SCRIPT, "").replace("<script></script>", "");
         assert!(["<script>", "<b>", "<i>", "<u>"].iter().all(|tag| !page.contains(tag)), "{page}");
     }
 }

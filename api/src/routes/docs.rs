@@ -12,7 +12,7 @@ use flate2::read::DeflateDecoder;
 use super::Routes;
 use crate::call::Call;
 use crate::coding::Constant;
-use crate::html::{HTML, policy_of};
+use crate::html::{HTML, policy_of, policy_with_script};
 use crate::openapi::{self, page};
 use crate::operation::{Content, Operation, schema_of};
 use crate::problem::{NoSuchPath, Outcome};
@@ -122,7 +122,7 @@ pub(super) async fn reference(call: Call) -> Outcome {
     call.accepted(&[HTML])?;
     static PAGE: LazyLock<Constant> = LazyLock::new(|| Constant::new(inflate(page::COMPRESSED)));
     let mut response = PAGE.answer(call.request(), "text/html; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_of(page::STYLE, "'none'", "'none'")?);
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy_with_script(page::STYLE, page::SCRIPT)?);
     Ok(response)
 }
 
