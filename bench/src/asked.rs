@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use self::workflow::{OfWorkflow, Parts};
 use crate::aims;
 use crate::at_size::{self, Size};
-use crate::backtests;
+use crate::backtests::{self, PastEvents};
 use crate::child::{self, Machine};
 use crate::cores::{self, Cores};
 use crate::figures::tables;
@@ -123,6 +123,9 @@ struct Asked {
     /// The number of events to run the backtest over (`backtest`).
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=5_000_000), value_name = "N")]
     events: u64,
+    /// One event in this many matches the rule of the backtest (`backtest`).
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    matching_one_in: u64,
     /// The number of executions to create (`reads`).
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
     executions: u64,
@@ -289,7 +292,9 @@ impl Bench {
             return Err(Unmeasured::new(Fault::Asked, why).hint("run `ensue bench workflow --graphs DIR`"));
         }
         let workflow = workflow.then(|| asked.workflow.read()).transpose()?;
-        let backtest = asked.scenarios.contains(&Scenario::Backtest).then_some(asked.events);
+        let backtest = asked.scenarios.contains(&Scenario::Backtest);
+        let past = PastEvents { count: asked.events, matching_one_in: asked.matching_one_in };
+        let backtest = backtest.then_some(past);
         let scenarios = if asked.scenarios.is_empty() { by_default() } else { asked.scenarios };
         let plan = Plan {
             done: if asked.until_called { Done::Called } else { Done::Answered },
@@ -431,7 +436,7 @@ fn opened(machine: &Machine) -> Value {
 async fn measured(
     scenarios: &[Scenario],
     workflow: Option<Parts>,
-    backtest: Option<u64>,
+    backtest: Option<PastEvents>,
     plan: Plan,
     log: Option<PathBuf>,
     watcher: &dyn Watcher,
@@ -477,10 +482,10 @@ async fn measured(
             Err(error) => failure = Some(error),
         }
     }
-    if let (Some(events), None) = (backtest, &failure) {
-        watcher.tell(&format!("posting {events} events, and running a backtest over them …"));
+    if let (Some(past), None) = (backtest, &failure) {
+        watcher.tell(&format!("posting {} events, and running a backtest over them …", past.count));
         let folder = temporary()?;
-        match backtests::measure(folder.path(), events, &plan.machine).await {
+        match backtests::measure(folder.path(), past, &plan.machine).await {
             Ok(measured) => document["backtest"] = measured,
             Err(error) => failure = Some(Unmeasured::of("backtest", &error)),
         }

@@ -1,7 +1,7 @@
 //! Backtests over many events: how long a node takes to find out what a rule would have done with them.
 //!
-//! The node that posts the events also runs the backtests. The rule reads two fields of each event, and
-//! matches one in a hundred.
+//! The node that posts the events also runs the backtests. The rule reads three fields of each event, and matches some of
+//! them, which it acts on as they are posted.
 
 use std::io;
 use std::path::Path;
@@ -25,8 +25,6 @@ const EVENTS_PER_LIST: u64 = 100;
 const CONNECTIONS: u64 = 8;
 /// The length of a payload.
 const PAYLOAD_BYTES: usize = 2_048;
-/// One event in this many matches the rule.
-const MATCHING_ONE_IN: u64 = 100;
 /// How long the answer to a backtest may take.
 const WAIT: Duration = Duration::from_secs(600);
 
@@ -36,18 +34,27 @@ const RULE_REF: &str = "bench.large";
 const RULE: &str = "\
 description: Made for a measurement.
 trigger: bench.order
-when: event.payload.total >= 1000 && event.payload.customer.country == \"NO\"
+when: event.payload.total >= 1000 && event.payload.customer.country == \"NO\" && event.payload.number >= 0
 action: core.noop
 ";
 
-/// Posts this many events to a fresh node in `folder`, and backtests a rule over them. Returns the figures as
-/// JSON.
-pub(crate) async fn measure(folder: &Path, events: u64, machine: &Machine) -> io::Result<Value> {
+/// Which events a backtest runs over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PastEvents {
+    /// How many.
+    pub(crate) count: u64,
+    /// One in this many matches the rule.
+    pub(crate) matching_one_in: u64,
+}
+
+/// Posts events to a fresh node in `folder`, and backtests a rule over them. Returns the figures as JSON.
+pub(crate) async fn measure(folder: &Path, past: PastEvents, machine: &Machine) -> io::Result<Value> {
+    let events = past.count;
     let node = started(folder, machine).await?;
     let (host, token) = (node.address, node.token.clone());
     let list = move |number: u64| {
         let first = number * EVENTS_PER_LIST;
-        let orders: Vec<String> = (first..events.min(first + EVENTS_PER_LIST)).map(event).collect();
+        let orders: Vec<String> = (first..events.min(first + EVENTS_PER_LIST)).map(|number| event(number, past.matching_one_in)).collect();
         wire::post(host, "/api/v1/events", &token, &format!("[{}]", orders.join(",")))
     };
     wire::send_all(host, CONNECTIONS, events.div_ceil(EVENTS_PER_LIST), list).await?;
@@ -75,6 +82,7 @@ pub(crate) async fn measure(folder: &Path, events: u64, machine: &Machine) -> io
         "scenario": "backtest",
         "pace": format!("{events} events"),
         "payload_bytes": PAYLOAD_BYTES,
+        "matching_one_in": past.matching_one_in,
         "matched": answer["matched"],
         "rounds_ms": rounds.into_iter().map(millis).collect::<Vec<_>>(),
         "took_ms": millis(took),
@@ -98,9 +106,9 @@ async fn started(folder: &Path, machine: &Machine) -> io::Result<Node> {
 }
 
 /// Returns the `number`-th event: a payload with nested values that differ from those of the others.
-fn event(number: u64) -> String {
+fn event(number: u64, matching_one_in: u64) -> String {
     let varied = |salt: u64| (number + salt).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
-    let total = if number.is_multiple_of(MATCHING_ONE_IN) { 1_000 + varied(0) % 9_000 } else { varied(0) % 1_000 };
+    let total = if number.is_multiple_of(matching_one_in) { 1_000 + varied(0) % 9_000 } else { varied(0) % 1_000 };
     let items: Vec<Value> = (1..=24)
         .map(|item| json!({ "sku": format!("sku-{:07}", varied(item)), "name": "A lamp for the harbour", "price": varied(item + 100) % 1_000, "count": item }))
         .collect();
@@ -150,11 +158,11 @@ mod tests {
 
     #[test]
     fn events_are_of_one_length_and_one_in_a_hundred_is_large() {
-        let payload = |number| -> Value { serde_json::from_str::<Value>(&event(number)).unwrap()["payload"].take() };
+        let payload = |number| -> Value { serde_json::from_str::<Value>(&event(number, 100)).unwrap()["payload"].take() };
         let large = (0..1_000).filter(|number| payload(*number)["total"].as_u64() >= Some(1_000)).count();
         assert_eq!(large, 10);
         for number in [0, 7, 100, 999_999] {
-            assert_eq!(payload(number).to_string().len(), PAYLOAD_BYTES, "{}", event(number));
+            assert_eq!(payload(number).to_string().len(), PAYLOAD_BYTES, "{}", event(number, 100));
         }
     }
 }

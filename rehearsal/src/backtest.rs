@@ -1,7 +1,8 @@
 //! Runs a rule over past events and reports what it would have done, flow control included, to compare with
 //! what happened.
 //!
-//! The rule is the only one in an in-memory core, where it runs in shadow mode. The core's clock follows the
+//! The rule is the only one in an in-memory core, where it runs in shadow mode. The core decides on matches that the
+//! rule's flow control holds, drops or counts; any other match is acted on. The core's clock follows the
 //! times at which the events were received. Whether the rule matches an event depends only on the event, unless
 //! it reads vars, so a [`Judge`] finds that out on any thread, in any order. Only the matches are in order.
 
@@ -287,7 +288,9 @@ impl Backtest {
             None => return Ok(()),
             Some(Verdict::Erred { message }) => Some(Would::Erred(self.matches.reason(message))),
             Some(Verdict::Matched(Plan::Reject { error })) => Some(Would::Rejected(self.matches.reason(error))),
-            Some(Verdict::Matched(_) | Verdict::Undecided) => None,
+            // Without flow control nothing but the event decides, so the core would only record it.
+            Some(Verdict::Matched(Plan::Run { .. })) => Some(Would::Act),
+            Some(Verdict::Matched(Plan::Controlled { .. }) | Verdict::Undecided) => None,
         };
         if let Some(would) = would {
             self.matches.came_to.insert(id, would);
