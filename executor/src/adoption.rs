@@ -13,7 +13,7 @@ use ensue_engine::ids::AttemptId;
 
 use crate::begun::Previous;
 use crate::lease::Lease;
-use crate::programs::Left;
+use crate::programs::{Left, LeftProgram};
 use crate::report::Loss;
 use crate::running::{RunningAttempt, Signal};
 use crate::worker::{Begin, Executor, Worker};
@@ -26,17 +26,18 @@ impl Executor {
     pub async fn take_over(&self, owed: impl IntoIterator<Item = Effect>, previous: &Previous) {
         let worker = &self.worker;
         let left = worker.means.ports.programs.left().await;
-        let mut left: BTreeMap<AttemptId, Left> = left.into_iter().map(|left| (left.attempt, left)).collect();
+        let mut left: BTreeMap<AttemptId, Left> = left.into_iter().map(|left| (left.attempt(), left)).collect();
         let owed: Vec<Effect> = owed.into_iter().collect();
         let stopped: BTreeSet<AttemptId> = owed.iter().filter_map(stops).collect();
         let own = worker.means.ports.begun.worker();
         for effect in owed {
             match effect {
                 Effect::Dispatch(dispatch) => match left.remove(&dispatch.attempt) {
-                    Some(Left { token, evidence: Evidence::NotBegun, .. }) if token == dispatch.token && *dispatch.worker == *own => {
+                    // The proof is about this worker's start of the attempt, and no other.
+                    Some(Left::NotBegun { token, .. }) if token == dispatch.token && *dispatch.worker == *own => {
                         worker.lose_of_earlier_node(*dispatch, Evidence::NotBegun);
                     }
-                    Some(left) if left.token == dispatch.token && left.evidence == Evidence::MayHaveBegun => {
+                    Some(Left::Program(left)) if left.token == dispatch.token => {
                         let signal = if stopped.contains(&dispatch.attempt) { Signal::Stop } else { Signal::GoOn };
                         worker.adopt(*dispatch, left, signal);
                     }
@@ -62,7 +63,7 @@ impl Executor {
 impl Worker {
     /// Continues a program that an earlier node left, under a lease that lasts a whole period from now. The
     /// signal is delivered before the program's end can be heard.
-    fn adopt(self: &Arc<Self>, dispatch: Dispatch, left: Left, signal: Signal) {
+    fn adopt(self: &Arc<Self>, dispatch: Dispatch, left: LeftProgram, signal: Signal) {
         let lease = Lease::begin(self.means.ports.clock.now(), self.means.settings.lease);
         let running = RunningAttempt::begun(dispatch.execution, dispatch.attempt, dispatch.trace.clone(), lease);
         running.tell(signal);
@@ -80,11 +81,17 @@ impl Worker {
         self.runtime.spawn(async move { worker.lose(loss).await });
     }
 
-    /// Ends a program that the log no longer waits for.
+    /// Ends a program that the log no longer waits for, and forgets a proof that it has no use for.
     fn discard(&self, left: Left) {
-        tracing::info!(attempt = %left.attempt, "a program that nobody waits for is ended");
-        drop(left.program);
-        self.means.ports.programs.collected(left.attempt);
+        let attempt = left.attempt();
+        match left {
+            Left::Program(left) => {
+                tracing::info!(%attempt, "a program that nobody waits for is ended");
+                drop(left.program);
+            }
+            Left::NotBegun { .. } => {}
+        }
+        self.means.ports.programs.collected(attempt);
     }
 }
 

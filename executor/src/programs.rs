@@ -22,7 +22,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::AttemptId;
 use ensue_engine::names::KeyRef;
 use ensue_engine::ports::{OutputStream, Secret};
@@ -250,16 +249,37 @@ pub struct PrivateFile {
     pub bytes: Vec<u8>,
 }
 
+/// What an earlier node left of an attempt.
+pub enum Left {
+    /// Its program, which was started.
+    Program(LeftProgram),
+    /// Proof that its program was never started.
+    NotBegun {
+        /// The attempt.
+        attempt: AttemptId,
+        /// The token under which it was to be started.
+        token: u64,
+    },
+}
+
+impl Left {
+    /// Returns the attempt.
+    pub fn attempt(&self) -> AttemptId {
+        match self {
+            Self::Program(left) => left.attempt,
+            Self::NotBegun { attempt, .. } => *attempt,
+        }
+    }
+}
+
 /// A program that an earlier node left.
-pub struct Left {
+pub struct LeftProgram {
     /// The attempt.
     pub attempt: AttemptId,
     /// The token under which it was started.
     pub token: u64,
     /// How much of its time is left, or [`Duration::MAX`] if it has ended already, for whatever reason.
     pub remaining: Duration,
-    /// Whether it was started.
-    pub evidence: Evidence,
     /// The program. Everything that it printed and said is heard again from the beginning.
     pub program: Box<dyn Program>,
 }

@@ -179,7 +179,7 @@ impl Supervisor {
         match self.held {
             Some(_) => Ok(()),
             // Its node is gone: the next one finds here whether a program was started.
-            None if self.folder.is_reserved() => Ok(()),
+            None if self.folder.has_reservation() => Ok(()),
             None => self.folder.remove(),
         }
     }

@@ -14,8 +14,9 @@ use bytes::Bytes;
 use ensue_engine::catalog::{Action, Pack, Run};
 use ensue_engine::command::{Ask, Command, Report, ReportOutcome};
 use ensue_engine::effect::{Dispatch, Effect};
-use ensue_engine::executions::facts::{Failure, FailureKind};
+use ensue_engine::executions::facts::{Evidence, Failure, FailureKind};
 use ensue_engine::ids::{AttemptId, ExecutionId};
+use ensue_engine::ports::OutputStream;
 use ensue_expression::Document;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -25,7 +26,7 @@ use crate::lease::Lease;
 use crate::links;
 use crate::means::Means;
 use crate::ports::ExecutorPorts;
-use crate::programs::{KILLED_PATIENCE, Left};
+use crate::programs::{KILLED_PATIENCE, LeftProgram};
 use crate::report::{Loss, Told};
 use crate::runners;
 use crate::running::{Running, RunningAttempt, Signal};
@@ -263,7 +264,7 @@ impl Worker {
     }
 
     /// Continues a program that is already running.
-    async fn go_on(&self, dispatch: &Dispatch, running: &RunningAttempt, left: Left) -> Ending {
+    async fn go_on(&self, dispatch: &Dispatch, running: &RunningAttempt, left: LeftProgram) -> Ending {
         let ends_at = self.means.ports.clock.now().saturating_add(left.remaining);
         let (action, pack) = self.definition(dispatch)?;
         // They were rendered long ago, so it does no harm if they are gone.
@@ -303,10 +304,10 @@ impl Worker {
     /// output ends, and its entry in the `begun` file is forgotten. If not, the next start may adopt its
     /// program, which continues to print.
     pub(crate) async fn lose(&self, loss: Loss) {
-        let attempt = loss.attempt;
+        let Loss { attempt, evidence, .. } = loss;
         let told = self.means.reporter.lose(loss).await;
         match told {
-            Told::Settled => self.end_output(attempt).await,
+            Told::Settled => self.end_output(attempt, evidence).await,
             Told::Left => {}
         }
         self.forget(attempt, &told);
@@ -320,9 +321,17 @@ impl Worker {
 
     /// Ends the output of an attempt that nobody listens to any longer, so that it may be deleted in due
     /// time.
-    async fn end_output(&self, attempt: AttemptId) {
+    async fn end_output(&self, attempt: AttemptId, evidence: Evidence) {
         let outputs = Arc::clone(&self.means.ports.outputs);
-        if let Some(Err(error)) = self.means.settings.blocking.done(move || outputs.finish(attempt)).await {
+        let end = move || {
+            let noted = match evidence {
+                // Of an attempt of an earlier node, only this says that it printed nothing.
+                Evidence::NotBegun => OutputStream::ALL.into_iter().try_for_each(|stream| outputs.note_printed(attempt, stream, 0)),
+                Evidence::MayHaveBegun => Ok(()),
+            };
+            outputs.finish(attempt).and(noted)
+        };
+        if let Some(Err(error)) = self.means.settings.blocking.done(end).await {
             tracing::warn!(%attempt, %error, "the output of a lost attempt could not be ended");
         }
     }
@@ -344,7 +353,7 @@ pub(crate) enum Begin {
     /// It was just started.
     Fresh,
     /// It began under an earlier node.
-    Adopted(Left),
+    Adopted(LeftProgram),
 }
 
 fn no_params() -> Document {

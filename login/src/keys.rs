@@ -12,11 +12,11 @@ use crate::jose::{Key, KeySet, LeftOut};
 
 /// The minimum time between two fetches of an issuer, whoever asks.
 pub const FETCH_INTERVAL: Duration = Duration::from_secs(30);
-/// How long keys hold after the last good fetch if the issuer cannot be reached.
+/// How long keys hold after the last good fetch if the issuer cannot be reached. A key that it withdrew meanwhile counts as long.
 pub const KEYS_HOLD: Duration = Duration::from_secs(24 * 3600);
 /// When keys are fetched again if the issuer does not say.
 const REFRESH: Duration = Duration::from_secs(15 * 60);
-/// The bounds of what an issuer may say. A removed key counts until the next fetch, so the lower bound is
+/// The bounds of what an issuer may say. A withdrawn key counts until the next fetch, so the lower bound is
 /// what the issuer allows to be asked.
 const REFRESH_MIN: Duration = FETCH_INTERVAL;
 const REFRESH_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -96,8 +96,12 @@ impl Keys {
         self.ask(now, |held| held.metadata.clone())
     }
 
-    /// Returns true if `key` is still one of the keys, and they hold.
+    /// Returns true if `key` is still one of the keys, and they hold. If they were not used for long, they have to be asked
+    /// for with [`key`](Self::key) first.
     pub fn has(&mut self, key: &Arc<Key>, now: Timestamp) -> bool {
+        if self.is_fetch_awaited(now) {
+            return false;
+        }
         self.use_since_fetch = Usage::Used;
         self.holding(now).is_some_and(|held| held.keys.contains(key))
     }
@@ -105,8 +109,7 @@ impl Keys {
     /// Starts a fetch in the background if one is due: the keys were used since the last fetch and are no
     /// longer fresh. Returns true if the caller has to fetch. The old keys hold meanwhile.
     pub fn begin_refresh(&mut self, now: Timestamp) -> bool {
-        let is_stale = self.held.as_ref().is_some_and(|held| now >= held.fresh_until);
-        let is_due = is_stale && self.use_since_fetch == Usage::Used && self.fetch == Fetching::Idle && self.may_fetch(now);
+        let is_due = self.is_stale(now) && self.use_since_fetch == Usage::Used && self.fetch == Fetching::Idle && self.may_fetch(now);
         if is_due {
             self.begin(now);
         }
@@ -152,23 +155,48 @@ impl Keys {
     }
 
     fn ask<T>(&mut self, now: Timestamp, find: impl Fn(&Held) -> Option<T>) -> Step<T> {
+        if self.is_fetch_awaited(now) {
+            return self.fetch_or_wait(now);
+        }
         self.use_since_fetch = Usage::Used;
         let holding = self.holding(now);
         if let Some(found) = holding.and_then(&find) {
             return Step::Use(found);
         }
         let is_holding = holding.is_some();
-        if self.fetch == Fetching::UnderWay {
-            return Step::Wait;
-        }
-        if self.may_fetch(now) {
-            self.begin(now);
-            return Step::Fetch;
+        if self.can_fetch(now) {
+            return self.fetch_or_wait(now);
         }
         if is_holding {
             return Step::Unknown;
         }
         Step::Unavailable { why: self.trouble.clone().unwrap_or_else(|| "it was not reached".to_owned()) }
+    }
+
+    /// Returns the step that ends with a fetch: this caller's, or the one that is under way.
+    fn fetch_or_wait<T>(&mut self, now: Timestamp) -> Step<T> {
+        match self.fetch {
+            Fetching::UnderWay => Step::Wait,
+            Fetching::Idle => {
+                self.begin(now);
+                Step::Fetch
+            }
+        }
+    }
+
+    /// Returns true if the issuer may have withdrawn a key long ago: the keys are no longer fresh, and since nobody used them,
+    /// nobody fetched them. They count only if the fetch that is awaited fails; the next ones are made in the background then.
+    fn is_fetch_awaited(&self, now: Timestamp) -> bool {
+        self.is_stale(now) && self.use_since_fetch == Usage::Unused && self.can_fetch(now)
+    }
+
+    fn is_stale(&self, now: Timestamp) -> bool {
+        self.held.as_ref().is_some_and(|held| now >= held.fresh_until)
+    }
+
+    /// Returns true if a fetch is under way, or may begin.
+    fn can_fetch(&self, now: Timestamp) -> bool {
+        self.fetch == Fetching::UnderWay || self.may_fetch(now)
     }
 
     fn begin(&mut self, now: Timestamp) {

@@ -12,9 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ensue_engine::executions::facts::Evidence;
 use ensue_engine::ids::AttemptId;
-use ensue_executor::programs::{AtEnd, FindError, Isolation, Left, Order, Pending, Program, Programs, StartProgramError};
+use ensue_executor::programs::{AtEnd, FindError, Isolation, Left, LeftProgram, Order, Pending, Program, Programs, StartProgramError};
 use tempfile::TempDir;
 
 use self::listening::Listening;
@@ -236,13 +235,7 @@ impl Programs for NodePrograms {
                 sightings.entry(*attempt).or_default().found.push(found);
             }
             let remaining = if is_alive { Duration::from_micros(process.deadline.saturating_sub(now)) } else { Duration::MAX };
-            left.push(Left {
-                attempt: *attempt,
-                token: process.token,
-                remaining,
-                evidence: Evidence::MayHaveBegun,
-                program: self.program(*attempt),
-            });
+            left.push(Left::Program(LeftProgram { attempt: *attempt, token: process.token, remaining, program: self.program(*attempt) }));
         }
         Box::pin(async move { left })
     }

@@ -231,7 +231,8 @@ impl Shared {
             match timeout(START_PATIENCE, connection.next()).await {
                 Ok(Some((SupervisorSays::Started, _))) => return Ok(self.hold(attempt, connection)),
                 Ok(Some((SupervisorSays::NotStarted { kind, why }, _))) => {
-                    // Until its failure is in the log, the reservation proves that nothing was started.
+                    // Until its failure is in the log, the reservation proves that nothing was started: the supervisor removes
+                    // its note of a start that failed. Where it cannot, the proof is lost, which is safe.
                     self.reserved().insert(attempt, connection);
                     return Err(match kind {
                         NotStarted::Directory => StartProgramError::Directory(why),
@@ -243,10 +244,12 @@ impl Shared {
                 Ok(Some(_)) | Err(_) => return Err(self.unknown(attempt, connection, "its supervisor did not report it").await),
                 Ok(None) => {
                     let folder = connection.folder.clone();
-                    // A supervisor notes what it is about to start, and on its reservation that it starts it now.
-                    let was_held = !matches!(folder.held(), Ok(None));
+                    let is_reserved = connection.protocol >= PROTOCOL_WITH_RESERVATIONS;
                     let unknown = self.unknown(attempt, connection, "its supervisor died").await;
-                    let has_begun = was_held && left::never_begun(&folder).await.is_none();
+                    // Only now, since a supervisor that was not quite dead might have gone on. One of an earlier release, which has
+                    // no reservation, notes what it is about to start.
+                    let has_begun =
+                        if is_reserved { left::never_begun(&folder).await.is_none() } else { !matches!(folder.held(), Ok(None)) };
                     // Another one is reserved only once this reservation is gone.
                     if has_begun || self.clear_away(attempt, folder).await.is_err() {
                         return Err(unknown);

@@ -6,8 +6,9 @@
 //! because a file system from which many files were removed recently takes long to find room for a new one.
 //!
 //! A node reserves a supervisor for an attempt before it notes that the attempt begins. The supervisor adds a line to the
-//! reservation right before it starts the program. So a reservation without that line, of a supervisor that is gone, proves that
-//! the program was never started. It is one file, so that no order of removing files makes it prove what is not so.
+//! reservation right before it starts the program, and removes the line if the system starts none. So a reservation without that
+//! line, of a supervisor that is gone, proves that the program was never started. It is one file, so that no order of removing files
+//! makes it prove what is not so.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -74,20 +75,37 @@ pub(crate) struct Reservation {
     file: Mark,
 }
 
-/// The reservation of a program that is about to be started, open for the line that says so.
-pub(crate) struct Beginning {
+/// The note that a program is started, which is not written yet. It is a line of the reservation, which is open for it.
+pub(crate) struct StartNote {
     reservation: Option<File>,
 }
 
-impl Beginning {
-    /// Returns that of a program that nobody has reserved a supervisor for.
-    pub(crate) fn unreserved() -> Self {
+impl StartNote {
+    /// Returns the note of a program that nobody has reserved a supervisor for. It is written nowhere.
+    pub(crate) fn of_unreserved() -> Self {
         Self { reservation: None }
     }
 
-    /// Notes that the program may be running from now on.
-    pub(crate) fn note(self) -> io::Result<()> {
-        self.reservation.map_or(Ok(()), |mut reservation| reservation.write_all(BEGINS))
+    /// Writes the note: the program may be running from now on.
+    pub(crate) fn write(self) -> io::Result<WrittenStartNote> {
+        let Some(mut reservation) = self.reservation else { return Ok(WrittenStartNote { before: None }) };
+        let bytes = reservation.metadata()?.len();
+        reservation.write_all(BEGINS)?;
+        Ok(WrittenStartNote { before: Some((reservation, bytes)) })
+    }
+}
+
+/// The note that a program is started.
+#[must_use = "it is removed if the program was not started"]
+pub(crate) struct WrittenStartNote {
+    /// The reservation, and its size before the note.
+    before: Option<(File, u64)>,
+}
+
+impl WrittenStartNote {
+    /// Removes the note of a program that certainly was not started. If this fails, the reservation proves nothing.
+    pub(crate) fn remove(self) -> io::Result<()> {
+        self.before.map_or(Ok(()), |(reservation, bytes)| reservation.set_len(bytes))
     }
 }
 
@@ -185,16 +203,16 @@ impl Folder {
         file.write_all(&line)
     }
 
-    /// Opens the reservation for the line that says that its program begins. An earlier release reserves nothing.
-    pub(crate) fn beginning(&self) -> io::Result<Beginning> {
+    /// Opens the reservation for the note that its program is started. A node of an earlier release reserves nothing.
+    pub(crate) fn open_start_note(&self) -> io::Result<StartNote> {
         match OpenOptions::new().append(true).open(self.path.join(RESERVATION)) {
-            Ok(file) => Ok(Beginning { reservation: Some(file) }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Beginning::unreserved()),
+            Ok(file) => Ok(StartNote { reservation: Some(file) }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(StartNote::of_unreserved()),
             Err(error) => Err(error),
         }
     }
 
-    /// Returns the reservation whose program was not started, or none if that cannot be proved. It may still be started as long
+    /// Returns the reservation whose program was not started, or `None` if that cannot be proved. It may still be started as long
     /// as the supervisor is there.
     pub(crate) fn not_begun(&self) -> io::Result<Option<Reservation>> {
         let mut bytes = Vec::new();
@@ -208,8 +226,8 @@ impl Folder {
         Ok(not_begun_in(&bytes, &crate::begun::boot_id(), mark))
     }
 
-    /// Returns true if the supervisor is reserved for an attempt, or was and nobody has withdrawn it.
-    pub(crate) fn is_reserved(&self) -> bool {
+    /// Returns true if there is a reservation that nobody has withdrawn, whether its program has begun or not.
+    pub(crate) fn has_reservation(&self) -> bool {
         fs::metadata(self.path.join(RESERVATION)).is_ok_and(|file| file.len() > 0)
     }
 
@@ -230,18 +248,18 @@ impl Folder {
         self.write("end", &serde_json::to_vec(&EndNote { format: FORMAT, end })?)
     }
 
-    /// Returns the note of what is or was held, or none if there is none.
+    /// Returns the note of what is or was held, or `None` if there is no note.
     pub(crate) fn held(&self) -> io::Result<Option<HeldNote>> {
         let note: Option<HeldNote> = self.read("held")?;
         note.map(|note| known(note.format).map(|()| note)).transpose()
     }
 
-    /// Returns what holds or held the program of the note, in any format, or none if there is no note.
+    /// Returns what holds or held the program of the note, in any format, or `None` if there is no note.
     pub(crate) fn held_by(&self) -> io::Result<Option<HeldBy>> {
         self.read("held")
     }
 
-    /// Returns how the program ended, or none if it has not.
+    /// Returns how the program ended, or `None` if it has not.
     pub(crate) fn end(&self) -> io::Result<Option<End>> {
         let note: Option<EndNote> = self.read("end")?;
         note.map(|note| known(note.format).map(|()| note.end)).transpose()
@@ -293,7 +311,7 @@ impl Folder {
     }
 }
 
-/// Reads a reservation. Returns none if anything follows it, or if it is not whole, of another boot or a copy.
+/// Reads a reservation. Returns `None` if anything follows it, or if it is not whole, of another boot or a copy.
 fn not_begun_in(bytes: &[u8], boot: &str, mark: Mark) -> Option<Reservation> {
     let line = bytes.strip_suffix(b"\n")?;
     // JSON in one line has no line break of its own.
@@ -380,11 +398,15 @@ mod tests {
         assert_eq!(proved(), Some((attempt(1), 7)));
         folder.clear().unwrap();
         assert_eq!(proved(), Some((attempt(1), 7)), "a start that failed has begun nothing");
-        folder.beginning().unwrap().note().unwrap();
+        let note = folder.open_start_note().unwrap().write().unwrap();
         assert_eq!(proved(), None);
-        assert!(folder.is_reserved());
+        note.remove().unwrap();
+        assert_eq!(proved(), Some((attempt(1), 7)), "the system started nothing");
+        let _stays = folder.open_start_note().unwrap().write().unwrap();
+        assert_eq!(proved(), None);
+        assert!(folder.has_reservation());
         folder.withdraw().unwrap();
-        assert!(!folder.is_reserved());
+        assert!(!folder.has_reservation());
         assert_eq!(proved(), None);
         folder.reserve(attempt(2), 8).unwrap();
         assert_eq!(proved(), Some((attempt(2), 8)));

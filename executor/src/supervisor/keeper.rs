@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::bound::Bound;
-use super::folder::{Beginning, Folder};
+use super::folder::{Folder, StartNote};
 use super::isolation::System;
 use super::namespace::{NamespaceNote, UserNamespace};
 use super::program::{self, Placed};
@@ -156,7 +156,7 @@ fn start(folder: &Path, order: &KeptOrder, user_namespace: &UserNamespace, bound
     let placed =
         Placed { isolation: &order.isolation, user_namespace, private: &order.private, pack: &order.pack, program: &order.program };
     let raised = bound.raise(order.limits.processes, user, user_namespace);
-    let spawned = program::spawn_behind_walls(command, &System::open(), placed, user, Beginning::unreserved());
+    let spawned = program::spawn_behind_walls(command, &System::open(), placed, user, StartNote::of_unreserved());
     if let Some(raised) = raised {
         raised.fasten();
     }

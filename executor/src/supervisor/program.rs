@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::folder::{Beginning, Folder};
+use super::folder::{Folder, StartNote};
 use super::isolation::{self, System};
 use super::memory::{Killed, KillsForMemory};
 use super::namespace::UserNamespace;
@@ -72,7 +72,7 @@ impl Descriptor3 {
 pub(crate) struct Held {
     /// Its output and messages.
     pub(crate) spools: Spools,
-    /// How it ended, or none while it is running.
+    /// How it ended, or `None` while it is running.
     pub(crate) end: watch::Receiver<Option<End>>,
     order: Order,
     ends_at: Instant,
@@ -195,7 +195,7 @@ impl Held {
             }
         }
         slot.give(&messages_from).map_err(&supervisor)?;
-        let beginning = folder.beginning().map_err(&supervisor)?;
+        let start_note = folder.open_start_note().map_err(&supervisor)?;
         let kills_for_memory = KillsForMemory::until_now();
         let mut command = Command::new(&order.program);
         command.args(&order.arguments).env_clear().envs(order.env.iter().map(|(name, value)| (name, value)));
@@ -203,7 +203,7 @@ impl Held {
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(stdout_from)).stderr(Stdio::from(stderr_from));
         let (private_path, pack, program) = (Path::new(&order.private), Path::new(&order.pack), Path::new(&order.program));
         let placed = Placed { isolation: &order.isolation, user_namespace, private: private_path, pack, program };
-        let spawned = spawn_behind_walls(command, system, placed, user, beginning);
+        let spawned = spawn_behind_walls(command, system, placed, user, start_note);
         // Before anything else is started, and so that only the program holds the other end.
         slot.take_back().map_err(&supervisor)?;
         drop(messages_from);
@@ -294,15 +294,21 @@ pub(super) fn spawn_behind_walls(
     system: &System,
     placed: Placed<'_>,
     user: Option<User>,
-    beginning: Beginning,
+    start_note: StartNote,
 ) -> Result<Spawned, NoStart> {
     let start = move || {
         let raised = isolation::raise(placed, system, user);
         let unwalled = raised.map_err(|why| NoStart { kind: NotStarted::Isolation, why })?;
         // The last thing before it: what was done until here touches only what belongs to the attempt.
-        beginning.note().map_err(NoStart::because(NotStarted::Supervisor))?;
-        let child = command.spawn().map_err(|error| NoStart { kind: NotStarted::Spawn, why: not_spawned(&error, placed) })?;
-        Ok((child, unwalled))
+        let note = start_note.write().map_err(NoStart::because(NotStarted::Supervisor))?;
+        match command.spawn() {
+            Ok(child) => Ok((child, unwalled)),
+            Err(error) => {
+                // If the note stays, a node that crashes now does not try the program again, although it could.
+                let _ = note.remove();
+                Err(NoStart { kind: NotStarted::Spawn, why: not_spawned(&error, placed) })
+            }
+        }
     };
     let (child, unwalled) = match (placed.isolation.mode, user) {
         (IsolationMode::None, None) => start(),

@@ -7,6 +7,7 @@
 #![allow(clippy::needless_pass_by_value, reason = "values are written in place")]
 #![allow(clippy::disallowed_methods, reason = "what a test hears of is bounded by what it does")]
 
+mod adoption;
 mod answers;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod calls;

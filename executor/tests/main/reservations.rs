@@ -2,7 +2,7 @@
 //! taken for one that was not.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use ensue_engine::executions::facts::Evidence;
 use ensue_executor::programs::{
-    Argument, Exit, Heard, Isolation, Left, Order, ProgramLimits, Programs, SupervisedPrograms, SupervisedSettings, SupervisorCommand,
+    Argument, Exit, Heard, Isolation, Left, Order, ProgramLimits, Programs, StartProgramError, SupervisedPrograms, SupervisedSettings,
+    SupervisorCommand,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -86,11 +87,15 @@ fn starts(folder: &TempDir, number: u32) -> usize {
     lines.lines().filter(|line| **line == number.to_string()).count()
 }
 
+/// Returns the folders of the supervisors that are reserved.
+fn reserved_folders(folder: &TempDir) -> Vec<PathBuf> {
+    let folders = std::fs::read_dir(folder.path().join("supervisors")).unwrap().flatten().map(|entry| entry.path());
+    folders.filter(|folder| folder.join("reservation").metadata().is_ok_and(|file| file.len() > 0)).collect()
+}
+
 /// Returns the processes of the supervisors that are reserved.
 fn reserved(folder: &TempDir) -> Vec<i32> {
-    let folders = std::fs::read_dir(folder.path().join("supervisors")).unwrap().flatten().map(|entry| entry.path());
-    let reserved = folders.filter(|folder| folder.join("reservation").metadata().is_ok_and(|file| file.len() > 0));
-    reserved.flat_map(|folder| processes_in(&folder.to_string_lossy())).collect()
+    reserved_folders(folder).iter().flat_map(|folder| processes_in(&folder.to_string_lossy())).collect()
 }
 
 fn processes_in(folder: &str) -> Vec<i32> {
@@ -107,7 +112,11 @@ fn send(process: i32, signal: Signal) {
 }
 
 fn evidence_of(left: &[Left]) -> Vec<Evidence> {
-    left.iter().map(|left| left.evidence).collect()
+    let evidence = |left: &Left| match left {
+        Left::Program(_) => Evidence::MayHaveBegun,
+        Left::NotBegun { .. } => Evidence::NotBegun,
+    };
+    left.iter().map(evidence).collect()
 }
 
 #[test]
@@ -123,8 +132,8 @@ fn node_killed_before_it_asks_for_the_start_has_begun_nothing() {
     for _ in 0..2 {
         let next = NodeOfPrograms::begin(&folder, none());
         let left = next.left();
-        assert_eq!(evidence_of(&left), [Evidence::NotBegun]);
-        assert_eq!((left[0].attempt, left[0].token), (attempt(1), 7));
+        let [Left::NotBegun { attempt: reserved_for, token: 7 }] = left[..] else { panic!("{:?}", evidence_of(&left)) };
+        assert_eq!(reserved_for, attempt(1));
         // The next one dies too, before it has reported that.
         next.die();
     }
@@ -149,6 +158,45 @@ fn supervisor_killed_before_it_hears_of_the_start_has_begun_nothing() {
     have_ended(supervisors);
     let next = NodeOfPrograms::begin(&folder, none());
     assert_eq!(evidence_of(&next.left()), [Evidence::NotBegun]);
+    assert_eq!(starts(&folder, 1), 0);
+}
+
+#[test]
+fn program_that_the_system_does_not_start_has_begun_nothing() {
+    for isolation in [none(), Isolation::default()] {
+        let folder = TempDir::new().unwrap();
+        let node = NodeOfPrograms::begin(&folder, isolation);
+        // A file that nobody may execute.
+        let order = Order { program: "/etc/passwd".into(), pack: "/etc".into(), ..order(&folder, 1) };
+        node.reserve(&order);
+        let supervisors = reserved(&folder);
+        let refused = node.runtime.block_on(node.programs.start(order)).err();
+        assert!(matches!(refused, Some(StartProgramError::Spawn { .. })), "{refused:?}");
+        // The node dies before that is in the log.
+        node.die();
+        have_ended(supervisors);
+        let next = NodeOfPrograms::begin(&folder, none());
+        assert_eq!(evidence_of(&next.left()), [Evidence::NotBegun]);
+    }
+}
+
+#[test]
+fn supervisor_that_died_after_it_noted_the_start_is_not_replaced() {
+    let folder = TempDir::new().unwrap();
+    std::fs::create_dir(folder.path().join("out")).unwrap();
+    let node = NodeOfPrograms::begin(&folder, none());
+    let order = order(&folder, 1);
+    node.reserve(&order);
+    let supervisors = reserved(&folder);
+    supervisors.iter().for_each(|supervisor| send(*supervisor, Signal::STOP));
+    // Whatever else is in its folder: this line says that the program may be running.
+    let reservation = reserved_folders(&folder)[0].join("reservation");
+    std::fs::File::options().append(true).open(reservation).unwrap().write_all(b"begins\n").unwrap();
+    let programs = Arc::clone(&node.programs);
+    let starting = node.runtime.spawn(async move { programs.start(order).await.map(|_| ()) });
+    supervisors.iter().for_each(|supervisor| send(*supervisor, Signal::KILL));
+    let started = node.runtime.block_on(starting).unwrap();
+    assert!(matches!(started, Err(StartProgramError::Unknown(_))), "{started:?}");
     assert_eq!(starts(&folder, 1), 0);
 }
 

@@ -99,6 +99,69 @@ fn keys_are_refreshed_in_the_background_only_if_they_are_used() {
     assert_eq!(web.requests(), 3, "nobody used the keys since");
 }
 
+/// Publishes keys with a header `Cache-Control`.
+fn publish_saying(web: &Web, cache_control: &str, keys: &[Value]) {
+    let cache_control = Some(cache_control.to_owned());
+    let response = Response { status: 200, cache_control, body: json!({ "keys": keys }).to_string().into() };
+    web.answer(&format!("{ISSUER}/keys"), Ok(response));
+}
+
+#[test]
+fn withdrawn_key_is_refused_by_the_first_use_after_a_long_pause() {
+    let text = token(&Signer::es256(), NOW);
+    for pause in [60, 500, 20 * HOUR] {
+        let (web, corp) = (Web::new(), corp());
+        publish_saying(&web, "max-age=60", &[Signer::es256().published()]);
+        corp.admit(&text, now(), &web).unwrap();
+        corp.refresh(at(NOW + 60), &web);
+        publish_saying(&web, "max-age=60", &[Signer::rs256().published()]);
+        let seconds = NOW + 60 + pause;
+        corp.refresh(at(seconds), &web);
+        assert_eq!(web.requests(), 3, "nobody used the keys since");
+        assert!(corp.known(&text, at(seconds)).is_none(), "nor does a token count that was checked before");
+        assert_eq!(admit(&corp, &Signer::es256(), seconds, &web).unwrap_err(), unknown_key());
+        admit(&corp, &Signer::rs256(), seconds, &web).unwrap();
+    }
+}
+
+#[test]
+fn callers_wait_for_one_fetch_together_after_a_long_pause() {
+    let web = Web::new().slow(Duration::from_millis(50));
+    let corp = corp();
+    admit(&corp, &Signer::es256(), NOW, &web).unwrap();
+    corp.refresh(at(NOW + 900), &web);
+    web.publish(&[Signer::rs256().published()]);
+    let requests = web.requests();
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..32).map(|_| scope.spawn(|| admit(&corp, &Signer::es256(), NOW + 1_800, &web))).collect();
+        for caller in callers {
+            assert_eq!(caller.join().unwrap().unwrap_err(), unknown_key());
+        }
+    });
+    assert_eq!(web.requests(), requests + 1);
+}
+
+#[test]
+fn keys_hold_after_a_long_pause_if_the_issuer_does_not_answer_and_only_the_first_caller_waits() {
+    let (web, corp) = (Web::new(), corp());
+    admit(&corp, &Signer::es256(), NOW, &web).unwrap();
+    corp.refresh(at(NOW + 900), &web);
+    web.answer(&format!("{ISSUER}/keys"), Err(FetchError::Timeout));
+    let noon = NOW + 20 * HOUR;
+    let requests = web.requests();
+    admit(&corp, &Signer::es256(), noon, &web).unwrap();
+    let after = web.requests();
+    assert!(after > requests, "it was asked first");
+    for seconds in [1, 29, 31, 600] {
+        admit(&corp, &Signer::es256(), noon + seconds, &web).unwrap();
+    }
+    assert_eq!(web.requests(), after, "it is asked again in the background");
+    corp.refresh(at(noon + 600), &web);
+    assert!(web.requests() > after);
+    let refusal = admit(&corp, &Signer::es256(), NOW + 900 + 24 * HOUR, &web).unwrap_err();
+    assert_eq!(refusal.slug(), "issuer-unavailable");
+}
+
 #[test]
 fn age_that_the_issuer_allows_is_honored_within_bounds() {
     for (cache_control, refreshed_at) in [
@@ -111,9 +174,7 @@ fn age_that_the_issuer_allows_is_honored_within_bounds() {
     ] {
         let (web, corp) = (Web::new(), corp());
         let keys: Vec<Value> = Signer::all().iter().map(Signer::published).collect();
-        let response =
-            Response { status: 200, cache_control: Some(cache_control.to_owned()), body: json!({ "keys": keys }).to_string().into() };
-        web.answer(&format!("{ISSUER}/keys"), Ok(response));
+        publish_saying(&web, cache_control, &keys);
         admit(&corp, &Signer::es256(), NOW, &web).unwrap();
         admit(&corp, &Signer::es256(), NOW + 1, &web).unwrap();
         corp.refresh(at(NOW + refreshed_at - 1), &web);

@@ -93,6 +93,13 @@ struct End {
     is_beginning: bool,
 }
 
+impl End {
+    /// Returns how many bytes of a stream were copied, as far as it says that.
+    fn copied(&self, stream: OutputStream) -> u64 {
+        self.copied.map_or(0, |copied| copied[index(stream)])
+    }
+}
+
 impl SharedOutputs {
     /// Shares the outputs of a folder, from a thread of its own that ends with this value.
     pub fn of(local: FolderOutputs, (objects, seal): (Arc<dyn Objects>, OutputSeal), now: Now) -> io::Result<Self> {
@@ -173,10 +180,20 @@ impl Outputs for SharedOutputs {
 
     fn finish(&self, attempt: AttemptId) -> Result<(), OutputError> {
         self.sharing.take_over(attempt);
-        let state = self.sharing.waiting().taken_over.remove(&attempt).unwrap_or(CopyState::Whole);
+        let state = self.sharing.waiting().taken_over.get(&attempt).copied().unwrap_or(CopyState::Whole);
         let finished = self.sharing.local.finish_as(attempt, state);
-        if let Some(copied) = self.sharing.waiting().attempts.get_mut(&attempt) {
-            *copied = Copied { has_more: true, is_finished: true, is_beginning: state == CopyState::Beginning, ..*copied };
+        let mut waiting = self.sharing.waiting();
+        if state == CopyState::Beginning {
+            // Also where there is nothing to copy, so that nobody reads that nothing was printed.
+            waiting.attempts.entry(attempt).or_default();
+        }
+        if let Some(copied) = waiting.attempts.get_mut(&attempt) {
+            // It may be finished twice, and is no more than it was at first.
+            let is_beginning = copied.is_beginning || state == CopyState::Beginning;
+            *copied = Copied { has_more: true, is_finished: true, is_beginning, ..*copied };
+        }
+        if finished.is_ok() {
+            waiting.taken_over.remove(&attempt);
         }
         finished
     }
@@ -357,7 +374,14 @@ impl Sharing {
         }
         let fetched = self.objects.parts(&owner(attempt)).map_err(FetchError::from);
         match fetched.and_then(|parts| if parts.is_empty() { Ok(None) } else { self.fetch(attempt, parts).map(Some) }) {
-            Ok(None) => {}
+            // What this machine printed before is here, and was not copied yet.
+            Ok(None) if self.is_printed_here(attempt) => {
+                self.waiting().attempts.insert(attempt, Copied { has_more: true, ..Copied::default() });
+            }
+            // Its machine may be lost, with all that the attempt printed before the first copy.
+            Ok(None) => {
+                self.waiting().taken_over.insert(attempt, CopyState::Beginning);
+            }
             Ok(Some(Fetched { bytes, state })) => {
                 let state = if state == CopyState::Unchecked { state } else { CopyState::Beginning };
                 let copied = Copied { bytes, has_more: true, ..Copied::default() };
@@ -366,10 +390,18 @@ impl Sharing {
                 waiting.attempts.insert(attempt, copied);
             }
             Err(error) => {
-                self.waiting().taken_over.insert(attempt, CopyState::Beginning);
+                // Where nothing of it is here, its readers look in the shared store again.
+                if self.is_printed_here(attempt) {
+                    self.waiting().taken_over.insert(attempt, CopyState::Beginning);
+                }
                 tracing::warn!(%attempt, %error, "what an attempt printed under another node cannot be read");
             }
         }
+    }
+
+    /// Returns true if the folder has a part of what an attempt printed.
+    fn is_printed_here(&self, attempt: AttemptId) -> bool {
+        OutputStream::ALL.into_iter().any(|stream| self.local.taken(attempt, stream).is_ok_and(|bytes| bytes > 0))
     }
 
     /// Returns true if this process writes the output of an attempt.
@@ -443,8 +475,8 @@ impl Sharing {
                     continue;
                 }
                 if *offset > *bytes {
-                    // Without an end, the copy was never complete.
-                    if end.is_none() {
+                    // Nobody knows what is between, and so the end of a copy that never was complete does not count it either.
+                    if end.as_ref().is_none_or(|end| end.is_beginning && end.copied(*stream) <= *bytes) {
                         continue;
                     }
                     return Err(FetchError::damaged(Some(*stream), LACKING));
@@ -460,14 +492,14 @@ impl Sharing {
             }
             chunks = rest;
         }
-        if let Some(End { stdout_bytes, stderr_bytes, copied, .. }) = &end {
+        if let Some(end) = &end {
             for stream in OutputStream::ALL {
-                if copied.is_some_and(|copied| fetched[index(stream)] < copied[index(stream)]) {
+                if fetched[index(stream)] < end.copied(stream) {
                     return Err(FetchError::damaged(Some(stream), LACKING));
                 }
             }
-            self.local.note_printed(attempt, OutputStream::Stdout, *stdout_bytes)?;
-            self.local.note_printed(attempt, OutputStream::Stderr, *stderr_bytes)?;
+            self.local.note_printed(attempt, OutputStream::Stdout, end.stdout_bytes)?;
+            self.local.note_printed(attempt, OutputStream::Stderr, end.stderr_bytes)?;
         }
         let state = match (is_checked, end) {
             (true, Some(End { is_beginning: false, .. })) => CopyState::Whole,

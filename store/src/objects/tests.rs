@@ -513,6 +513,128 @@ fn output_of_a_lost_attempt_may_lack_what_it_printed_last() {
     assert_eq!(read(&third.outputs(&shared), 1, Stdout), truncated, "nor does another node take it for the whole");
 }
 
+/// What is read where nothing was copied of what may have been printed.
+fn perhaps_more() -> (String, OutputState) {
+    (String::new(), OutputState::Truncated { bytes_dropped: 0 })
+}
+
+#[test]
+fn output_of_an_attempt_lost_before_the_first_copy_is_not_read_as_empty() {
+    let (shared, other, third) = (Shared::default(), Machine::new(), Machine::new());
+    // Another machine prints, and is lost before the first copy.
+    let second = other.outputs(&shared);
+    assert!(second.go_on(vec![attempt(1)]).is_empty());
+    second.finish(attempt(1)).unwrap();
+    assert_eq!(read(&second, 1, Stdout), perhaps_more());
+    drop(second);
+    let third = third.outputs(&shared);
+    assert_eq!(read(&third, 1, Stdout), perhaps_more(), "nor does another node take it for the whole");
+    shared.objects.go_away();
+    assert_eq!(read(&third, 1, Stderr), perhaps_more(), "the copy says so too");
+}
+
+#[test]
+fn part_beyond_a_gap_that_a_lost_machine_left_spoils_nothing() {
+    let whole = Shared::with_printed([1]);
+    let mut parts = whole.parts_of(1);
+    parts.remove("end");
+    // Objects of one call are stored in any order.
+    parts.remove("stdout/0");
+    let shared = whole.with(1, &parts);
+    let second = Machine::new();
+    let outputs = second.outputs(&shared);
+    outputs.go_on(vec![attempt(1)]);
+    outputs.finish(attempt(1)).unwrap();
+    assert_eq!(read(&outputs, 1, Stdout), perhaps_more());
+    drop(outputs);
+    let third = Machine::new();
+    let outputs = third.outputs(&shared);
+    assert_eq!(read(&outputs, 1, Stdout), perhaps_more());
+    assert_eq!(read(&outputs, 1, Stderr), ("an error".to_owned(), OutputState::Truncated { bytes_dropped: 0 }));
+}
+
+#[test]
+fn program_that_lives_on_is_heard_from_its_beginning() {
+    let (shared, machine, other) = (Shared::default(), Machine::new(), Machine::new());
+    let outputs = machine.outputs(&shared);
+    outputs.go_on(vec![attempt(1), attempt(2)]);
+    print(&outputs, 1, Stdout, "everything");
+    // The other one prints nothing.
+    for stream in [Stdout, Stderr] {
+        outputs.note_printed(attempt(2), stream, 0).unwrap();
+    }
+    for number in [1, 2] {
+        outputs.finish(attempt(number)).unwrap();
+    }
+    drop(outputs);
+    assert_eq!(read(&other.outputs(&shared), 1, Stdout), ("everything".to_owned(), OutputState::Complete));
+    assert!(shared.parts_of(2).is_empty(), "nothing was printed, and that is known");
+}
+
+#[test]
+fn output_that_was_not_copied_is_copied_even_if_its_program_is_lost() {
+    let (shared, machine, other) = (Shared::default(), Machine::new(), Machine::new());
+    shared.objects.go_away();
+    let killed = machine.outputs(&shared);
+    print(&killed, 1, Stdout, "not copied");
+    drop(killed);
+    shared.objects.come_back();
+    let restarted = machine.outputs(&shared);
+    restarted.go_on(vec![attempt(1)]);
+    restarted.finish(attempt(1)).unwrap();
+    drop(restarted);
+    assert_eq!(read(&other.outputs(&shared), 1, Stdout), ("not copied".to_owned(), OutputState::Complete));
+}
+
+#[test]
+fn output_that_cannot_be_taken_over_is_looked_for_again() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    print(&first, 1, Stdout, "copied");
+    drop(first);
+    let second = other.outputs(&shared);
+    second.go_on(vec![attempt(1)]);
+    shared.objects.go_away();
+    second.finish(attempt(1)).unwrap();
+    shared.objects.come_back();
+    assert_eq!(read(&second, 1, Stdout), ("copied".to_owned(), OutputState::Truncated { bytes_dropped: 0 }));
+}
+
+#[test]
+fn beginning_that_cannot_be_finished_at_once_is_never_finished_as_the_whole() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    for number in [1, 2] {
+        print(&first, number, Stdout, "copied");
+    }
+    first.copy().unwrap();
+    let second = other.outputs(&shared);
+    assert!(second.go_on(vec![attempt(1), attempt(2)]).is_empty());
+    let truncated = ("copied".to_owned(), OutputState::Truncated { bytes_dropped: 0 });
+    for number in [1, 2] {
+        assert_eq!(second.taken(attempt(number), Stdout).unwrap(), 6);
+        // Something else is at the path of its end.
+        let end = walk(&other.0.path().join("outputs"))
+            .into_iter()
+            .find(|path| path.file_name().unwrap().to_string_lossy().starts_with(&attempt(number).to_string()))
+            .unwrap()
+            .with_extension("end");
+        std::os::unix::fs::symlink("/no/such/folder", &end).unwrap();
+        second.finish(attempt(number)).unwrap_err();
+    }
+    for _ in 0..2 {
+        second.finish(attempt(1)).unwrap();
+    }
+    assert_eq!(read(&second, 1, Stdout), truncated, "it is finished again");
+    let mut round = Round::begin(RetentionLimits { quota_bytes: 1 << 30, keep: None }, NOON);
+    while !matches!(second.step(&mut round).unwrap(), Step::Over(_)) {}
+    assert_eq!(read(&second, 2, Stdout), truncated, "a round finishes it");
+    drop(second);
+    for number in [1, 2] {
+        assert_eq!(read(&Machine::new().outputs(&shared), number, Stdout), truncated);
+    }
+}
+
 #[test]
 fn copy_that_a_kill_interrupted_is_made_again() {
     let shared = Shared::with_printed([1]);

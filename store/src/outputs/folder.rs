@@ -68,8 +68,8 @@ pub struct FolderOutputs {
 
 struct Writing {
     attempts: BTreeMap<AttemptId, Counts>,
-    /// Finished attempts whose end could not be written, at most as many as the full disk allowed.
-    unended: BTreeMap<AttemptId, Counts>,
+    /// Finished attempts whose end could not be written, at most as many as the full disk allowed, and what is known of them.
+    unended: BTreeMap<AttemptId, (Counts, CopyState)>,
     /// Outputs that are copied from elsewhere now.
     copying: BTreeSet<AttemptId>,
     files: LruCache<(AttemptId, usize, u64), File>,
@@ -340,9 +340,15 @@ impl FolderOutputs {
         if read_end(&self.path(attempt, END))?.is_some() {
             return Ok(());
         }
-        let known = writing.attempts.remove(&attempt).or_else(|| writing.unended.remove(&attempt));
-        let counts = known.map_or_else(|| self.counts(attempt), Ok)?;
-        if counts == Counts::default() {
+        let unended = writing.unended.remove(&attempt);
+        let (counts, state) = match (writing.attempts.remove(&attempt), unended) {
+            (Some(counts), _) => (counts, state),
+            // Whoever finishes it later may know less of it.
+            (None, Some(unended)) => unended,
+            (None, None) => (self.counts(attempt)?, state),
+        };
+        // An attempt without output leaves no file, unless it may have printed something.
+        if counts == Counts::default() && state != CopyState::Beginning {
             return Ok(());
         }
         writing.close_files(attempt);
@@ -363,7 +369,7 @@ impl FolderOutputs {
         let end = End { is_beginning: state == CopyState::Beginning, ..end };
         if let Err(error) = self.write_end(attempt, &end) {
             // Only this process knows what was dropped, so the next round tries to write it again.
-            writing.unended.insert(attempt, counts);
+            writing.unended.insert(attempt, (counts, state));
             return Err(error);
         }
         self.used.fetch_add(BLOCK_BYTES, Ordering::Relaxed);

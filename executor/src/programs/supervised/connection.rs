@@ -41,7 +41,7 @@ const DESERTED_PAUSE: Duration = Duration::from_millis(5);
 pub(super) struct Connection {
     pub(super) folder: Folder,
     pub(super) say: Sayer,
-    /// The supervisor's process, or none if the kernel does not name it.
+    /// The supervisor's process, or `None` if the kernel does not name it.
     pub(super) supervisor: Option<SupervisorProcess>,
     /// The protocol version in use.
     pub(super) protocol: u32,
@@ -119,7 +119,7 @@ impl Connection {
         Ok((Self { folder, say: Sayer { frames }, supervisor: process, protocol, is_of_this_release, from: BufReader::new(from) }, holds))
     }
 
-    /// Returns the next message, or none if the supervisor is gone. Must not be cut off.
+    /// Returns the next message, or `None` if the supervisor is gone. Must not be cut off.
     pub(super) async fn next(&mut self) -> Option<(SupervisorSays, Bytes)> {
         protocol::read(&mut self.from, FRAME_BYTES_MAX).await.ok().flatten()
     }

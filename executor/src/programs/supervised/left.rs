@@ -10,13 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ensue_engine::executions::facts::Evidence;
-use ensue_engine::ids::AttemptId;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::connection::{Connection, GREETING_PATIENCE, Sayer, SupervisorProcess, Teller, is_deserted};
 use super::{HEARD_WAITING_MAX, Holding, Shared, Stage, SupervisedProgram};
-use crate::programs::{Left, WhyLost, directory};
+use crate::programs::{Left, LeftProgram, WhyLost, directory};
 use crate::supervisor::folder::{Folder, HeldNote, Reservation};
 use crate::supervisor::protocol::Holds;
 use crate::supervisor::tree;
@@ -55,7 +53,7 @@ pub(super) async fn found(shared: Arc<Shared>) -> Vec<Left> {
         }
     }
     drop_doubtful(&mut left);
-    let kept: BTreeSet<PathBuf> = left.iter().map(|left| shared.private(left.attempt)).collect();
+    let kept: BTreeSet<PathBuf> = left.iter().map(|left| shared.private(left.attempt())).collect();
     let private = shared.settings.private.clone();
     let _ = tokio::task::spawn_blocking(move || directory::remove_others(&private, &kept)).await;
     left
@@ -65,10 +63,10 @@ pub(super) async fn found(shared: Arc<Shared>) -> Vec<Left> {
 /// it had two, neither would prove anything.
 fn drop_doubtful(left: &mut Vec<Left>) {
     let (mut seen, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
-    doubtful.extend(left.iter().map(|one| one.attempt).filter(|attempt| !seen.insert(*attempt)));
-    left.retain(|one| match one.evidence {
-        Evidence::NotBegun => !doubtful.contains(&one.attempt),
-        Evidence::MayHaveBegun => true,
+    doubtful.extend(left.iter().map(Left::attempt).filter(|attempt| !seen.insert(*attempt)));
+    left.retain(|one| match one {
+        Left::NotBegun { attempt, .. } => !doubtful.contains(attempt),
+        Left::Program(_) => true,
     });
 }
 
@@ -97,14 +95,14 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
         Ok((connection, Some(holds))) => {
             let program = shared.hold(holds.attempt, connection);
             let remaining = Duration::from_millis(holds.remaining_millis);
-            return Some(Left { attempt: holds.attempt, token: holds.token, remaining, evidence: Evidence::MayHaveBegun, program });
+            return Some(Left::Program(LeftProgram { attempt: holds.attempt, token: holds.token, remaining, program }));
         }
         Ok((connection, None)) => {
             // It obeys this node alone from now on, and never heard of what an earlier one asked for last.
             if let Ok(Some(reservation)) = folder.not_begun() {
                 // It ends when its connection closes, and leaves the folder.
                 drop(connection);
-                return Some(shared.never_begun(&reservation, folder));
+                return Some(shared.not_begun(&reservation, folder));
             }
             shared.pool.give_back(connection);
             return None;
@@ -126,7 +124,7 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
     }
     end_all_of(&folder, None).await;
     if let Some(reservation) = never_begun(&folder).await {
-        return Some(shared.never_begun(&reservation, folder));
+        return Some(shared.not_begun(&reservation, folder));
     }
     let note = folder.held().ok().flatten().filter(|note| note.boot == crate::begun::boot_id());
     match note {
@@ -138,7 +136,7 @@ async fn look(shared: Arc<Shared>, folder: Folder) -> Option<Left> {
     }
 }
 
-/// Returns the reservation of a supervisor that is gone and has not started its program, or none if that cannot be proved.
+/// Returns the reservation of a supervisor that is gone and has not started its program, or `None` if that cannot be proved.
 pub(super) async fn never_begun(folder: &Folder) -> Option<Reservation> {
     folder.not_begun().ok()??;
     // What is read once the supervisor is gone can no longer change.
@@ -175,32 +173,24 @@ fn is_of_a_dead_one(error: &io::Error) -> bool {
 }
 
 impl Shared {
-    /// Returns a program whose supervisor is gone, possibly after it noted the end.
+    /// Returns a program whose supervisor is gone, possibly after it noted the end. Its remaining time no longer counts.
     fn over(self: &Arc<Self>, note: &HeldNote, folder: Folder, why: WhyLost) -> Left {
-        self.remains((note.attempt, note.token), folder, why, Evidence::MayHaveBegun)
-    }
-
-    /// Returns a program that was never started.
-    fn never_begun(self: &Arc<Self>, reservation: &Reservation, folder: Folder) -> Left {
-        self.remains((reservation.attempt, reservation.token), folder, WhyLost::HolderGone, Evidence::NotBegun)
-    }
-
-    /// Returns what nobody holds any longer. Its remaining time no longer counts.
-    fn remains(self: &Arc<Self>, (attempt, token): (AttemptId, u64), folder: Folder, why: WhyLost, evidence: Evidence) -> Left {
-        let nobody = Holding::Nobody(folder.clone());
-        match evidence {
-            Evidence::MayHaveBegun => drop(self.holding().insert(attempt, nobody)),
-            // What may run goes first.
-            Evidence::NotBegun => {
-                self.holding().entry(attempt).or_insert(nobody);
-            }
-        }
+        let (attempt, token) = (note.attempt, note.token);
+        self.holding().insert(attempt, Holding::Nobody(folder.clone()));
         let (heard_into, heard) = mpsc::channel(HEARD_WAITING_MAX);
         let task = self.runtime.spawn(async move { Teller::to(heard_into).tell_from_folder(&folder, why).await });
         let (say, end_by) = (Sayer::to_nobody(), watch::Sender::new(None));
         let program =
             SupervisedProgram { shared: Arc::clone(self), attempt, heard, say, end_by, task: task.abort_handle(), stage: Stage::Running };
-        Left { attempt, token, remaining: Duration::MAX, evidence, program: Box::new(program) }
+        Left::Program(LeftProgram { attempt, token, remaining: Duration::MAX, program: Box::new(program) })
+    }
+
+    /// Returns the proof that a program was never started. Its folder stays until the attempt is collected.
+    fn not_begun(&self, reservation: &Reservation, folder: Folder) -> Left {
+        let Reservation { attempt, token, .. } = *reservation;
+        // What may run goes first.
+        self.holding().entry(attempt).or_insert(Holding::Nobody(folder));
+        Left::NotBegun { attempt, token }
     }
 }
 
@@ -232,7 +222,50 @@ pub(super) async fn end_all_of(folder: &Folder, known: Option<(SupervisorProcess
 
 #[cfg(test)]
 mod tests {
+    use ensue_engine::ids::{AttemptId, Id};
+    use ensue_engine::time::Timestamp;
+
     use super::*;
+    use crate::programs::{Heard, Pending, Program, Tell};
+
+    /// A program of which nothing is heard.
+    struct Silent;
+
+    impl Program for Silent {
+        fn hear(&mut self) -> Pending<'_, Heard> {
+            Box::pin(std::future::pending())
+        }
+
+        fn tell(&self, _: Tell) {}
+
+        fn clear(self: Box<Self>) -> Pending<'static, ()> {
+            Box::pin(std::future::ready(()))
+        }
+
+        fn leave(self: Box<Self>) {}
+    }
+
+    fn attempt(number: u128) -> AttemptId {
+        AttemptId(Id::root(Timestamp::from_micros(1), number))
+    }
+
+    fn program(number: u128) -> Left {
+        Left::Program(LeftProgram { attempt: attempt(number), token: 7, remaining: Duration::MAX, program: Box::new(Silent) })
+    }
+
+    fn not_begun(number: u128) -> Left {
+        Left::NotBegun { attempt: attempt(number), token: 7 }
+    }
+
+    #[test]
+    fn reservation_proves_nothing_if_another_folder_knows_its_attempt() {
+        let mut left =
+            vec![not_begun(1), program(2), not_begun(2), not_begun(3), program(3), not_begun(4), not_begun(4), program(5), not_begun(6)];
+        drop_doubtful(&mut left);
+        let shown: Vec<_> = left.iter().map(|one| (one.attempt(), matches!(one, Left::NotBegun { .. }))).collect();
+        let expected = [(1, true), (2, false), (3, false), (5, false), (6, true)];
+        assert_eq!(shown, expected.map(|(number, is_proof)| (attempt(number), is_proof)));
+    }
 
     #[test]
     fn own_resource_limit_does_not_mean_that_a_supervisor_is_dead() {

@@ -143,6 +143,11 @@ impl KeptOutputs {
         self.in_all.lock().unwrap().get(&(attempt(number), stream)).copied().unwrap_or_default()
     }
 
+    /// Returns true if the total length of the output was reported.
+    pub(crate) fn is_known_in_all(&self, number: u32, stream: OutputStream) -> bool {
+        self.in_all.lock().unwrap().contains_key(&(attempt(number), stream))
+    }
+
     pub(crate) fn is_finished(&self, number: u32) -> bool {
         self.finished.lock().unwrap().contains(&attempt(number))
     }
