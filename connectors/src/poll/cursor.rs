@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
 use serde_json::{Map, Value, json};
@@ -169,12 +168,6 @@ impl PollState {
         }
         Self { has_polled: true, value, known, seen: BTreeMap::new() }
     }
-}
-
-/// Returns the hash of an id or of an item.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *Digest::of(bytes).as_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// Returns the entries of a text: numbers of 64 bits, each followed by one of this many digits.
