@@ -3,10 +3,18 @@
 //! Cursors list thousands of hashes. In base64, a hash that is added shifts the bits of all letters behind it; here each has
 //! letters of its own, so that the log needs only the ten that are new. JSON escapes none of them.
 
+use ensue_engine::record::Digest;
+
 /// The digits of a number of 64 bits.
 pub(crate) const DIGITS: usize = 10;
 
 const ALPHABET: &[u8; 85] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
+
+/// Returns the hash that stands for something in a cursor: an id, an item, a path, or what a file was.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *Digest::of(bytes).as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
 
 /// Writes a number behind a text, with at most [`DIGITS`] digits. What needs more of them is left out.
 pub(crate) fn write(text: &mut String, number: u64, digits: usize) {

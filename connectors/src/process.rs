@@ -35,8 +35,6 @@ pub(crate) const CURSOR_BYTES_MAX: usize = 256 << 10;
 pub(crate) const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// The maximum length of a line of a program's log, in bytes.
 const LOG_LINE_BYTES_MAX: usize = 4 << 10;
-/// How much of an unknown state of a part is shown, in bytes.
-const STATE_SHOWN_BYTES_MAX: usize = 64;
 
 /// A program, over all its starts within one run.
 pub(crate) struct Process {
@@ -51,6 +49,8 @@ pub(crate) struct Process {
     /// The cursor of the newest settled message, or the one that the run began with.
     settled: Option<Document>,
     last: u64,
+    /// What was wrong with a line behind messages that are not taken yet.
+    broken: Option<SourceError>,
 }
 
 enum State {
@@ -99,6 +99,7 @@ pub(crate) async fn open(
         held_bytes: 0,
         settled: cursor,
         last: 0,
+        broken: None,
     };
     source.start().await?;
     Ok(Box::new(source))
@@ -126,6 +127,9 @@ impl Process {
             if self.is_full() {
                 // Until something is settled, the program has to wait. Settling ends this wait.
                 return std::future::pending().await;
+            }
+            if let Some(broken) = self.broken.take() {
+                return Err(broken);
             }
             let messages = self.messages(room)?;
             if !messages.is_empty() {
@@ -187,7 +191,8 @@ impl Process {
         }
     }
 
-    /// Returns the messages of the complete lines that were read, at most as many as there is room for.
+    /// Returns the messages of the complete lines that were read, at most as many as there is room for. Those before a line
+    /// that ends the run come first.
     fn messages(&mut self, room: Room) -> Result<Vec<Message>, SourceError> {
         let mut messages = Vec::new();
         let mut bytes = 0;
@@ -196,9 +201,17 @@ impl Process {
                 break;
             }
             let Some(line) = self.lines.next() else { break };
-            if let Some(message) = self.message(line)? {
-                bytes += message.body.len();
-                messages.push(message);
+            match self.message(line) {
+                Ok(Some(message)) => {
+                    bytes += message.body.len();
+                    messages.push(message);
+                }
+                Ok(None) => {}
+                Err(broken) if messages.is_empty() => return Err(broken),
+                Err(broken) => {
+                    self.broken = Some(broken);
+                    break;
+                }
             }
         }
         Ok(messages)
@@ -210,26 +223,17 @@ impl Process {
             Line::Whole(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => return Ok(None),
             Line::Whole(bytes) => match self.process.reading.decode {
                 Decode::Text => Said::Event { body: Body::Bytes(bytes), cursor: None, time: None },
-                Decode::Json => parse_line(bytes, self.process.reading.invalid)?,
+                Decode::Json => parse_line(bytes, self.process.reading.invalid, |text| self.mask(text)),
             },
             Line::Cut { head, whole } => Said::Event { body: Body::Cut { head, whole }, cursor: None, time: None },
         };
         match said {
             Said::Log(text) => {
-                self.world.lines.add(self.mask(&text));
+                self.world.lines.add(text);
                 Ok(None)
             }
-            Said::Part { name, state } => {
-                let name = self.mask(&name);
-                let state = match state {
-                    PartState::Failing { error } => {
-                        let mut error = self.mask(&error);
-                        error.truncate(error.floor_char_boundary(PART_ERROR_BYTES_MAX));
-                        PartState::Failing { error }
-                    }
-                    PartState::Running => PartState::Running,
-                };
-                self.world.parts.report(PartReport { name, state });
+            Said::Part(report) => {
+                self.world.parts.report(report);
                 Ok(None)
             }
             Said::Done => {
@@ -318,22 +322,23 @@ impl Source for Process {
     }
 }
 
-/// What a line says.
+/// What a line says. Texts for people have no values of keys.
 enum Said {
     Event { body: Body, cursor: Option<Document>, time: Option<Timestamp> },
     Log(String),
-    Part { name: String, state: PartState },
+    Part(PartReport),
     Done,
 }
 
-/// Reads a line as the protocol. A line that is not of it is an event as it is, or no JSON, which is found out later.
-fn parse_line(line: Bytes, invalid: Invalid) -> Result<Said, SourceError> {
+/// Reads a line as the protocol. A line that is not of it is an event as it is, or no JSON, which is found out later: a program
+/// may hand on what others wrote, and that must not be an error of the program.
+fn parse_line(line: Bytes, invalid: Invalid, mask: impl Fn(&str) -> String) -> Said {
     // Replaced bytes are longer than they were. A line that is too long then is refused as it is.
     let text = decode_utf8(&line, invalid).ok().filter(|text| text.len() <= MESSAGE_BYTES_MAX);
     let document = text.and_then(|text| parse_json_text(text, invalid).ok());
-    let Some(document) = document else { return Ok(Said::Event { body: Body::Bytes(line), cursor: None, time: None }) };
+    let Some(document) = document else { return Said::Event { body: Body::Bytes(line), cursor: None, time: None } };
     let root = document.root();
-    let as_it_is = || Ok(Said::Event { body: Body::Json(document.clone()), cursor: None, time: None });
+    let as_it_is = || Said::Event { body: Body::Json(document.clone()), cursor: None, time: None };
     if root.kind() != NodeKind::Object {
         return as_it_is();
     }
@@ -341,43 +346,39 @@ fn parse_line(line: Bytes, invalid: Invalid) -> Result<Said, SourceError> {
     if let Some(event) = root.get("event").filter(|_| has_only(&["event", "cursor", "time"])) {
         let cursor = root.get("cursor").filter(|cursor| !cursor.is_null()).map(Node::to_document);
         let time = root.get("time").and_then(Node::as_str).and_then(|time| moment(&time).ok());
-        return Ok(Said::Event { body: Body::Json(event.to_document()), cursor, time });
+        return Said::Event { body: Body::Json(event.to_document()), cursor, time };
     }
     if let Some(log) = root.get("log").filter(|_| has_only(&["log"])) {
-        let mut text = log.as_str().map_or_else(|| log.raw().to_owned(), std::borrow::Cow::into_owned);
+        let mut text = mask(&log.as_str().unwrap_or_else(|| log.raw().into()));
         text.truncate(text.floor_char_boundary(LOG_LINE_BYTES_MAX));
-        return Ok(Said::Log(text));
+        return Said::Log(text);
     }
-    if let Some((part, state)) = root.get("part").zip(root.get("state")).filter(|_| has_only(&["part", "state", "error"])) {
-        return parse_part(part, state, root.get("error").filter(|error| !error.is_null()));
+    if has_only(&["part", "state", "error"])
+        && let Some(report) = part_report(root, mask)
+    {
+        return Said::Part(report);
     }
     if root.get("done").and_then(Node::as_bool) == Some(true) && has_only(&["done"]) {
-        return Ok(Said::Done);
+        return Said::Done;
     }
     as_it_is()
 }
 
-/// Reads what a line says of a part.
-fn parse_part(part: Node<'_>, state: Node<'_>, error: Option<Node<'_>>) -> Result<Said, SourceError> {
-    let refused = |why: String| Err(SourceError::new(SensorErrorKind::Protocol, format!("the program printed a `part` {why}")));
-    let Some(name) = part.as_str().filter(|name| !name.is_empty()) else {
-        return refused("that is not a text with its name".to_owned());
-    };
-    if name.len() > PART_NAME_BYTES_MAX {
-        return refused(format!("with a name of {} bytes; the limit is {PART_NAME_BYTES_MAX}", name.len()));
+/// Reads what an object says of a part. Returns `None` if that is nothing which the protocol has.
+fn part_report(root: Node<'_>, mask: impl Fn(&str) -> String) -> Option<PartReport> {
+    let name = mask(&root.get("part")?.as_str()?);
+    if name.is_empty() || name.len() > PART_NAME_BYTES_MAX {
+        return None;
     }
-    let state = match (state.as_str().as_deref(), error) {
-        (Some("running"), None) => PartState::Running,
-        (Some("running"), Some(_)) => return refused(format!("`{name}` that is `running` and has an `error`")),
-        (Some("failing"), error) => match error.and_then(Node::as_str).filter(|error| !error.is_empty()) {
-            Some(error) => PartState::Failing { error: error.into_owned() },
-            None => return refused(format!("`{name}` that is `failing` without a text as its `error`")),
-        },
-        (_, _) => {
-            let mut state = state.raw().to_owned();
-            state.truncate(state.floor_char_boundary(STATE_SHOWN_BYTES_MAX));
-            return refused(format!("`{name}` with the `state` {state}; expected \"failing\" or \"running\""));
+    let error = root.get("error").filter(|error| !error.is_null());
+    let state = match (&*root.get("state")?.as_str()?, error) {
+        ("running", None) => PartState::Running,
+        ("failing", Some(error)) => {
+            let mut error = mask(&error.as_str().filter(|error| !error.is_empty())?);
+            error.truncate(error.floor_char_boundary(PART_ERROR_BYTES_MAX));
+            PartState::Failing { error }
         }
+        _ => return None,
     };
-    Ok(Said::Part { name: name.into_owned(), state })
+    Some(PartReport { name, state })
 }

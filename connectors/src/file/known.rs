@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use ensue_engine::record::Digest;
 use ensue_expression::Document;
 use serde_json::{Map, Value, json};
 
 use super::folder::Look;
-use crate::base85;
+use crate::base85::{self, hash};
 
 /// The size of the cursor of one file in digits, and in an older cursor in bytes.
 const ENTRY_DIGITS: usize = 2 * base85::DIGITS;
@@ -154,12 +153,6 @@ impl Known {
             }
         }
     }
-}
-
-/// Returns the hash of a path, or of what a file was.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *Digest::of(bytes).as_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 #[cfg(test)]

@@ -13,10 +13,11 @@ use ensue_sensors::message::{Body, HEAD_BYTES_MAX, Lag, MESSAGE_BYTES_MAX, Messa
 use serde_json::{Map, Value, json};
 
 use super::folder::{Folder, Look};
-use super::known::{Known, Partly, hash};
+use super::known::{Known, Partly};
 use super::wake::Wake;
 use super::{blocking, foreign_cursor, start_of};
 use crate::Pending;
+use crate::base85::hash;
 use crate::error::{SensorErrorKind, SourceError};
 use crate::lines::{Line, LineReader};
 use crate::process::CURSOR_BYTES_MAX;

@@ -12,7 +12,8 @@ use ensue_engine::time::Timestamp;
 use ensue_expression::{Budget, Document, ErrorKind, EvaluationError, Expression, Scope, Value};
 use serde_json::Value as Json;
 
-use super::cursor::{Memory, PollState, hash};
+use super::cursor::{Memory, PollState};
+use crate::base85::hash;
 use crate::error::{SensorErrorKind, SourceError};
 use crate::world::{ActionAnswer, ActionOrder, Purpose, WebAnswer, WebRequest, World};
 

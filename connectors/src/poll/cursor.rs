@@ -5,12 +5,12 @@
 //! each item that already made a message. An id that comes or goes changes nothing about the others. Older releases wrote
 //! `ids` and `made` in base64, with the time for which an id is gone before `at`, or `known` and `seen` in hexadecimal digits.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use ensue_engine::record::Digest;
 use ensue_engine::time::Timestamp;
 use ensue_expression::Document;
 use serde_json::{Map, Value, json};
@@ -56,38 +56,38 @@ impl PollState {
     /// Reads a place from the log. Returns `None` if it is not one.
     pub(super) fn read(document: &Document) -> Option<Self> {
         let root = document.root();
-        let text = |name: &str| root.get(name).and_then(|node| node.as_str()).unwrap_or_default().into_owned();
+        let text = |name: &str| root.get(name).map_or(Some(Cow::default()), |node| node.as_str());
         let mut place = Self { has_polled: root.get("polled")?.as_bool()?, ..Self::default() };
         place.value = root.get("value").map(|value| value.to_value());
-        for (hash, _) in numbers(&text("there"), 0)? {
+        for (hash, _) in numbers(&text("there")?, 0)? {
             place.known.insert(hash, None);
         }
-        for (hash, since) in numbers(&text("gone"), SINCE_DIGITS)? {
+        for (hash, since) in numbers(&text("gone")?, SINCE_DIGITS)? {
             place.known.insert(hash, Some(i64::try_from(since).ok()?));
         }
-        for (hash, _) in numbers(&text("done"), 0)? {
+        for (hash, _) in numbers(&text("done")?, 0)? {
             *place.seen.entry(hash).or_default() += 1;
         }
         let at = match root.get("at") {
             Some(at) => at.to_value().as_u64().and_then(|at| i64::try_from(at).ok())?,
             None => 0,
         };
-        for entry in entries(&text("ids"), HASH_BYTES + 2)? {
+        for entry in entries(&text("ids")?, HASH_BYTES + 2)? {
             let (hash, gone) = entry.split_at(HASH_BYTES);
             let gone = u16::from_be_bytes(gone.try_into().ok()?);
             let since = (gone != THERE).then(|| at.saturating_sub(i64::from(gone)).clamp(0, SINCE_MAX));
             place.known.insert(u64::from_be_bytes(hash.try_into().ok()?), since);
         }
-        for hash in entries(&text("made"), HASH_BYTES)? {
+        for hash in entries(&text("made")?, HASH_BYTES)? {
             *place.seen.entry(u64::from_be_bytes(hash.try_into().ok()?)).or_default() += 1;
         }
         // An older release counted the polls since an id was there, which says nothing about the time.
-        for entry in pieces(&text("known"), HASH_DIGITS + 2)? {
+        for entry in pieces(&text("known")?, HASH_DIGITS + 2)? {
             let (hash, gone) = entry.split_at(HASH_DIGITS);
             u8::from_str_radix(gone, 16).ok()?;
             place.known.insert(u64::from_str_radix(hash, 16).ok()?, None);
         }
-        for entry in pieces(&text("seen"), HASH_DIGITS)? {
+        for entry in pieces(&text("seen")?, HASH_DIGITS)? {
             *place.seen.entry(u64::from_str_radix(&entry, 16).ok()?).or_default() += 1;
         }
         Some(place)
@@ -170,12 +170,6 @@ impl PollState {
     }
 }
 
-/// Returns the hash of an id or of an item.
-pub(super) fn hash(bytes: &[u8]) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *Digest::of(bytes).as_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
-}
-
 /// Returns the entries of a text: numbers of 64 bits, each followed by one of this many digits.
 fn numbers(text: &str, digits: usize) -> Option<Vec<(u64, u64)>> {
     let entries = text.as_bytes().chunks(base85::DIGITS + digits).map(|entry| {
@@ -253,6 +247,13 @@ mod tests {
             json!({ "polled": true, "there": "\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}" }),
             json!({ "polled": true, "gone": "0000000000" }),
             json!({ "polled": true, "done": "##########" }),
+            json!({ "polled": true, "there": 1 }),
+            json!({ "polled": true, "gone": ["0000000000"] }),
+            json!({ "polled": true, "done": null }),
+            json!({ "polled": true, "at": 1, "ids": {} }),
+            json!({ "polled": true, "made": false }),
+            json!({ "polled": true, "known": 1 }),
+            json!({ "polled": true, "seen": [] }),
         ] {
             assert_eq!(PollState::read(&Document::from_value(&other)), None, "{other}");
         }

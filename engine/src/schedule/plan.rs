@@ -13,8 +13,10 @@ use crate::timers::facts::TimerKind;
 
 /// How many times `fire_all` fires at most if a plan does not say; older ones are skipped.
 pub const MADE_UP: usize = 100;
-/// The maximum of that number: each firing computes so many times.
+/// The maximum of that number: each firing computes a few times as many.
 pub const MADE_UP_MAX: usize = 1_000;
+/// How many times as many are computed at most at once, to find the newest ones.
+const TIMES_OVER_MAX: usize = 4;
 /// How late a time may fire with `skip` if a plan does not say, in addition to its jitter.
 pub const GRACE: Duration = Duration::from_secs(60);
 /// The shortest grace: a timer always fires a little late.
@@ -172,8 +174,7 @@ impl Plan {
                 if after.is_none() {
                     return due;
                 }
-                let before = |time: Timestamp| Timestamp::from_micros(time.micros() - 1);
-                (1..self.made_up).fold(newest_of(cron, due, until), |newest, _| newest_of(cron, due, before(newest)))
+                first_of_newest(cron, due, newest_of(cron, due, until), self.made_up)
             }
             When::Every(period) => back(due, *period, until, i64::try_from(self.made_up).unwrap_or(i64::MAX) - 1),
             When::At(_) => due,
@@ -225,6 +226,31 @@ fn newest_of(cron: &Cron, due: Timestamp, until: Timestamp) -> Timestamp {
         }
     }
     newest
+}
+
+/// Returns the first of this many newest times of an expression up to `newest`, and not before `due`; both are times of it.
+/// It looks back twice as far each time, and computes a few times as many as it was asked for. If times are much denser further
+/// back, it begins again where they are, so as not to compute all of them.
+fn first_of_newest(cron: &Cron, due: Timestamp, mut newest: Timestamp, many: usize) -> Timestamp {
+    let before_due = due.micros() - 1;
+    let (mut left, mut window, mut found) = (many.max(1), MICROS_PER_SECOND, 0);
+    loop {
+        let begin = newest.micros().saturating_sub(window).max(before_due);
+        let after = |time: Timestamp| cron.next_after(time).filter(|next| *next <= newest);
+        let times = std::iter::successors(after(Timestamp::from_micros(begin)), |time| after(*time));
+        let times: Vec<Timestamp> = times.take(TIMES_OVER_MAX * left + 1).collect();
+        if times.len() > TIMES_OVER_MAX * left {
+            // The newer half of this window has fewer than are left, and at least the newest.
+            left -= found;
+            newest = newest_of(cron, due, Timestamp::from_micros(newest.micros().saturating_sub(window / 2)));
+            (window, found) = (MICROS_PER_SECOND, 0);
+        } else if times.len() >= left || begin == before_due {
+            return times.get(times.len().saturating_sub(left)).copied().unwrap_or(due);
+        } else {
+            found = times.len();
+            window = window.saturating_mul(2);
+        }
+    }
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -347,6 +373,14 @@ mod tests {
     }
 
     #[test]
+    fn made_up_times_are_found_where_they_are_denser_further_back() {
+        let at = |text: &str| crate::schedule::moment(text).unwrap();
+        let plan = Plan { made_up: 1_000, ..cron("* * * * 1 *", Misfire::FireAll) };
+        let fires = plan.occasion(at("2020-01-01T00:00:00Z"), at("2026-01-01T00:00:05Z")).fires;
+        assert_eq!(fires, Some(at("2025-01-31T23:43:26Z")), "six seconds of this year, and 994 of the last");
+    }
+
+    #[test]
     fn ten_years_of_missed_seconds_are_skipped_quickly() {
         let plan = cron("* * * * * *", Misfire::FireAll);
         let now = NOON.plus_millis(10 * 365 * DAY);
@@ -365,6 +399,24 @@ mod tests {
             let until = due.plus_millis(hours * HOUR + 17);
             let all = std::iter::successors(Some(due), |time| cron.next_after(*time)).take_while(|time| *time <= until);
             prop_assert_eq!(newest_of(&cron, due, until), all.last().unwrap());
+        }
+
+        #[test]
+        fn first_of_the_newest_missed_times_is_found_in_the_sequence(
+            expression in prop::sample::select(vec!["*/7 * * * *", "0 3 * * *", "30 2 * * 0", "0 0 29 2 *", "* 9 * * 1", "* * 1 * *"]),
+            zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe"]),
+            hours in 0_u64..3_000,
+            many in 1_usize..300,
+        ) {
+            let cron = Cron::parse(expression, zone.parse().unwrap()).unwrap();
+            let due = cron.next_after(NOON).unwrap();
+            let until = due.plus_millis(hours * HOUR + 17);
+            let all = std::iter::successors(Some(due), |time| cron.next_after(*time)).take_while(|time| *time <= until);
+            let all: Vec<Timestamp> = all.collect();
+            let first = all[all.len().saturating_sub(many)];
+            prop_assert_eq!(first_of_newest(&cron, due, *all.last().unwrap(), many), first);
+            let plan = Plan { misfire: Misfire::FireAll, made_up: many, ..Plan::new(When::Cron(Box::new(cron))) };
+            prop_assert_eq!(plan.occasion(due, until).fires, Some(first));
         }
     }
 }

@@ -98,7 +98,7 @@ impl CursorChange {
     pub(super) fn bytes(&self) -> usize {
         let of = |piece: &Piece| match piece {
             Piece::Kept { .. } => PLACE_BYTES_MAX,
-            Piece::New(text) => written(text),
+            Piece::New(text) => json_bytes(text),
         };
         REST_BYTES_MAX + self.pieces.iter().map(of).sum::<usize>()
     }
@@ -160,7 +160,7 @@ impl<'a> Pieces<'a> {
     fn add(&mut self, until: usize) -> Option<()> {
         let text = &self.after[self.at..until];
         if !text.is_empty() {
-            self.left = self.left.checked_sub(written(text))?;
+            self.left = self.left.checked_sub(json_bytes(text))?;
             self.found.push(Piece::New(text.to_owned()));
             self.at = until;
         }
@@ -181,7 +181,7 @@ impl<'a> Pieces<'a> {
             if at - self.at > self.left {
                 return None;
             }
-            match blocks.find(block, self.behind).and_then(|from| self.widened(from, at)) {
+            match blocks.find(block, self.behind).and_then(|from| self.widen(from, at)) {
                 Some((from, begin, bytes)) => {
                     self.keep(from, begin, bytes)?;
                     at = self.at;
@@ -194,7 +194,7 @@ impl<'a> Pieces<'a> {
 
     /// Returns the largest common piece around these bytes that begins and ends with whole characters: where it begins in both
     /// texts, and its length. Returns `None` if it is too short.
-    fn widened(&self, from: usize, at: usize) -> Option<(usize, usize, usize)> {
+    fn widen(&self, from: usize, at: usize) -> Option<(usize, usize, usize)> {
         let (before, after) = (&self.before.as_bytes()[..from], &self.after.as_bytes()[self.at..at]);
         let back = before.iter().rev().zip(after.iter().rev()).take_while(|(one, other)| one == other).count();
         let mut shift = 0;
@@ -265,7 +265,7 @@ fn block_at(text: &[u8], from: usize) -> Option<u128> {
 }
 
 /// Returns the size of a new text as JSON, with the comma behind it.
-fn written(text: &str) -> usize {
+fn json_bytes(text: &str) -> usize {
     let escaped = |byte: u8| match byte {
         b'"' | b'\\' => 2,
         0..=0x1f => 6,

@@ -183,7 +183,8 @@ impl StoredCursor {
     }
 
     /// Returns true if one more change may follow, whose cursor has this many bytes. The changes together are no larger than
-    /// the cursor that is recorded whole after them, so that the log grows at most twice as fast as they do.
+    /// the cursor that is recorded whole after them: more would be more to read than to write. Nor are they so many that
+    /// they take long to put together, although the log grows faster if a long cursor is recorded whole that early.
     fn has_room(&self, change: &CursorChange, whole_bytes: usize) -> bool {
         let bytes: usize = self.changes.iter().map(|change| change.bytes()).sum();
         self.changes.len() < CHANGES_MAX && bytes + change.bytes() <= whole_bytes
