@@ -126,10 +126,10 @@ async fn delivery_of_25_megabytes_is_an_event_that_rules_judge_where_the_operato
     let files = files.map(|(path, text)| (path, text.replace("trigger: chat.command", "trigger: chat.push")));
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
     let place = place_with(&files);
-    let refused = Printed::by(place.ensue(&["check", "packs/"]));
+    let refused = Printed::by(&mut place.ensue(&["check", "packs/"]));
     assert_eq!(refused.code, Some(0), "without a settings file the node is not known: {}", refused.stderr);
     std::fs::write(place.path().join("ensue.yaml"), "webhooks: { body_max: 20000000 }\n").unwrap();
-    let refused = Printed::by(place.ensue(&["check", "packs/"]));
+    let refused = Printed::by(&mut place.ensue(&["check", "packs/"]));
     let why = "`body_max` of `chat.large` is 26214400, but this node takes bodies of at most 20000000 bytes";
     assert!(refused.code != Some(0) && refused.stderr.contains(why), "{}", refused.stderr);
     std::fs::write(place.path().join("ensue.yaml"), "webhooks: { body_max: 26214400 }\n").unwrap();

@@ -94,7 +94,7 @@ async fn versions_of_a_rule_are_listed_compared_and_restored() {
     place.write_pack_file("shop/rules/tea.yaml", &rule("item"));
     let node = place.start();
     let client = node.client();
-    let first = client.get("/rules/shop.tea/versions").await.body;
+    let first = client.get("/rules/shop.tea/versions").await;
     assert_eq!((first["items"].as_array().unwrap().len(), &first["items"][0]["change"]), (1, &json!("added")), "{first:#}");
     let older = first["items"][0]["catalog"].to_string();
 
@@ -120,6 +120,6 @@ async fn versions_of_a_rule_are_listed_compared_and_restored() {
     std::fs::remove_file(place.path().join("packs/shop/rules/tea.yaml")).unwrap();
     let removed = client.until("/rules/shop.tea/versions", |versions| versions["items"][0]["change"] == "removed").await;
     assert_eq!(removed["items"].as_array().unwrap().len(), 4, "{removed:#}");
-    let unknown = client.get("/rules/shop.coffee/versions").await;
-    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    let unknown = ensue(&["rules", "versions", "shop.coffee"]);
+    assert_eq!(unknown.code, Some(5), "{unknown:?}");
 }

@@ -86,6 +86,7 @@ enum Tellable<'a> {
 }
 
 /// A change of a key's value.
+#[derive(Clone, Copy)]
 enum KeyChange<'a> {
     Set(&'a KeySet),
     Rotated(&'a KeyRotated),
@@ -277,7 +278,7 @@ fn of_changed_var(fact: VarFact<'_>, by: &Actor) -> InternalEvent {
         VarFact::VarSet(VarSet { name, execution }) => (name, "set", execution),
         VarFact::VarRemoved(VarRemoved { name, execution }) => (name, "removed", execution),
     };
-    let mut payload = fields([("var", json!(name)), ("change", json!(change)), ("by", json!(by))]);
+    let mut payload = fields([("var", json!(name)), ("change", json!(change)), ("by", json!(by.to_string()))]);
     payload.extend(execution.map(|execution| ("execution".to_owned(), json!(execution))));
     InternalEvent { trigger: InternalTrigger::VarChanged, source: SOURCE_OF_ENGINE.to_owned(), payload }
 }
@@ -288,7 +289,7 @@ fn of_changed_key(change: KeyChange<'_>, by: &Actor) -> InternalEvent {
         KeyChange::Rotated(KeyRotated { key, version, .. }) => (key, "rotated", Some(version)),
         KeyChange::Removed(KeyRemoved { key }) => (key, "removed", None),
     };
-    let mut payload = fields([("key", json!(key)), ("change", json!(change)), ("by", json!(by))]);
+    let mut payload = fields([("key", json!(key)), ("change", json!(change)), ("by", json!(by.to_string()))]);
     payload.extend(version.map(|version| ("version".to_owned(), json!(version))));
     InternalEvent { trigger: InternalTrigger::KeyChanged, source: SOURCE_OF_ENGINE.to_owned(), payload }
 }
@@ -405,7 +406,7 @@ impl<'a> About<'a> {
             }
             InquiryFact::InquiryAnswered(InquiryAnswered { inquiry, by, verdict, .. }) => {
                 let mut payload = open(*inquiry)?;
-                payload.extend(fields([("status", json!("answered")), ("by", json!(by)), ("verdict", json!(verdict))]));
+                payload.extend(fields([("status", json!("answered")), ("by", json!(by.to_string())), ("verdict", json!(verdict))]));
                 (InternalTrigger::InquiryEnded, payload)
             }
             InquiryFact::InquiryWithdrawn(InquiryWithdrawn { inquiry, .. }) => {

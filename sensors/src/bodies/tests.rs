@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use ensue_engine::catalog::{HookMethod, Repeats, Verify};
+use ensue_engine::catalog::{DELIVERY_BYTES_DEFAULT, HookMethod, Repeats, Verify};
 use ensue_engine::explain::{Explain as _, Fault};
 use ensue_engine::ports::HookConnection;
 use proptest::prelude::*;
@@ -21,6 +21,7 @@ fn request(headers: &[(&str, &str)], body: impl Into<Bytes>) -> HookRequest {
         headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         query: Vec::new(),
         body: body.into(),
+        body_bytes_max: DELIVERY_BYTES_DEFAULT,
         method: HookMethod::Post,
         path: Vec::new(),
         url: String::new(),
