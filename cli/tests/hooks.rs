@@ -136,7 +136,7 @@ async fn delivery_of_25_megabytes_is_an_event_that_rules_judge_where_the_operato
     let node = place.start();
     let client = node.client();
     let commit = json!({ "id": "0123456789abcdef0123456789abcdef01234567", "added": ["a/b/c.rs"], "message": "Say \"hello\"" });
-    let commits = vec![commit; BYTES / commit.to_string().len()];
+    let commits = vec![commit.clone(); BYTES / commit.to_string().len()];
     let body = json!({ "text": "hello", "commits": commits }).to_string();
     assert!(body.len() > BYTES - 1_000, "{}", body.len());
     let send = |hook: &str, body: &str| {
