@@ -43,6 +43,7 @@ use super::parts::RunParts;
 use super::run::{Ended, Letters, Means, Refusals, Run, recorded, stopped};
 use super::status::{RunStatus, Shown};
 use super::trial::{TestRefusal, Tests, Trial};
+use super::world::SourceClock;
 use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
 use crate::edge::Edge;
@@ -214,7 +215,7 @@ impl SensorSupervisor {
             Some(before) => {
                 before.stop.send_replace(true);
                 before.status.set(SensorState::Starting);
-                before.status.forget_parts();
+                before.status.hide_parts();
                 (before.status.clone(), before.log.clone())
             }
             None => (
@@ -241,7 +242,7 @@ impl SensorSupervisor {
         if let Some(task) = tasks.get(&id) {
             task.stop.send_replace(true);
             task.status.set(SensorState::Disabled);
-            task.status.forget_parts();
+            task.status.hide_parts();
         }
         if is_gone {
             tasks.remove(&id);
@@ -286,7 +287,8 @@ impl Course {
         let id = self.wanted.id;
         let seed = seed_of(id);
         let known = self.shared.parts.known.clone();
-        let parts = RunParts::new((id, self.wanted.run), known, self.status.clone(), self.log.clone());
+        let clock = Arc::new(SourceClock(self.shared.parts.clock.clone()));
+        let parts = RunParts::new((id, self.wanted.run), known, clock, (self.status.clone(), self.log.clone()));
         let world = Arc::new(self.shared.parts.worlds.world(&self.wanted.sensor, seed, self.log.clone(), parts.clone()));
         let mut failures = self.wanted.failures;
         if self.wanted.running_since.is_some_and(|since| is_long_ago(&*world.clock, since)) {
