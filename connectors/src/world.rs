@@ -74,7 +74,7 @@ pub trait Lines: Send + Sync {
 
 /// The parts of what a sensor reads, for example its feeds: one may fail while the sensor reads the others.
 pub trait Parts: Send + Sync {
-    /// Forgets which parts fail: a program starts, and reports them again. Never blocks.
+    /// Notes that a program starts. What was reported of parts stays until they are reported again. Never blocks.
     fn begin(&self);
     /// Takes what a program reports of a part. The texts must hold no secret. Never blocks.
     fn report(&self, part: PartReport);

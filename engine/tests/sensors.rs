@@ -649,6 +649,21 @@ fn parts_of_a_sensor_are_limited_and_those_of_earlier_runs_make_room() {
 }
 
 #[test]
+fn part_that_works_again_makes_room_for_one_that_fails_in_the_same_report() {
+    let mut site = site();
+    let many: Vec<String> = (0..FAILING_PARTS_MAX).map(|number| format!("{number:03}")).collect();
+    let reported: Vec<(&str, PartState)> = many.iter().map(|name| (name.as_str(), away())).collect();
+    report(&mut site, &reported);
+    // By name, the one that fails is before the one that makes room for it.
+    let outcome = report(&mut site, &[("!further", away()), ("!more", away()), ("050", PartState::Running)]);
+    assert_eq!(records_of_parts(&outcome), ["recovered", "failed"]);
+    let id = feed(&site).0;
+    let is_failing = |part: &str| site.engine().sensors().part(id, part).is_some();
+    assert_eq!((is_failing("!further"), is_failing("!more"), is_failing("050")), (true, false, false));
+    assert_eq!(site.engine().sensors().parts(id).count(), FAILING_PARTS_MAX);
+}
+
+#[test]
 fn report_of_parts_by_a_run_that_is_over_is_ignored() {
     let mut site = site();
     let (sensor, pulling) = feed(&site);

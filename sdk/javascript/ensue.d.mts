@@ -32,10 +32,14 @@ export class Sensor<Input = any, Cursor = any> {
   /**
    * Reports that a part of what the sensor reads, for example one of its feeds, cannot be read, and why.
    *
-   * The sensor continues, and operators see the part until `reportRunning` or the next start.
+   * The sensor continues, and operators see the part until `reportRunning`.
    */
   reportFailing(part: string, error: unknown): Promise<void>;
-  /** Reports that a part of what the sensor reads works. */
+  /**
+   * Reports that a part of what the sensor reads works. Call it for each part after a start, and at each try.
+   *
+   * A part that failed before the program was started fails until this is reported, also if it is no longer read.
+   */
   reportRunning(part: string): Promise<void>;
   /** Waits, and returns false at once when the sensor should end. */
   sleep(milliseconds: number): Promise<boolean>;

@@ -81,7 +81,7 @@ export class Sensor {
   /**
    * Reports that a part of what the sensor reads, for example one of its feeds, cannot be read, and why.
    *
-   * The sensor continues, and operators see the part until `reportRunning` or the next start. Call it at each try. The name
+   * The sensor continues, and operators see the part until `reportRunning`. Call it at each try. The name
    * may have 1,024 bytes, and neither it nor the error may hold a secret.
    */
   async reportFailing(part, error) {
@@ -89,7 +89,11 @@ export class Sensor {
     await write({ part: String(part), state: 'failing', error: why || 'it fails without a reason' });
   }
 
-  /** Reports that a part of what the sensor reads works. */
+  /**
+   * Reports that a part of what the sensor reads works. Call it for each part after a start, and at each try.
+   *
+   * A part that failed before the program was started fails until this is reported, also if it is no longer read.
+   */
   async reportRunning(part) {
     await write({ part: String(part), state: 'running' });
   }

@@ -82,14 +82,17 @@ class Sensor:
     def report_failing(self, part, error):
         """Reports that a part of what the sensor reads, for example one of its feeds, cannot be read, and why.
 
-        The sensor continues, and operators see the part until `report_running` or the next start. Call it at each try. The
+        The sensor continues, and operators see the part until `report_running`. Call it at each try. The
         name may have 1,024 bytes, and neither it nor the error may hold a secret.
         """
         with self._lock:
             self._write({"part": str(part), "state": "failing", "error": str(error) or "it fails without a reason"})
 
     def report_running(self, part):
-        """Reports that a part of what the sensor reads works."""
+        """Reports that a part of what the sensor reads works. Call it for each part after a start, and at each try.
+
+        A part that failed before the program was started fails until this is reported, also if it is no longer read.
+        """
         with self._lock:
             self._write({"part": str(part), "state": "running"})
 

@@ -102,24 +102,23 @@ pub(crate) fn note_failed(state: &State, actor: &Actor, failed: &SensorFailed) -
 }
 
 /// Records the parts that begin to fail, fail in another run, or work again; what the log says already is not recorded
-/// again. Parts beyond the limit and a run that is over are ignored.
+/// again. Those that work again make room for others. Parts beyond the limit and a run that is over are ignored.
 pub(crate) fn note_parts(state: &State, actor: &Actor, reported: &SensorParts) -> Decision {
     let SensorParts { sensor: id, run, parts } = reported;
     let Ok(pulling) = current(state, *id, *run) else { return done(Vec::new()) };
-    let mut room = state.sensors().room_for_parts(*id, *run);
-    let fact = |(part, now): (&String, &PartState)| -> Option<Fact> {
-        let known = state.sensors().part(*id, part);
-        match now {
-            PartState::Failing { error } if part.len() <= PART_NAME_BYTES_MAX && known.is_none_or(|known| known.run != *run) => {
-                room = room.checked_sub(1)?;
-                let error = cut(error.clone(), PART_ERROR_BYTES_MAX);
-                Some(SensorPartFailed { id: *id, run: *run, part: part.clone(), error }.into())
-            }
-            PartState::Running if known.is_some() => Some(SensorPartRecovered { id: *id, run: *run, part: part.clone() }.into()),
-            PartState::Failing { .. } | PartState::Running => None,
+    let known = |part: &str| state.sensors().part(*id, part);
+    let recovered: Vec<&String> =
+        parts.iter().filter(|(part, now)| **now == PartState::Running && known(part).is_some()).map(|(part, _)| part).collect();
+    let of_run = recovered.iter().filter(|part| known(part).is_some_and(|known| known.run == *run)).count();
+    let room = state.sensors().room_for_parts(*id, *run) + of_run;
+    let failed = parts.iter().filter_map(|(part, now)| match now {
+        PartState::Failing { error } if part.len() <= PART_NAME_BYTES_MAX && known(part).is_none_or(|known| known.run != *run) => {
+            Some(SensorPartFailed { id: *id, run: *run, part: part.clone(), error: cut(error.clone(), PART_ERROR_BYTES_MAX) }.into())
         }
-    };
-    let facts: Vec<Fact> = parts.iter().filter_map(fact).collect();
+        PartState::Failing { .. } | PartState::Running => None,
+    });
+    let recovered = recovered.into_iter().map(|part| SensorPartRecovered { id: *id, run: *run, part: part.clone() }.into());
+    let facts: Vec<Fact> = recovered.chain(failed.take(room)).collect();
     done(facts.into_iter().map(|fact| draft(&pulling.sensor, actor, None, fact, None)).collect())
 }
 

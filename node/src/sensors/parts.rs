@@ -1,5 +1,6 @@
 //! The parts of what a sensor reads, as its program reports them: they are shown at once, and recorded at most once a
-//! second.
+//! second. A part that works again is recorded only once it has worked for a while, so that one that fails every other
+//! second does not fill the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use ensue_connectors::world::{Clock, Lines as _, PartReport, PartState, Parts};
 use ensue_engine::ids::SensorId;
-use ensue_engine::sensors::state::FAILING_PARTS_MAX;
+use ensue_engine::sensors::state::{FAILING_PARTS_MAX, Sensors};
 use ensue_engine::time::Timestamp;
 use tokio::sync::Notify;
 
@@ -15,14 +16,18 @@ use super::logs::SensorLog;
 use super::status::{PartFailure, RunStatus};
 use crate::intake::KnownSensors;
 
-/// How long a record of parts must be made until another one is.
-const RECORD_EVERY: Duration = Duration::from_secs(1);
+/// How long a record of parts must be made until another one is, in milliseconds.
+const RECORD_EVERY_MILLIS: u64 = 1_000;
+/// How long a part must work until that is recorded, in milliseconds.
+const RECOVERED_AFTER_MILLIS: u64 = 60_000;
 
-/// The parts of a sensor over its tries within one run.
+/// The parts of a sensor over its tries within one run. What was reported of a part stays, also over starts of its program,
+/// until the part is reported again.
 pub(super) struct RunParts {
     id: SensorId,
     run: u64,
     known: Arc<dyn KnownSensors>,
+    clock: Arc<dyn Clock>,
     status: Arc<RunStatus>,
     log: Arc<SensorLog>,
     inner: Mutex<Inner>,
@@ -31,87 +36,103 @@ pub(super) struct RunParts {
 
 #[derive(Default)]
 struct Inner {
-    /// The parts that the log has as failing, with what is on its way there.
-    recorded: BTreeSet<String>,
-    /// Those of them that were recorded in this run.
-    of_run: BTreeSet<String>,
-    /// What is to be recorded.
-    due: BTreeMap<String, PartState>,
+    /// What was reported of parts and the log does not have.
+    due: BTreeMap<String, Due>,
+    /// The parts of which something is on its way into the log.
+    on_its_way: BTreeSet<String>,
     /// When something was last recorded.
     at: Option<Timestamp>,
+    /// Whether the sensor's log says that parts are not shown, since the program was started.
+    has_said_too_many: bool,
+}
+
+/// What is to be recorded of a part.
+struct Due {
+    state: PartState,
+    /// When it may be.
+    from: Timestamp,
 }
 
 impl RunParts {
-    pub(super) fn new((id, run): (SensorId, u64), known: Arc<dyn KnownSensors>, status: Arc<RunStatus>, log: Arc<SensorLog>) -> Arc<Self> {
-        Arc::new(Self { id, run, known, status, log, inner: Mutex::default(), changed: Notify::new() })
+    pub(super) fn new(
+        (id, run): (SensorId, u64),
+        known: Arc<dyn KnownSensors>,
+        clock: Arc<dyn Clock>,
+        (status, log): (Arc<RunStatus>, Arc<SensorLog>),
+    ) -> Arc<Self> {
+        Arc::new(Self { id, run, known, clock, status, log, inner: Mutex::default(), changed: Notify::new() })
     }
 
     /// Completes when something is to be recorded, and may be.
-    pub(super) async fn are_due(&self, clock: &dyn Clock) {
+    pub(super) async fn are_due(&self) {
         loop {
-            let wait = {
-                let inner = self.locked();
-                let since = inner.at.map_or(i64::MAX, |at| clock.now().micros_since(at).max(0));
-                let since = Duration::from_micros(u64::try_from(since).unwrap_or(u64::MAX));
-                (!inner.due.is_empty()).then(|| RECORD_EVERY.saturating_sub(since))
-            };
+            let wait = self.locked().due_at().map(|at| {
+                let micros = at.micros_since(self.clock.now()).max(0);
+                Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+            });
             match wait {
                 Some(Duration::ZERO) => return,
-                Some(wait) => clock.sleep(wait).await,
+                Some(wait) => tokio::select! {
+                    biased;
+                    () = self.changed.notified() => {}
+                    () = self.clock.sleep(wait) => {}
+                },
                 None => self.changed.notified().await,
             }
         }
     }
 
-    /// Takes what is to be recorded.
-    pub(super) fn take_due(&self, now: Timestamp) -> BTreeMap<String, PartState> {
-        let mut inner = self.locked();
-        let due = std::mem::take(&mut inner.due);
-        for (name, state) in &due {
-            match state {
-                PartState::Failing { .. } => {
-                    inner.recorded.insert(name.clone());
-                    inner.of_run.insert(name.clone());
-                }
-                PartState::Running => {
-                    inner.recorded.remove(name);
-                    inner.of_run.remove(name);
-                }
-            }
-        }
-        inner.at = Some(now);
-        due
+    /// Takes what is to be recorded now.
+    pub(super) fn take_due(&self) -> BTreeMap<String, PartState> {
+        self.take(|due, now| due.from <= now)
     }
 
-    /// Takes back what was not recorded, to record it later.
-    pub(super) fn take_back(&self, parts: BTreeMap<String, PartState>) {
+    /// Takes all that is to be recorded, since nothing more will be reported.
+    pub(super) fn take_all(&self) -> BTreeMap<String, PartState> {
+        self.take(|_, _| true)
+    }
+
+    /// Notes that the log has answered. What it does not have now is recorded later.
+    pub(super) fn note_answer(&self) {
         let mut inner = self.locked();
-        for (name, state) in parts {
-            match state {
-                PartState::Failing { .. } => {
-                    inner.of_run.remove(&name);
-                }
-                PartState::Running => {
-                    inner.recorded.insert(name.clone());
-                }
-            }
-            inner.due.entry(name).or_insert(state);
-        }
+        let known = self.known.sensors();
+        inner.on_its_way.clear();
+        inner.due.retain(|name, due| self.is_news(&known, name, &due.state));
         self.changed.notify_one();
     }
 
+    fn take(&self, is_due: impl Fn(&Due, Timestamp) -> bool) -> BTreeMap<String, PartState> {
+        let (now, mut inner) = (self.clock.now(), self.locked());
+        let due = inner.due.iter().filter(|(_, due)| is_due(due, now));
+        let taken: BTreeMap<String, PartState> = due.map(|(name, due)| (name.clone(), due.state.clone())).collect();
+        inner.on_its_way.extend(taken.keys().cloned());
+        inner.at = Some(now);
+        taken
+    }
+
     fn note(&self, name: String, state: PartState) {
-        let mut inner = self.locked();
-        let is_due = match &state {
-            PartState::Failing { .. } => !inner.of_run.contains(&name),
-            PartState::Running => inner.recorded.contains(&name),
-        };
-        if is_due {
-            inner.due.insert(name, state);
-            self.changed.notify_one();
-        } else {
+        let (now, mut inner) = (self.clock.now(), self.locked());
+        if !inner.on_its_way.contains(&name) && !self.is_news(&self.known.sensors(), &name, &state) {
             // It changed back before it was recorded.
             inner.due.remove(&name);
+            return;
+        }
+        match inner.due.get_mut(&name) {
+            Some(due) if fails(&due.state) == fails(&state) => due.state = state,
+            Some(_) | None => {
+                let from = if fails(&state) { now } else { now.plus_millis(RECOVERED_AFTER_MILLIS) };
+                inner.due.insert(name, Due { state, from });
+                self.changed.notify_one();
+            }
+        }
+    }
+
+    /// Returns true if the log says otherwise of a part.
+    fn is_news(&self, known: &Sensors, name: &str, state: &PartState) -> bool {
+        let known = known.part(self.id, name);
+        match state {
+            PartState::Failing { .. } => known.is_none_or(|known| known.run != self.run),
+            PartState::Running => known.is_some(),
         }
     }
 
@@ -120,29 +141,40 @@ impl RunParts {
     }
 }
 
+impl Inner {
+    /// Returns when something is to be recorded next, and may be. Until the log has answered, nothing is.
+    fn due_at(&self) -> Option<Timestamp> {
+        let first = self.due.values().map(|due| due.from).min().filter(|_| self.on_its_way.is_empty())?;
+        let next = self.at.map_or(first, |at| at.plus_millis(RECORD_EVERY_MILLIS));
+        Some(first.max(next))
+    }
+}
+
+fn fails(state: &PartState) -> bool {
+    matches!(state, PartState::Failing { .. })
+}
+
 impl Parts for RunParts {
     fn begin(&self) {
-        self.status.forget_parts();
-        let known = self.known.sensors();
-        let mut inner = self.locked();
-        inner.recorded = known.parts(self.id).map(str::to_owned).collect();
-        let is_of_run = |name: &&String| known.part(self.id, name).is_some_and(|part| part.run == self.run);
-        inner.of_run = inner.recorded.iter().filter(is_of_run).cloned().collect();
+        self.locked().has_said_too_many = false;
     }
 
     fn report(&self, part: PartReport) {
         let PartReport { name, state } = part;
         match &state {
-            PartState::Failing { error } => match self.status.fail_part(&name, error) {
-                PartFailure::Said => {}
+            PartState::Failing { error } => match self.status.show_failing_part(&name, error) {
+                PartFailure::Known => {}
                 PartFailure::New => self.log.add(format!("the part `{name}` fails: {error}")),
                 PartFailure::TooMany => {
-                    self.log.add(format!("the part `{name}` fails, and is not shown, as {FAILING_PARTS_MAX} others fail: {error}"));
+                    if !std::mem::replace(&mut self.locked().has_said_too_many, true) {
+                        let many = format!("more than {FAILING_PARTS_MAX} parts fail, and no more of them are shown or recorded");
+                        self.log.add(format!("{many}, such as `{name}`: {error}"));
+                    }
                     return;
                 }
             },
             PartState::Running => {
-                if self.status.recover_part(&name) {
+                if self.status.hide_part(&name) {
                     self.log.add(format!("the part `{name}` works again"));
                 }
             }
@@ -164,86 +196,263 @@ impl Parts for SensorLog {
 
 #[cfg(test)]
 mod tests {
+    use ensue_connectors::Pending;
     use ensue_engine::ids::Id;
-    use ensue_engine::sensors::state::Sensors;
+    use serde_json::{Map, Value, json};
 
     use super::*;
     use crate::clock::SystemClock;
 
-    /// A log without sensors.
-    struct NoSensors;
+    const RUN: u64 = 3;
+    const SECOND: u64 = 1_000;
+    const MINUTE: u64 = 60 * SECOND;
 
-    impl KnownSensors for NoSensors {
+    fn id() -> SensorId {
+        SensorId(Id::from_bytes([7; 16]))
+    }
+
+    /// A log that knows nothing but parts: the run in which each was last recorded as failing.
+    #[derive(Default)]
+    struct Written(Mutex<BTreeMap<String, u64>>);
+
+    impl KnownSensors for Written {
         fn sensors(&self) -> Sensors {
-            Sensors::default()
+            let parts = self.0.lock().unwrap();
+            let part = |(name, run): (&String, &u64)| (name.clone(), json!({ "since": Timestamp::from_micros(0), "run": run }));
+            let parts: Map<String, Value> = parts.iter().map(part).collect();
+            serde_json::from_value(json!({ "pulling": [], "of_ref": [], "disabled": [], "parts": [[id(), parts]] })).unwrap()
         }
     }
 
-    fn parts() -> (Arc<RunParts>, Arc<RunStatus>, Arc<SensorLog>) {
-        let clock = Arc::new(SystemClock::default());
-        let (status, log) = (RunStatus::new(clock.clone()), SensorLog::new(clock, None));
-        let id = SensorId(Id::from_bytes([7; 16]));
-        (RunParts::new((id, 1), Arc::new(NoSensors), status.clone(), log.clone()), status, log)
+    /// A clock that whoever sleeps sets forward.
+    struct Hand(Mutex<Timestamp>);
+
+    impl Clock for Hand {
+        fn now(&self) -> Timestamp {
+            *self.0.lock().unwrap()
+        }
+
+        fn sleep(&self, long: Duration) -> Pending<'_, ()> {
+            self.pass(u64::try_from(long.as_millis()).unwrap());
+            Box::pin(std::future::ready(()))
+        }
     }
 
-    fn failing(name: &str, error: &str) -> PartReport {
-        PartReport { name: name.to_owned(), state: PartState::Failing { error: error.to_owned() } }
+    impl Hand {
+        fn pass(&self, millis: u64) {
+            let mut now = self.0.lock().unwrap();
+            *now = now.plus_millis(millis);
+        }
     }
 
-    fn running(name: &str) -> PartReport {
-        PartReport { name: name.to_owned(), state: PartState::Running }
+    /// A run of a sensor, and what it reaches.
+    struct Site {
+        parts: Arc<RunParts>,
+        status: Arc<RunStatus>,
+        log: Arc<SensorLog>,
+        clock: Arc<Hand>,
+        written: Arc<Written>,
     }
 
-    fn due(parts: &RunParts) -> Vec<String> {
-        parts.take_due(Timestamp::from_micros(0)).into_keys().collect()
+    impl Site {
+        fn new() -> Self {
+            let machine = Arc::new(SystemClock::default());
+            let (status, log) = (RunStatus::new(machine.clone()), SensorLog::new(machine, None));
+            let (clock, written) = (Arc::new(Hand(Mutex::new(Timestamp::from_micros(0)))), Arc::new(Written::default()));
+            let parts = RunParts::new((id(), RUN), written.clone(), clock.clone(), (status.clone(), log.clone()));
+            parts.begin();
+            Self { parts, status, log, clock, written }
+        }
+
+        fn fails(&self, part: &str) {
+            self.fails_with(part, "no route");
+        }
+
+        fn fails_with(&self, part: &str, error: &str) {
+            let state = PartState::Failing { error: error.to_owned() };
+            self.parts.report(PartReport { name: part.to_owned(), state });
+        }
+
+        fn works(&self, part: &str) {
+            self.parts.report(PartReport { name: part.to_owned(), state: PartState::Running });
+        }
+
+        /// Records what is due, as the engine does, and returns what is recorded.
+        fn recorded(&self) -> Vec<String> {
+            self.record(&self.parts.take_due())
+        }
+
+        fn record(&self, due: &BTreeMap<String, PartState>) -> Vec<String> {
+            let mut facts = Vec::new();
+            let mut written = self.written.0.lock().unwrap();
+            for (part, _) in due.iter().filter(|(_, state)| !fails(state)) {
+                facts.extend(written.remove(part).map(|_| format!("{part} works")));
+            }
+            for (part, _) in due.iter().filter(|(_, state)| fails(state)) {
+                if written.len() < FAILING_PARTS_MAX && written.insert(part.clone(), RUN) != Some(RUN) {
+                    facts.push(format!("{part} fails"));
+                }
+            }
+            drop(written);
+            self.parts.note_answer();
+            facts
+        }
+
+        /// Returns what is recorded after this long.
+        fn recorded_after(&self, millis: u64) -> Vec<String> {
+            self.clock.pass(millis);
+            self.recorded()
+        }
+
+        fn shown(&self) -> Vec<String> {
+            self.status.shown().parts.into_keys().collect()
+        }
+
+        fn lines(&self) -> Vec<String> {
+            self.log.after(0).into_iter().map(|line| line.text).collect()
+        }
     }
 
     #[test]
     fn part_that_fails_is_recorded_once_and_shown_with_its_newest_error() {
-        let (parts, status, log) = parts();
-        parts.begin();
-        parts.report(running("a"));
-        assert_eq!(due(&parts), [""; 0], "nothing failed");
-        parts.report(failing("a", "no route"));
-        parts.report(failing("a", "refused"));
-        assert_eq!(due(&parts), ["a"]);
-        parts.report(failing("a", "refused"));
-        assert_eq!(due(&parts), [""; 0]);
-        assert_eq!(status.shown().parts["a"].error, "refused");
-        parts.report(running("a"));
-        assert_eq!((due(&parts), status.shown().parts.len()), (vec!["a".to_owned()], 0));
-        let lines: Vec<String> = log.after(0).into_iter().map(|line| line.text).collect();
-        assert_eq!(lines, ["the part `a` fails: no route", "the part `a` fails: refused", "the part `a` works again"]);
+        let site = Site::new();
+        site.works("a");
+        assert_eq!(site.recorded(), [""; 0], "nothing failed");
+        site.fails_with("a", "no route");
+        site.fails_with("a", "refused");
+        assert_eq!(site.recorded(), ["a fails"]);
+        site.fails_with("a", "refused");
+        assert_eq!(site.recorded_after(MINUTE), [""; 0]);
+        assert_eq!(site.status.shown().parts["a"].error, "refused");
+        site.works("a");
+        assert_eq!(site.shown(), [""; 0]);
+        assert_eq!(site.recorded_after(MINUTE), ["a works"]);
+        assert_eq!(site.lines(), ["the part `a` fails: no route", "the part `a` fails: refused", "the part `a` works again"]);
     }
 
     #[test]
     fn failure_that_is_over_before_it_is_recorded_is_not_recorded() {
-        let (parts, ..) = parts();
-        parts.report(failing("a", "no route"));
-        parts.report(running("a"));
-        assert_eq!(due(&parts), [""; 0]);
+        let site = Site::new();
+        site.fails("a");
+        site.works("a");
+        assert_eq!(site.recorded_after(MINUTE), [""; 0]);
+    }
+
+    #[test]
+    fn part_that_fails_every_other_second_is_recorded_once_until_it_works_for_a_minute() {
+        let site = Site::new();
+        let mut facts = Vec::new();
+        for _ in 0..1_000 {
+            site.fails("a");
+            facts.extend(site.recorded_after(SECOND));
+            site.works("a");
+            facts.extend(site.recorded_after(SECOND));
+        }
+        assert_eq!(facts, ["a fails"]);
+        // Each time it is read, the program says so.
+        for _ in 0..58 {
+            site.works("a");
+            assert_eq!(site.recorded_after(SECOND), [""; 0]);
+        }
+        assert_eq!(site.recorded_after(SECOND), ["a works"]);
+    }
+
+    #[test]
+    fn part_stays_failing_over_starts_of_the_program_until_it_is_reported_as_running() {
+        let site = Site::new();
+        site.fails("a");
+        assert_eq!(site.recorded(), ["a fails"]);
+        site.parts.begin();
+        assert_eq!(site.shown(), ["a"], "the log has it as failing, too");
+        site.fails("a");
+        assert_eq!(site.recorded_after(MINUTE), [""; 0], "it is the same failure");
+        site.parts.begin();
+        site.works("a");
+        assert_eq!(site.shown(), [""; 0]);
+        assert_eq!(site.recorded_after(MINUTE), ["a works"]);
+        site.fails("a");
+        assert_eq!(site.recorded_after(SECOND), ["a fails"], "it is another one");
+    }
+
+    #[test]
+    fn part_that_failed_in_an_earlier_run_is_recorded_in_this_one_too() {
+        let site = Site::new();
+        site.written.0.lock().unwrap().extend([("a".to_owned(), RUN - 1), ("b".to_owned(), RUN - 1)]);
+        site.parts.begin();
+        assert_eq!(site.shown(), [""; 0], "the run does not know of them");
+        site.fails("a");
+        site.works("b");
+        assert_eq!(site.recorded(), ["a fails"]);
+        assert_eq!(site.recorded_after(MINUTE), ["b works"]);
     }
 
     #[test]
     fn what_was_not_recorded_is_recorded_later_unless_it_changed() {
-        let (parts, ..) = parts();
-        parts.report(failing("a", "no route"));
-        parts.report(failing("b", "no route"));
-        let taken = parts.take_due(Timestamp::from_micros(0));
-        parts.report(running("b"));
-        parts.take_back(taken);
-        let again = parts.take_due(Timestamp::from_micros(0));
-        assert_eq!(again["a"], PartState::Failing { error: "no route".to_owned() });
-        assert_eq!(again["b"], PartState::Running);
+        let site = Site::new();
+        site.fails("a");
+        site.fails("b");
+        let taken = site.parts.take_due();
+        assert_eq!(taken.len(), 2);
+        site.works("b");
+        // The log has nothing of it.
+        site.parts.note_answer();
+        assert_eq!(site.recorded_after(SECOND), ["a fails"]);
+        assert_eq!(site.recorded_after(MINUTE), [""; 0]);
     }
 
     #[test]
-    fn parts_that_fail_are_limited_and_a_start_forgets_them() {
-        let (parts, status, log) = parts();
-        (0..FAILING_PARTS_MAX + 1).for_each(|number| parts.report(failing(&format!("{number:03}"), "no route")));
-        assert_eq!((status.shown().parts.len(), due(&parts).len()), (FAILING_PARTS_MAX, FAILING_PARTS_MAX));
-        assert!(log.after(0).last().is_some_and(|line| line.text.contains("is not shown")));
-        parts.begin();
-        assert!(status.shown().parts.is_empty());
+    fn part_that_works_while_its_failure_is_on_its_way_is_recorded_as_both() {
+        let site = Site::new();
+        site.fails("a");
+        let taken = site.parts.take_due();
+        site.works("a");
+        assert_eq!(site.record(&taken), ["a fails"]);
+        assert_eq!(site.recorded_after(MINUTE), ["a works"]);
+    }
+
+    #[test]
+    fn recovery_of_a_part_is_recorded_at_once_if_its_source_has_ended() {
+        let site = Site::new();
+        site.fails("a");
+        assert_eq!(site.recorded(), ["a fails"]);
+        site.works("a");
+        assert_eq!(site.record(&site.parts.take_all()), ["a works"]);
+    }
+
+    #[test]
+    fn part_that_had_no_room_in_the_log_is_recorded_once_another_one_works() {
+        let site = Site::new();
+        (0..FAILING_PARTS_MAX).for_each(|number| site.fails(&format!("{number:03}")));
+        assert_eq!(site.recorded().len(), FAILING_PARTS_MAX);
+        site.works("050");
+        site.fails("further");
+        assert!(site.shown().contains(&"further".to_owned()));
+        assert_eq!(site.recorded_after(SECOND), [""; 0], "the log still has the other one");
+        assert_eq!(site.recorded_after(MINUTE), ["050 works", "further fails"]);
+    }
+
+    #[test]
+    fn parts_beyond_the_limit_are_a_line_at_each_start_of_the_program() {
+        let site = Site::new();
+        let report_all = || (0..FAILING_PARTS_MAX + 5).for_each(|number| site.fails(&format!("{number:03}")));
+        (0..3).for_each(|_| report_all());
+        assert_eq!((site.shown().len(), site.recorded().len()), (FAILING_PARTS_MAX, FAILING_PARTS_MAX));
+        let lines_beyond = || site.lines().iter().filter(|line| line.contains("no more of them")).count();
+        assert_eq!(lines_beyond(), 1);
+        site.parts.begin();
+        (0..3).for_each(|_| report_all());
+        assert_eq!((lines_beyond(), site.lines().len()), (2, FAILING_PARTS_MAX + 2));
+    }
+
+    #[tokio::test]
+    async fn recovery_is_due_after_a_minute_without_another_report() {
+        let site = Site::new();
+        site.fails("a");
+        site.parts.are_due().await;
+        assert_eq!(site.recorded(), ["a fails"]);
+        site.works("a");
+        site.parts.are_due().await;
+        assert_eq!(site.recorded(), ["a works"]);
+        assert_eq!(site.clock.now(), Timestamp::from_micros(0).plus_millis(MINUTE));
     }
 }

@@ -3,6 +3,7 @@
 //! The peer learns that messages are settled only after their events are in the log. If the node ends in between, the
 //! next run begins at the cursor in the log, or gets the messages again and their keys are known.
 
+use std::collections::BTreeMap;
 use std::future::{Future, ready};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ensue_api::Queue;
 use ensue_api::ports::SensorState;
-use ensue_connectors::world::Lines;
+use ensue_connectors::world::{Lines, PartState};
 use ensue_connectors::{Connect, Message, Pending, Pulled, Room, Source, SourceError, Token, World};
 use ensue_engine::catalog::{OnPoison, PoisonLimit, Sensor};
 use ensue_engine::command::{Answer, Ask, Command, Novelty, Refusal, SensorBatch, SensorParts};
@@ -132,7 +133,10 @@ impl Run {
         };
         let ended = self.read(&mut *source).await;
         let ended = self.advance_at_end(&mut *source, ended).await;
-        self.note_parts();
+        self.note_parts(match ended {
+            Ok(Ended::Done) => self.means.parts.take_all(),
+            _ => self.means.parts.take_due(),
+        });
         let held = self.held.take_all();
         let patience = self.means.world.clock.sleep(CLOSE_PATIENCE);
         let closing = async {
@@ -167,7 +171,7 @@ impl Run {
                         biased;
                         () = stopped(&mut stop) => return Ok(Ended::Stopped),
                         () = self.held.is_due() => break Next::Keep,
-                        () = self.means.parts.are_due(&*clock) => break Next::NoteParts,
+                        () = self.means.parts.are_due() => break Next::NoteParts,
                         pulled = &mut next => break Next::Pulled(pulled?),
                         () = is_over(&mut self.quiet), if self.passed.is_some() => break Next::Advance,
                         () = is_over(&mut healthy), if !self.is_started && !self.refusals.is_failing() => self.started(),
@@ -181,7 +185,7 @@ impl Run {
                     None
                 }
                 Next::NoteParts => {
-                    self.note_parts();
+                    self.note_parts(self.means.parts.take_due());
                     None
                 }
                 Next::Advance => self.advance(source).await?,
@@ -516,18 +520,13 @@ impl Run {
     }
 
     /// Records which parts of the source fail, and which work again.
-    fn note_parts(&self) {
-        let parts = self.means.parts.take_due(self.means.world.clock.now());
+    fn note_parts(&self, parts: BTreeMap<String, PartState>) {
         if parts.is_empty() {
             return;
         }
-        let (of_source, noted) = (self.means.parts.clone(), parts.clone());
-        let reply = move |outcome: Result<Committed, SubmitError>| match outcome {
-            Ok(_) | Err(SubmitError::Refused(_) | SubmitError::Stopping) => {}
-            Err(_) => of_source.take_back(noted),
-        };
+        let of_source = self.means.parts.clone();
         let ask = Ask::NoteSensorParts(SensorParts { sensor: self.id, run: self.run, parts });
-        self.means.submit.submit(Command { actor: Actor::Engine, trace: None, ask }, Box::new(reply));
+        self.means.submit.submit(Command { actor: Actor::Engine, trace: None, ask }, Box::new(move |_| of_source.note_answer()));
     }
 
     fn count(&self, batch: &Batch, committed: &Committed) {

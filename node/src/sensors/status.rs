@@ -57,7 +57,7 @@ pub(super) enum PartFailure {
     /// It was not shown before, or another error was.
     New,
     /// Nothing: it was shown before.
-    Said,
+    Known,
     /// Nothing: too many others fail.
     TooMany,
 }
@@ -153,12 +153,12 @@ impl RunStatus {
     }
 
     /// Shows that a part fails.
-    pub(super) fn fail_part(&self, name: &str, error: &str) -> PartFailure {
+    pub(super) fn show_failing_part(&self, name: &str, error: &str) -> PartFailure {
         let error = error.to_owned();
         let mut shown = self.locked();
         let many = shown.parts.len();
         match shown.parts.get_mut(name) {
-            Some(part) if part.error == error => PartFailure::Said,
+            Some(part) if part.error == error => PartFailure::Known,
             Some(part) => {
                 part.error = error;
                 PartFailure::New
@@ -171,13 +171,13 @@ impl RunStatus {
         }
     }
 
-    /// Shows that a part works. Returns true if it failed.
-    pub(super) fn recover_part(&self, name: &str) -> bool {
+    /// Shows a part that fails no longer. Returns true if it was shown.
+    pub(super) fn hide_part(&self, name: &str) -> bool {
         self.locked().parts.remove(name).is_some()
     }
 
-    /// Forgets which parts fail.
-    pub(super) fn forget_parts(&self) {
+    /// Shows no part that fails any longer.
+    pub(super) fn hide_parts(&self) {
         self.locked().parts.clear();
     }
 

@@ -3,6 +3,7 @@
 //! It is called on the sequencer's thread and never waits. A task that panics counts as a failure of its sensor.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,7 +29,7 @@ use ensue_engine::sensors::facts::{SensorFailed, SensorMode};
 use ensue_engine::sensors::state::Sensors;
 use ensue_engine::time::Timestamp;
 use ensue_executor::Blocking;
-use ensue_executor::ports::Bodies;
+use ensue_executor::ports::{Bodies, BodyError};
 use ensue_expression::Document;
 use serde_json::Value;
 use thiserror::Error;
@@ -44,6 +45,7 @@ use super::parts::RunParts;
 use super::run::{Ended, Letters, Means, Refusals, Run, recorded, stopped};
 use super::status::{RunStatus, Shown};
 use super::trial::{TestRefusal, Tests, Trial};
+use super::world::SourceClock;
 use crate::catalogs::NodeCatalogs;
 use crate::clock::Clock;
 use crate::edge::Edge;
@@ -224,7 +226,7 @@ impl SensorSupervisor {
             Some(before) => {
                 before.stop.send_replace(true);
                 before.status.set(SensorState::Starting);
-                before.status.forget_parts();
+                before.status.hide_parts();
                 (before.status.clone(), before.log.clone())
             }
             None => (
@@ -251,7 +253,7 @@ impl SensorSupervisor {
         if let Some(task) = tasks.get(&id) {
             task.stop.send_replace(true);
             task.status.set(SensorState::Disabled);
-            task.status.forget_parts();
+            task.status.hide_parts();
         }
         if is_gone {
             tasks.remove(&id);
@@ -267,23 +269,12 @@ impl Shared {
 
     /// Returns a stored cursor; reads it from the log if it is long, and puts it together if it was changed since.
     async fn cursor(&self, stored: StoredCursor) -> Result<Cursor, SourceError> {
-        let broken = |why: String| {
-            let why = format!("the cursor in the log cannot be used: {why}; set it back with `ensue sensors rewind`");
-            SourceError::new(SensorErrorKind::Bug, why)
-        };
         if let Some(short) = stored.short() {
-            return short.map_err(|why| broken(why.to_string()));
+            return short.map_err(unusable);
         }
         let bodies = self.parts.bodies.clone();
-        let read = self.parts.blocking.done(move || match stored.whole() {
-            WholeCursor::Inline(text) => stored.put_together(text).map_err(|why| why.to_string()),
-            WholeCursor::Body(handle) => {
-                let bytes = bodies.read(handle).map_err(|why| why.to_string())?;
-                let whole = std::str::from_utf8(&bytes).map_err(|why| why.to_string())?;
-                stored.put_together(whole).map_err(|why| why.to_string())
-            }
-        });
-        read.await.ok_or_else(|| broken("reading it stopped at an internal error".to_owned()))?.map_err(broken)
+        let read = self.parts.blocking.done(move || read_cursor(&stored, &*bodies));
+        read.await.ok_or_else(|| SourceError::new(SensorErrorKind::Bug, "reading the cursor stopped at an internal error"))?
     }
 
     fn definition(&self, sensor: &SensorRef) -> Option<Definition> {
@@ -307,7 +298,8 @@ impl Course {
         let id = self.wanted.id;
         let seed = seed_of(id);
         let known = self.shared.parts.known.clone();
-        let parts = RunParts::new((id, self.wanted.run), known, self.status.clone(), self.log.clone());
+        let clock = Arc::new(SourceClock(self.shared.parts.clock.clone()));
+        let parts = RunParts::new((id, self.wanted.run), known, clock, (self.status.clone(), self.log.clone()));
         let world = Arc::new(self.shared.parts.worlds.world(&self.wanted.sensor, seed, self.log.clone(), parts.clone()));
         let mut failures = self.wanted.failures;
         if self.wanted.running_since.is_some_and(|since| is_long_ago(&*world.clock, since)) {
@@ -413,6 +405,25 @@ impl Course {
     }
 }
 
+/// Reads a stored cursor from the log, and puts it together. Blocks.
+fn read_cursor(stored: &StoredCursor, bodies: &dyn Bodies) -> Result<Cursor, SourceError> {
+    let whole = match stored.whole() {
+        WholeCursor::Inline(text) => return stored.put_together(text).map_err(unusable),
+        WholeCursor::Body(handle) => bodies.read(handle).map_err(|why| match why {
+            BodyError::Erased(_) => unusable(why),
+            // A log that is away comes back, and the cursor in it is as good as before.
+            _ => SourceError::new(SensorErrorKind::Bug, format!("the cursor in the log cannot be read: {why}")),
+        })?,
+    };
+    stored.put_together(std::str::from_utf8(&whole).map_err(unusable)?).map_err(unusable)
+}
+
+/// Returns the error of a cursor that is read and is not valid: no later try finds another one.
+fn unusable(why: impl fmt::Display) -> SourceError {
+    let why = format!("the cursor in the log cannot be used: {why}; set it back with `ensue sensors rewind`");
+    SourceError::new(SensorErrorKind::Bug, why)
+}
+
 /// Returns the number from which a sensor's phases and jitter follow.
 fn seed_of(id: SensorId) -> u64 {
     id.0.as_bytes().iter().skip(8).fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte))
@@ -464,10 +475,16 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
             since: known.part(id, name).map_or(part.since, |logged| logged.since),
         });
         let failing_parts = of_source.collect();
+        let (cursor, broken) = match pulling.cursor.as_ref().and_then(StoredCursor::short) {
+            Some(Ok(cursor)) => (Some(cursor.into_text()), None),
+            Some(Err(why)) => (None, Some(recorded(&unusable(why)))),
+            None => (None, None),
+        };
         Some(SensorStatus {
             state,
             since,
-            error: shown.as_ref().and_then(|shown| shown.error.clone()).filter(|_| fails),
+            // A sensor without a cursor to show has none, or says why.
+            error: broken.or_else(|| shown.as_ref().and_then(|shown| shown.error.clone()).filter(|_| fails)),
             waits_for: shown.as_ref().and_then(|shown| shown.waits_for.clone()),
             retry_at: shown.as_ref().and_then(|shown| shown.retry_at).filter(|_| fails),
             mode,
@@ -479,7 +496,7 @@ impl ensue_api::ports::Sensors for SensorSupervisor {
             last_event_at: pulling.last_event_at,
             lag_messages: if let Lag::Messages(messages) = lag { Some(messages) } else { None },
             newest_at: if let Lag::NewestAt(time) = lag { Some(time) } else { None },
-            cursor: pulling.cursor.as_ref().and_then(StoredCursor::short).and_then(Result::ok).map(Cursor::into_text),
+            cursor,
         })
     }
 
@@ -571,5 +588,41 @@ impl SensorSupervisor {
     /// Returns what is shown of each sensor that has a task.
     pub(super) fn all_shown(&self) -> Vec<(SensorRef, Shown)> {
         self.shared.tasks().values().map(|task| (task.wanted.sensor.clone(), task.status.shown())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use ensue_engine::record::{BodyHandle, Digest, Position};
+    use serde_json::json;
+
+    use super::*;
+
+    /// Bodies that are read like this.
+    struct Read(fn(&BodyHandle) -> Result<Bytes, BodyError>);
+
+    impl Bodies for Read {
+        fn at_hand(&self, _: &Digest) -> Option<Bytes> {
+            None
+        }
+
+        fn read(&self, handle: &BodyHandle) -> Result<Bytes, BodyError> {
+            (self.0)(handle)
+        }
+    }
+
+    #[test]
+    fn only_a_cursor_that_is_not_valid_has_to_be_set_back() {
+        let text = "[1, 2, 3]";
+        let handle = BodyHandle { digest: Digest::of(text.as_bytes()), bytes: text.len() as u64, at: Position(7) };
+        let stored: StoredCursor = serde_json::from_value(json!({ "whole": { "body": handle }, "changes": [] })).unwrap();
+        let read = |bodies: Read| read_cursor(&stored, &bodies).map(Cursor::into_text).map_err(|error| error.message);
+        let away = read(Read(|handle| Err(BodyError::Store { digest: handle.digest, why: "nobody answers".to_owned() }))).unwrap_err();
+        assert!(away.contains("nobody answers") && !away.contains("rewind"), "{away}");
+        for bodies in [Read(|handle| Err(BodyError::Erased(handle.digest))), Read(|_| Ok(Bytes::from_static(b"[1,")))] {
+            let invalid = read(bodies).unwrap_err();
+            assert!(invalid.contains("ensue sensors rewind"), "{invalid}");
+        }
     }
 }
