@@ -76,8 +76,9 @@ pub(crate) fn shown_alone(checked: &Checked, code: Code) -> Result<String, Strin
 }
 
 /// The codes that only `lint` reports; the demo has keys and settings that it does not use.
-pub(crate) const LINTS: [Code; 7] = [
+pub(crate) const LINTS: [Code; 8] = [
     Code::RuleNeverMatches,
+    Code::RuleContained,
     Code::RuleTriggersItself,
     Code::UnusedParameter,
     Code::UnusedLocal,

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use ensue_engine::catalog::Defined;
 use ensue_engine::fact::Fact;
 use ensue_engine::names::RuleRef;
 use ensue_engine::ports::{LogError, ReadLimit};
@@ -28,7 +29,10 @@ enum RuleFile {
 
 /// Lists the versions of a rule, the newest first. Blocking.
 pub(super) fn list(ports: &Ports, rule: &RuleRef) -> Result<WireRuleVersions, Problem> {
-    let path = format!("rules/{}.yaml", rule.name());
+    let catalog = ports.installed.current();
+    let place = catalog.places().get(&Defined::Rule(rule.clone()));
+    // A rule that was removed is looked for where a rule of its name is usually defined.
+    let path = place.map_or_else(|| format!("rules/{}.yaml", rule.name()), |place| place.file.clone());
     let (changes, mut is_truncated) = changes_of_pack(ports, rule)?;
     let mut before = if is_truncated { RuleFile::Gone } else { RuleFile::Absent };
     let mut items = VecDeque::new();
@@ -62,7 +66,7 @@ pub(super) fn list(ports: &Ports, rule: &RuleRef) -> Result<WireRuleVersions, Pr
             });
         }
     }
-    if items.is_empty() && !ports.installed.current().rules().contains_key(rule) {
+    if items.is_empty() && !catalog.rules().contains_key(rule) {
         return Err(Missing::new(RulesRead::THING, rule.as_str()).into());
     }
     Ok(WireRuleVersions { file: path, items: items.into(), truncated: is_truncated })

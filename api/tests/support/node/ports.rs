@@ -85,7 +85,9 @@ impl Installed for TestNode {
     }
 
     fn copy(&self, pack: &PackName, _: &Digest) -> Result<PackSource, Declined> {
-        panic!("the small node has one revision, and is asked for another version of `{pack}`")
+        // The small node has one revision.
+        let source = sources().into_iter().find(|source| source.origin.ends_with(pack.as_str()));
+        Ok(source.expect("only installed packs are asked for"))
     }
 
     fn with_file(&self, rule: &RuleRef, file: &FileText) -> Result<Arc<Catalog>, Declined> {
