@@ -22,7 +22,9 @@ use ensue_engine::recent::Recent;
 use ensue_engine::record::{Body, BodyHandle, CatalogRevision, Digest, Record};
 use ensue_engine::time::Timestamp;
 use ensue_executor::pulling::CurrentCatalog;
-use ensue_packs::{BuildError, Checked, CopyError, Diagnostic, FileMode, Manifest, NewCopies, PackFile, PackSource, Severity, StopCheck};
+use ensue_packs::{
+    BuildError, Checked, CopiedFile, CopyError, Diagnostic, FileMode, Manifest, NewCopies, PackFile, PackSource, Severity, StopCheck,
+};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -46,6 +48,14 @@ pub enum CatalogError {
     Copy {
         /// The pack.
         pack: PackName,
+        /// Why.
+        why: String,
+    },
+    /// A file in the copy of a pack cannot be read.
+    #[error("the file `{path}` in the copy of a pack cannot be read: {why}")]
+    CopiedFile {
+        /// The file.
+        path: String,
         /// Why.
         why: String,
     },
@@ -383,6 +393,15 @@ impl NodeCatalogs {
             sources.push((name, source, manifest));
         }
         Ok(sources)
+    }
+
+    /// Returns one file of a version of a pack that is or was installed.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn copied_file(&self, digest: &Digest, path: &str) -> Result<CopiedFile, CatalogError> {
+        let failed = |error: std::io::Error| CatalogError::CopiedFile { path: path.to_owned(), why: error.to_string() };
+        CopiedFile::read(&self.copies, *digest, path).map_err(failed)
     }
 
     fn copy_of(&self, pack: &PackName, digest: &Digest) -> Result<PackSource, CatalogError> {

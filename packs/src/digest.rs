@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use ensue_engine::explain::Explain;
@@ -85,6 +85,33 @@ impl PackSource {
         let source = Self::read(&path)?;
         let found = source.digest();
         if found == digest { Ok(source) } else { Err(CopyError::Changed { path, found }) }
+    }
+}
+
+/// A file in a stored copy of a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopiedFile {
+    /// Its content.
+    Present(Vec<u8>),
+    /// The pack has no such file.
+    Absent,
+    /// There is no such copy, or no longer.
+    CopyGone,
+}
+
+impl CopiedFile {
+    /// Reads one file of a copy in the folder `packs`, and nothing else: whether the copy as a whole is unchanged is not
+    /// checked. `path` is the path of a file of a pack.
+    ///
+    /// # Errors
+    /// Fails if the file system does.
+    pub fn read(packs: &Path, digest: Digest, path: &str) -> io::Result<Self> {
+        let copy = packs.join(digest.to_string());
+        match fs::read(copy.join(path)) {
+            Ok(content) => Ok(Self::Present(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(if copy.try_exists()? { Self::Absent } else { Self::CopyGone }),
+            Err(error) => Err(error),
+        }
     }
 }
 

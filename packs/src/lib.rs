@@ -37,7 +37,7 @@ pub use build::{BuildError, build};
 pub use check::{Checked, GoodPack, Tested, check, check_until, lint, tests};
 pub use declared::{DeclaredConnection, connection_findings, url_findings};
 pub use diagnostics::{Code, Colour, Diagnostic, Severity, excerpt};
-pub use digest::{CopyError, NewCopies};
+pub use digest::{CopiedFile, CopyError, NewCopies};
 pub use ensue_engine::time::parse_duration;
 pub use ensue_expression::StopCheck;
 pub use highlight::{HighlightedToken, TokenClass, highlight};

@@ -33,6 +33,8 @@ const formOf = (section) => {
     const ends = new AbortController();
     const onStop = () => ends.abort();
     stop.addEventListener('click', onStop);
+    // One call at a time: *Stop* ends the one that is under way.
+    send.disabled = true;
     stop.hidden = false;
     answer.hidden = false;
     answer.textContent = '';
@@ -43,6 +45,7 @@ const formOf = (section) => {
     } catch (error) {
       answer.textContent += ends.signal.aborted ? '\n(stopped)' : String(error);
     } finally {
+      send.disabled = false;
       stop.hidden = true;
       stop.removeEventListener('click', onStop);
     }
@@ -86,12 +89,16 @@ const show = async (response, answer) => {
 
 const laidOut = (text) => {
   try {
-    // A number that JavaScript cannot hold would be shown as another one.
-    return /\d{16}/.test(text) ? text : JSON.stringify(JSON.parse(text), null, 2);
+    const parsed = JSON.parse(text);
+    // JavaScript writes some numbers otherwise than they came, and such a text is shown as it is.
+    return JSON.stringify(parsed) === withoutSpace(text) ? JSON.stringify(parsed, null, 2) : text;
   } catch {
     return text;
   }
 };
+
+/** The text of a JSON document without the white space between its parts. */
+const withoutSpace = (text) => text.replace(/("(?:[^"\\]|\\.)*")|\s+/g, (_, string) => string ?? '');
 
 for (const section of document.querySelectorAll('section[data-method]')) {
   const details = element('details', {}, element('summary', { textContent: 'Try it' }));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ensue_engine::catalog::Catalog;
 use ensue_engine::names::{PackName, RuleRef};
 use ensue_engine::record::{CatalogRevision, Digest};
-use ensue_packs::{Diagnostic, PackSource};
+use ensue_packs::{CopiedFile, Diagnostic, PackSource};
 
 use super::{Declined, FileText};
 
@@ -29,6 +29,11 @@ pub trait Installed: Send + Sync {
     /// # Errors
     /// If the stored copy of the files cannot be read.
     fn copy(&self, pack: &PackName, digest: &Digest) -> Result<PackSource, Declined>;
+    /// Returns one file of a version of a pack that is or was installed. Blocking.
+    ///
+    /// # Errors
+    /// If the stored copy of the file cannot be read.
+    fn copied_file(&self, digest: &Digest, path: &str) -> Result<CopiedFile, Declined>;
     /// Returns the current catalog as it would be if the file of a rule had these contents. Nothing is stored. Blocking.
     ///
     /// # Errors

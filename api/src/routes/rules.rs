@@ -139,7 +139,7 @@ pub(super) async fn get(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
 pub(super) async fn list_versions(allowed: Allowed<RulesRead>, call: Call) -> Outcome {
     let name: RuleRef = call.named("ref", RulesRead::THING)?;
     allowed.demand_on(name.as_str(), &Target::in_pack_of(name.as_str()))?;
-    respond::json(&call.api().threads.explaining(move |ports| versions::list(ports, &name)).await??)
+    respond::json(&call.api().threads.blocking(move |ports| versions::list(ports, &name)).await??)
 }
 
 /// Explains what a rule decides about an event, stored or in the request:

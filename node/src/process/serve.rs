@@ -226,6 +226,14 @@ impl ensue_api::ports::Installed for NodeCatalogs {
         Ok(self.version_of(pack, digest)?)
     }
 
+    fn copied_file(
+        &self,
+        digest: &ensue_engine::record::Digest,
+        path: &str,
+    ) -> Result<ensue_packs::CopiedFile, ensue_api::ports::Declined> {
+        Ok(self.copied_file(digest, path)?)
+    }
+
     fn with_file(
         &self,
         rule: &ensue_engine::names::RuleRef,

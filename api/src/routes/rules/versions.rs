@@ -7,14 +7,15 @@ use ensue_engine::fact::Fact;
 use ensue_engine::names::RuleRef;
 use ensue_engine::ports::{LogError, ReadLimit};
 use ensue_engine::record::{Digest, Record, Revision, StreamId};
+use ensue_packs::CopiedFile;
 
 use crate::permissions::{Permission as _, RulesRead};
-use crate::ports::Ports;
+use crate::ports::{Declined, Ports};
 use crate::problem::{Missing, Problem};
 use crate::wire::rules::{VersionChange, WireRuleVersion, WireRuleVersions};
 
-/// The maximum number of changes of the pack that are looked at for an answer, the newest ones.
-const PACK_CHANGES_MAX: usize = 200;
+/// The maximum number of records of the pack that are looked at for an answer, the newest ones.
+const PACK_RECORDS_MAX: u64 = 200;
 
 /// The rule's file after a change of its pack.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,7 +44,7 @@ pub(super) fn list(ports: &Ports, rule: &RuleRef) -> Result<WireRuleVersions, Pr
             _ => continue,
         };
         let file = match &installed {
-            Some((_, digest)) => file_in_copy(ports, rule, digest, &path),
+            Some((_, digest)) => file_in_copy(ports, digest, &path)?,
             None => RuleFile::Absent,
         };
         let change = match (before, file) {
@@ -73,22 +74,25 @@ pub(super) fn list(ports: &Ports, rule: &RuleRef) -> Result<WireRuleVersions, Pr
 }
 
 /// Reads the newest changes of a rule's pack, oldest first, and whether there were more.
-fn changes_of_pack(ports: &Ports, rule: &RuleRef) -> Result<(VecDeque<Record>, bool), LogError> {
+fn changes_of_pack(ports: &Ports, rule: &RuleRef) -> Result<(Vec<Record>, bool), LogError> {
     let stream = StreamId::Pack(rule.pack());
-    let (mut changes, mut after, mut has_more) = (VecDeque::new(), Revision(0), false);
+    let head = ports.log.head()?.position;
+    let newest = ports.log.newest_until(&stream, head)?.map_or(0, |newest| newest.revision.0);
+    let (mut changes, mut after) = (Vec::new(), Revision(newest.saturating_sub(PACK_RECORDS_MAX)));
+    let has_more = after.0 > 0;
     loop {
         let page = ports.log.read_stream(&stream, after, ReadLimit::default())?;
         let Some(last) = page.last() else { return Ok((changes, has_more)) };
         after = last.revision;
-        changes.extend(page.into_iter().filter(|record| matches!(record.fact, Fact::PackInstalled(_) | Fact::PackRemoved(_))));
-        let surplus = changes.len().saturating_sub(PACK_CHANGES_MAX);
-        has_more |= surplus > 0;
-        changes.drain(..surplus);
+        changes.extend(page);
     }
 }
 
 /// Returns what a rule's file is in the stored copy of a pack.
-fn file_in_copy(ports: &Ports, rule: &RuleRef, digest: &Digest, path: &str) -> RuleFile {
-    let Ok(copy) = ports.installed.copy(&rule.pack(), digest) else { return RuleFile::Gone };
-    copy.files.get(path).map_or(RuleFile::Absent, |file| RuleFile::Present(Digest::of(&file.bytes)))
+fn file_in_copy(ports: &Ports, digest: &Digest, path: &str) -> Result<RuleFile, Declined> {
+    Ok(match ports.installed.copied_file(digest, path)? {
+        CopiedFile::Present(content) => RuleFile::Present(Digest::of(&content)),
+        CopiedFile::Absent => RuleFile::Absent,
+        CopiedFile::CopyGone => RuleFile::Gone,
+    })
 }

@@ -42,7 +42,7 @@ use ensue_engine::record::{
 };
 use ensue_engine::sensors::cursor::{Cursor, StoredCursor};
 use ensue_engine::time::Timestamp;
-use ensue_packs::{Diagnostic, PackSource};
+use ensue_packs::{CopiedFile, Diagnostic, PackSource};
 use ensue_sensors::message::Message;
 use ensue_sensors::pulled::{self, Made};
 use ensue_sensors::webhook::{self, Emitted, HookKeys, Outgoing, Proving};
@@ -85,9 +85,12 @@ impl Installed for TestNode {
     }
 
     fn copy(&self, pack: &PackName, _: &Digest) -> Result<PackSource, Declined> {
-        // The small node has one revision.
-        let source = sources().into_iter().find(|source| source.origin.ends_with(pack.as_str()));
-        Ok(source.expect("only installed packs are asked for"))
+        panic!("the small node has one revision, and is asked for another version of `{pack}`")
+    }
+
+    fn copied_file(&self, _: &Digest, path: &str) -> Result<CopiedFile, Declined> {
+        let file = sources().into_iter().find_map(|mut source| source.files.remove(path));
+        Ok(file.map_or(CopiedFile::Absent, |file| CopiedFile::Present(file.bytes.to_vec())))
     }
 
     fn with_file(&self, rule: &RuleRef, file: &FileText) -> Result<Arc<Catalog>, Declined> {

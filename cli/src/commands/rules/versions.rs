@@ -1,16 +1,17 @@
 //! `ensue rules versions`, `diff` and `restore`: what a rule was, what changed, and how to go back.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use similar::TextDiff;
 
 use crate::client::{Client, segment};
 use crate::commands::Asking;
 use crate::nearest;
-use crate::report::{Exit, Failure, Outcome, tell};
+use crate::report::{Exit, Failure, Outcome, printable, tell};
 use crate::table::{Column, cell, page, text, time};
 
 /// The lines around a change that a comparison shows.
@@ -75,7 +76,12 @@ impl Diff {
     pub(super) async fn run(self, asking: &Asking) -> Outcome {
         let client = asking.client()?;
         let file = RuleFile::of(&client, &self.rule).await?;
-        let (from, to) = (file.read(&client, Some(self.from)).await?, file.read(&client, self.to).await?);
+        let from = file.read(&client, Some(self.from)).await?;
+        let to = match file.read(&client, self.to).await {
+            // A rule that was removed is installed as nothing.
+            Err(missing) if self.to.is_none() && missing.exit() == Exit::Missing => String::new(),
+            read => read?,
+        };
         let name_of = |revision: Option<u64>| match revision {
             Some(revision) => format!("{} (revision {revision})", file.path),
             None => format!("{} (installed)", file.path),
@@ -83,7 +89,7 @@ impl Diff {
         let diff = TextDiff::from_lines(&from, &to);
         let shown = diff.unified_diff().context_radius(CONTEXT_LINES).header(&name_of(Some(self.from)), &name_of(self.to)).to_string();
         let document = json!({ "rule": self.rule, "from": self.from, "to": self.to, "diff": shown });
-        asking.output.print_one(&document, |document| text(document, "diff"));
+        asking.output.print_one(&document, |document| printable(&text(document, "diff")));
         if shown.is_empty() {
             tell("the versions are equal");
         }
@@ -97,13 +103,12 @@ impl Restore {
         let file = RuleFile::of(&client, &self.rule).await?;
         let wanted = file.read(&client, Some(self.revision)).await?;
         let target = file.place_in(&self.packs)?;
-        let present = std::fs::read_to_string(&target).ok();
-        let unsaved = match &present {
-            Some(present) if *present != wanted && !self.force => {
-                // A rule that is not installed now has no text that the file could be.
-                file.read(&client, None).await.ok().is_none_or(|installed| installed != *present)
-            }
-            _ => false,
+        let unsaved = match std::fs::read(&target) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => return Err(Failure::new(format!("`{}` cannot be read: {error}", target.display()))),
+            Ok(present) if present == wanted.as_bytes() || self.force => false,
+            // A rule that is not installed now has no text that the file could be.
+            Ok(present) => file.read(&client, None).await.ok().is_none_or(|installed| installed.as_bytes() != present),
         };
         if unsaved {
             let message = format!("`{}` is not the file that is installed: it has changes that would be lost", target.display());
@@ -148,13 +153,27 @@ impl RuleFile {
 
     /// Returns where the file is in a folder of packs, or in the folder of the pack.
     fn place_in(&self, packs: &Path) -> Result<PathBuf, Failure> {
-        let own = if packs.join("pack.yaml").is_file() { packs.to_owned() } else { packs.join(&self.pack) };
-        if own.join("pack.yaml").is_file() {
-            return Ok(own.join(&self.path));
+        // The node names the file, and whatever it names must be in the pack.
+        if !Path::new(&self.path).components().all(|part| matches!(part, Component::Normal(_))) {
+            return Err(Failure::with(Exit::Refused, format!("`{}` is not the path of a file of a pack", self.path)));
         }
-        let message = format!("there is no pack `{}` in `{}`", self.pack, packs.display());
-        Err(Failure::with(Exit::Missing, message).hint("name the folder of the node's packs with --packs"))
+        let is_own = |folder: &PathBuf| name_in(folder).is_some_and(|name| name == self.pack);
+        let below = std::fs::read_dir(packs).into_iter().flatten().flatten().map(|entry| entry.path());
+        let own = [packs.to_owned()].into_iter().chain(below).find(is_own);
+        let message = || format!("there is no pack `{}` in `{}`", self.pack, packs.display());
+        let missing = || Failure::with(Exit::Missing, message()).hint("name the folder of the node's packs with --packs");
+        Ok(own.ok_or_else(missing)?.join(&self.path))
     }
+}
+
+/// Returns the name of the pack in a folder, if there is one whose `pack.yaml` can be read.
+fn name_in(folder: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct NamedPack {
+        name: String,
+    }
+    let text = std::fs::read_to_string(folder.join("pack.yaml")).ok()?;
+    serde_saphyr::from_str::<NamedPack>(&text).ok().map(|pack| pack.name)
 }
 
 /// Atomically writes a file, so that a node that watches it never reads a part of it.
