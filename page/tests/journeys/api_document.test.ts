@@ -34,7 +34,7 @@ test('a call with a body and a token is answered, and a stream is shown as it co
   await section.getByLabel('Body').fill(JSON.stringify({ trigger: 'shop.order', payload: { id: 'A1', note: 'tried' } }));
   await section.getByRole('button', { name: 'Send POST' }).click();
   await section.getByText(/^202 /).waitFor();
-  await stream.getByText('event:').waitFor();
+  await stream.getByText('data:').waitFor();
   await stream.getByRole('button', { name: 'Stop' }).click();
   await stream.getByText('(stopped)').waitFor();
   await watched.expectNoFaults();
