@@ -228,7 +228,7 @@ async fn event_sending_guide_works() {
 async fn github_guide_works() {
     let page = include_str!("../../docs/guides/connect-github.md");
     let test = "github_guide_works";
-    followed(test, &["curl", "openssl"], page, Done { files: 3, commands: 17, outputs: 1 }).await;
+    followed(test, &["curl", "openssl"], page, Done { files: 4, commands: 17, outputs: 1 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

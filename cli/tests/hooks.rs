@@ -118,7 +118,7 @@ async fn delivery_of_25_megabytes_is_an_event_that_rules_judge_where_the_operato
     let large = format!("{OPEN}\nbody_max: 26214400");
     let files = [
         ("sensors/large.yaml", sensor(&large, "")),
-        ("sensors/any.yaml", sensor(OPEN, "    payload: { text: '${{ body.text }}' }\n")),
+        ("sensors/any.yaml", sensor(OPEN, "    payload: { text: '${{ body.text }}', commits: '${{ [] }}' }\n")),
         ("triggers/push.yaml", "payload:\n  text: string\n  commits: [object]\n".to_owned()),
         ("rules/greet.yaml", "trigger: chat.push\nwhen: event.payload.text == 'hello'\naction: core.echo\nwith:\n  message: \"${{ event.payload.commits.size() }}\"\n".to_owned()),
         ("rules/forward.yaml", "trigger: chat.push\naction: core.echo\nwith:\n  message: \"${{ event.payload.text }}\"\n".to_owned()),

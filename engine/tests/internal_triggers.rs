@@ -1,13 +1,12 @@
 //! The engine's own triggers: what is reported, to which rules, once, and never in a loop.
 
 use ensue_engine::catalog::{Acts, Does, Mode, OnExpire, Since, Wait};
-use ensue_engine::command::{Answer, Ask, KeyRotation, Refusal, Report, ReportOutcome, TurnLimits};
+use ensue_engine::command::{Answer, Ask, Report, ReportOutcome, TurnLimits};
 use ensue_engine::events::internal::{InternalTrigger, is_of_the_engine};
 use ensue_engine::executions::facts::{Evidence, Failure, FailureKind, OUTPUT_TAIL_BYTES_MAX};
 use ensue_engine::executions::state::Attempt;
 use ensue_engine::fact::Fact;
 use ensue_engine::ids::{ExecutionId, Id, Role};
-use ensue_engine::names::KeyRef;
 use ensue_engine::record::{Actor, Record, StreamId};
 use ensue_engine::rules::react::DEPTH_MAX;
 use ensue_test_support::NOON;
@@ -15,14 +14,12 @@ use ensue_test_support::spec::Outcome;
 use serde_json::{Value, json};
 
 use crate::support::definitions::{expression, flow};
-use crate::support::site::{remove_var, report, report_changing, report_emitting, reported, set_var};
+use crate::support::site::{report, report_emitting, reported};
 use crate::support::workflow::{awaits, does, fails};
 use crate::support::{Pieces, Site, ana, answered, asked_by, cancel, fire_timers, set_mode, workers};
 
 const TOLD: &[&str] =
     &["attempt.failed", "execution.failed", "event.received", "enforcement.made", "execution.requested", "attempt.started"];
-
-const HEARD_VAR_SET: &[&str] = &["var.set", "event.received", "enforcement.made", "execution.requested", "attempt.started"];
 
 fn pieces() -> Pieces {
     let internal = InternalTrigger::ALL.into_iter().fold(Pieces::default(), |pieces, internal| pieces.trigger(internal.as_str()));
@@ -425,50 +422,6 @@ fn expiring_key_emits_an_event_once() {
     let reported = the_event(&outcome, InternalTrigger::KeyExpiring);
     assert_eq!(reported, json!({ "key": "demo.secret", "version": 1, "expires_at": expires_at }));
     site.after(10 * 24 * 3_600_000).then(&[]);
-}
-
-#[test]
-fn change_of_a_var_emits_an_event_without_the_value() {
-    let mut site = site(&hearing(InternalTrigger::VarChanged));
-    let outcome = site.when(set_var("demo.limit", &json!("a value"))).then(HEARD_VAR_SET);
-    let reported = the_event(&outcome, InternalTrigger::VarChanged);
-    assert_eq!(reported, json!({ "var": "demo.limit", "change": "set", "by": "token/ana" }));
-    let outcome = site.when(remove_var("demo.limit"));
-    let reported = the_event(&outcome, InternalTrigger::VarChanged);
-    assert_eq!(reported, json!({ "var": "demo.limit", "change": "removed", "by": "token/ana" }));
-    site.when(remove_var("demo.limit")).then_refused(&Refusal::NoVar("demo.limit".parse().unwrap()));
-}
-
-#[test]
-fn action_that_sets_a_var_emits_an_event_unless_it_follows_from_one() {
-    let mut site = site(&hearing(InternalTrigger::VarChanged));
-    let execution = site.run("demo.work");
-    let attempt = site.attempt(execution);
-    let outcome = site.when(report_changing(execution, attempt, &[("demo.limit", json!(1))]));
-    let reported = the_event(&outcome, InternalTrigger::VarChanged);
-    assert_eq!(reported["execution"], json!(execution));
-    let follows = alert(&outcome);
-    let attempt = site.attempt(follows);
-    let outcome = site.when(report_changing(follows, attempt, &[("demo.limit", json!(2))]));
-    outcome.then(&["attempt.succeeded", "var.set", "execution.succeeded"]);
-}
-
-#[test]
-fn change_of_a_key_emits_an_event_without_the_value() {
-    let mut site = site(&hearing(InternalTrigger::KeyChanged));
-    let key: KeyRef = "demo.secret".parse().unwrap();
-    let rotation = KeyRotation { key: key.clone(), version: 2, overlap_millis: 0, expires_at: None };
-    let changes = [
-        (Ask::SetKey { key: key.clone(), version: 1, expires_at: None }, json!({ "change": "set", "version": 1 })),
-        (Ask::RotateKey(rotation), json!({ "change": "rotated", "version": 2 })),
-        (Ask::RemoveKey { key }, json!({ "change": "removed" })),
-    ];
-    for (ask, change) in changes {
-        let outcome = site.when(asked_by(ana(), ask));
-        let mut expected = json!({ "key": "demo.secret", "by": "token/ana" });
-        expected.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
-        assert_eq!(the_event(&outcome, InternalTrigger::KeyChanged), expected);
-    }
 }
 
 #[test]

@@ -96,6 +96,7 @@ fn every_setting_is_in_the_reference() {
         "struct WrittenArtifacts {",
         "struct Egress {",
         "struct WrittenLimits {",
+        "struct WrittenWebhooks {",
         "struct WrittenTls {",
         "struct WrittenCors {",
         "struct WrittenLogin {",

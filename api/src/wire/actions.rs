@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::shapes;
 use crate::wire::graph::WireStep;
 
 /// An action.
@@ -86,7 +85,6 @@ pub(crate) struct WireExecute {
     /// The parameters: an object. Parameters with a default in the action or a value in the template may be
     /// omitted.
     #[serde(default)]
-    #[schemars(with = "Option<shapes::Params>")]
     pub(crate) params: Option<Box<RawValue>>,
     /// The template of the action that supplies the parameters missing from `params`.
     #[serde(default)]
@@ -112,7 +110,6 @@ pub(crate) struct WireRequest {
     /// The parameters: an object. Parameters with a default in the action or a value in the template may be
     /// omitted.
     #[serde(default)]
-    #[schemars(with = "Option<shapes::Params>")]
     pub(crate) params: Option<Box<RawValue>>,
     /// The template of the action that supplies the parameters missing from `params`.
     #[serde(default)]

@@ -18,7 +18,7 @@ use backtest::Backtest;
 use judgements::Judgements;
 use versions::{Diff, Restore, Versions};
 
-/// List, show and backtest rules, set their mode, and go back to earlier versions.
+/// List, backtest and restore rules, and set their mode.
 #[derive(Debug, Subcommand)]
 #[command(after_help = "\
 Examples:

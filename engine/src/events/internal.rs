@@ -1,4 +1,4 @@
-//! The engine's own triggers: changes of executions, inquiries, rules, sensors, vars and keys are events too, and rules may
+//! The engine's own triggers: changes of executions, inquiries, rules and keys are events too, and rules may
 //! act on them.
 //!
 //! Such an event is created together with the record that it reports, and only if something listens: a rule
@@ -13,15 +13,14 @@ pub use triggers::{InternalTrigger, InternalTriggers};
 use ensue_expression::Document;
 use serde_json::{Map, Value as Json, json};
 
-use crate::access::facts::{KeyRemoved, KeySet};
-use crate::access::keys::facts::{KeyExpiring, KeyRotated};
+use crate::access::keys::facts::KeyExpiring;
 use crate::catalog::{Catalog, Mode};
 use crate::command::{Context, Moment, ObservedEvent};
 use crate::events::decide::{Source, drafted};
 use crate::executions::facts::Failure;
 use crate::executions::milestone::{Ended, HowEnded};
 use crate::executions::state::Execution;
-use crate::fact::{AccessFact, ByNoun, ExecutionFact, Fact, InquiryFact, KeyFact, RuleFact, SensorFact, VarFact};
+use crate::fact::{ByNoun, ExecutionFact, Fact, InquiryFact, KeyFact, RuleFact, SensorFact};
 use crate::ids::{EventId, ExecutionId, Id, InquiryId, Role, SensorId};
 use crate::inquiries::facts::{Assignee, InquiryAnswered, InquiryEscalated, InquiryOpened, InquiryReminded, InquiryWithdrawn};
 use crate::inquiries::state::Inquiry;
@@ -34,7 +33,6 @@ use crate::sensors::facts::{SensorFailed, SensorPartFailed, SensorPartRecovered,
 use crate::sensors::state::{FAILURES_ANNOUNCED, Phase};
 use crate::state::State;
 use crate::time::Timestamp;
-use crate::vars::facts::{VarRemoved, VarSet};
 
 /// The source of the engine's own events that are not about an execution.
 pub const SOURCE_OF_ENGINE: &str = "engine";
@@ -81,16 +79,6 @@ enum Tellable<'a> {
     SensorStarted(&'a SensorStarted),
     PartFailed(&'a SensorPartFailed),
     PartRecovered(&'a SensorPartRecovered),
-    VarChanged(VarFact<'a>),
-    KeyChanged(KeyChange<'a>),
-}
-
-/// A change of a key's value.
-#[derive(Clone, Copy)]
-enum KeyChange<'a> {
-    Set(&'a KeySet),
-    Rotated(&'a KeyRotated),
-    Removed(&'a KeyRemoved),
 }
 
 impl<'a> Tellable<'a> {
@@ -104,10 +92,6 @@ impl<'a> Tellable<'a> {
             ByNoun::SensorFact(SensorFact::SensorStarted(fact)) => Some(Self::SensorStarted(fact)),
             ByNoun::SensorFact(SensorFact::SensorPartFailed(fact)) => Some(Self::PartFailed(fact)),
             ByNoun::SensorFact(SensorFact::SensorPartRecovered(fact)) => Some(Self::PartRecovered(fact)),
-            ByNoun::VarFact(fact) => Some(Self::VarChanged(fact)),
-            ByNoun::AccessFact(AccessFact::KeySet(fact)) => Some(Self::KeyChanged(KeyChange::Set(fact))),
-            ByNoun::KeyFact(KeyFact::KeyRotated(fact)) => Some(Self::KeyChanged(KeyChange::Rotated(fact))),
-            ByNoun::AccessFact(AccessFact::KeyRemoved(fact)) => Some(Self::KeyChanged(KeyChange::Removed(fact))),
             _ => None,
         }
     }
@@ -150,8 +134,6 @@ fn told_as(state: &State, draft: &Draft) -> &'static [InternalTrigger] {
         // Not again in another run.
         Some(Tellable::PartFailed(fact)) if state.sensors().part(fact.id, &fact.part).is_none() => &[InternalTrigger::SensorPartFailed],
         Some(Tellable::PartRecovered(_)) => &[InternalTrigger::SensorPartRecovered],
-        Some(Tellable::VarChanged(_)) => &[InternalTrigger::VarChanged],
-        Some(Tellable::KeyChanged(_)) => &[InternalTrigger::KeyChanged],
         Some(Tellable::SensorFailed(_) | Tellable::SensorStarted(_) | Tellable::PartFailed(_)) => &[],
         Some(Tellable::Execution(_)) | None => &[],
     }
@@ -159,19 +141,10 @@ fn told_as(state: &State, draft: &Draft) -> &'static [InternalTrigger] {
 
 /// Returns the engine's own triggers that have an event above a draft.
 fn internal_above(state: &State, draft: &Draft, by: Option<&Record>) -> InternalTriggers {
-    match (execution_of(draft), by.map(|record| &record.fact)) {
-        (Some(id), _) => state.executions().get(&id).map(|execution| execution.internal_above.clone()).unwrap_or_default(),
+    match (&draft.stream, by.map(|record| &record.fact)) {
+        (StreamId::Execution(id), _) => state.executions().get(id).map(|execution| execution.internal_above.clone()).unwrap_or_default(),
         (_, Some(Fact::EventReceived(event))) => event.internal_above_what_follows(),
         _ => InternalTriggers::new(),
-    }
-}
-
-/// Returns the execution that a draft belongs to, or whose attempt changes a var with it.
-fn execution_of(draft: &Draft) -> Option<ExecutionId> {
-    match (&draft.stream, &draft.fact) {
-        (StreamId::Execution(id), _) => Some(*id),
-        (_, Fact::VarSet(VarSet { execution, .. }) | Fact::VarRemoved(VarRemoved { execution, .. })) => *execution,
-        _ => None,
     }
 }
 
@@ -204,8 +177,6 @@ fn events_about(state: &State, draft: &Draft, by: Option<&Record>) -> Vec<Intern
         Some(Tellable::SensorStarted(fact)) => of_recovered_sensor(state, fact).into_iter().collect(),
         Some(Tellable::PartFailed(fact)) => of_failed_part(state, fact).into_iter().collect(),
         Some(Tellable::PartRecovered(fact)) => of_recovered_part(state, fact).into_iter().collect(),
-        Some(Tellable::VarChanged(fact)) => vec![of_changed_var(fact, &draft.actor)],
-        Some(Tellable::KeyChanged(change)) => vec![of_changed_key(change, &draft.actor)],
         None => Vec::new(),
     }
 }
@@ -270,28 +241,6 @@ fn of_recovered_part(state: &State, fact: &SensorPartRecovered) -> Option<Intern
     let payload =
         fields([("sensor", json!(pulling.sensor)), ("source", json!(pulling.source)), ("part", json!(fact.part)), ("since", json!(since))]);
     Some(InternalEvent { trigger: InternalTrigger::SensorPartRecovered, source: SOURCE_OF_ENGINE.to_owned(), payload })
-}
-
-/// The value is left out: who may read events of a pack need not be allowed to read its vars.
-fn of_changed_var(fact: VarFact<'_>, by: &Actor) -> InternalEvent {
-    let (name, change, execution) = match fact {
-        VarFact::VarSet(VarSet { name, execution }) => (name, "set", execution),
-        VarFact::VarRemoved(VarRemoved { name, execution }) => (name, "removed", execution),
-    };
-    let mut payload = fields([("var", json!(name)), ("change", json!(change)), ("by", json!(by.to_string()))]);
-    payload.extend(execution.map(|execution| ("execution".to_owned(), json!(execution))));
-    InternalEvent { trigger: InternalTrigger::VarChanged, source: SOURCE_OF_ENGINE.to_owned(), payload }
-}
-
-fn of_changed_key(change: KeyChange<'_>, by: &Actor) -> InternalEvent {
-    let (key, change, version) = match change {
-        KeyChange::Set(KeySet { key, version }) => (key, "set", Some(version)),
-        KeyChange::Rotated(KeyRotated { key, version, .. }) => (key, "rotated", Some(version)),
-        KeyChange::Removed(KeyRemoved { key }) => (key, "removed", None),
-    };
-    let mut payload = fields([("key", json!(key)), ("change", json!(change)), ("by", json!(by.to_string()))]);
-    payload.extend(version.map(|version| ("version".to_owned(), json!(version))));
-    InternalEvent { trigger: InternalTrigger::KeyChanged, source: SOURCE_OF_ENGINE.to_owned(), payload }
 }
 
 fn fields<const N: usize>(fields: [(&str, Json); N]) -> Map<String, Json> {
@@ -406,7 +355,7 @@ impl<'a> About<'a> {
             }
             InquiryFact::InquiryAnswered(InquiryAnswered { inquiry, by, verdict, .. }) => {
                 let mut payload = open(*inquiry)?;
-                payload.extend(fields([("status", json!("answered")), ("by", json!(by.to_string())), ("verdict", json!(verdict))]));
+                payload.extend(fields([("status", json!("answered")), ("by", json!(by)), ("verdict", json!(verdict))]));
                 (InternalTrigger::InquiryEnded, payload)
             }
             InquiryFact::InquiryWithdrawn(InquiryWithdrawn { inquiry, .. }) => {

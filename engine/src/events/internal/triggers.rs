@@ -43,12 +43,6 @@ pub enum InternalTrigger {
     /// Such a part works again.
     #[serde(rename = "core.sensor_part_recovered")]
     SensorPartRecovered,
-    /// A var was set or removed.
-    #[serde(rename = "core.var_changed")]
-    VarChanged,
-    /// A key was set, rotated or removed.
-    #[serde(rename = "core.key_changed")]
-    KeyChanged,
 }
 
 /// Some of the engine's own triggers.
@@ -56,7 +50,7 @@ pub type InternalTriggers = BTreeSet<InternalTrigger>;
 
 impl InternalTrigger {
     /// All variants.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 12] = [
         Self::ExecutionEnded,
         Self::AttemptIndeterminate,
         Self::InquiryOpened,
@@ -69,8 +63,6 @@ impl InternalTrigger {
         Self::SensorRecovered,
         Self::SensorPartFailed,
         Self::SensorPartRecovered,
-        Self::VarChanged,
-        Self::KeyChanged,
     ];
 
     /// Returns its ref as text.
@@ -88,8 +80,6 @@ impl InternalTrigger {
             Self::SensorRecovered => "core.sensor_recovered",
             Self::SensorPartFailed => "core.sensor_part_failed",
             Self::SensorPartRecovered => "core.sensor_part_recovered",
-            Self::VarChanged => "core.var_changed",
-            Self::KeyChanged => "core.key_changed",
         }
     }
 

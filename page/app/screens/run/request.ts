@@ -1,7 +1,7 @@
 /** From what was typed to the request that runs an action, and to the command that does the same. */
 
 import { writeJson } from '../../api/json.ts';
-import type { Execute, Params } from '../../api/types.ts';
+import type { Execute } from '../../api/types.ts';
 import { valueOf, type Draft, type Field, type FieldError } from '../../forms/model.ts';
 import { commandOf, option } from '../../parts/command.ts';
 import { words } from './words.ts';
@@ -33,8 +33,7 @@ export function requestOf(field: Field, typed: Typed): { body: Execute; errors: 
   const { value, errors } = takesNothing(field) ? { value: {}, errors: [] } : valueOf(field, typed.draft);
   const { labels, wrong } = labelsOf(typed.labels);
   if (wrong !== undefined) errors.push({ pointer: LABELS, message: words.notLabel(wrong) });
-  // The schema of an action's parameters is that of an object.
-  const body: Execute = { params: value as Params };
+  const body: Execute = { params: value };
   if (Object.keys(labels).length > 0) body.labels = labels;
   if (typed.startAt !== '') body.start_at = new Date(typed.startAt).toISOString();
   return { body, errors };
