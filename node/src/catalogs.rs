@@ -399,9 +399,9 @@ impl NodeCatalogs {
     ///
     /// # Errors
     /// If the file cannot be read.
-    pub fn copied_file(&self, digest: &Digest, path: &str) -> Result<CopiedFile, CatalogError> {
+    pub(crate) fn copied_file(&self, digest: &Digest, path: &str) -> Result<CopiedFile, NoFiles> {
         let failed = |error: std::io::Error| CatalogError::CopiedFile { path: path.to_owned(), why: error.to_string() };
-        CopiedFile::read(&self.copies, *digest, path).map_err(failed)
+        Ok(CopiedFile::read(&self.copies, *digest, path).map_err(failed)?)
     }
 
     fn copy_of(&self, pack: &PackName, digest: &Digest) -> Result<PackSource, CatalogError> {
