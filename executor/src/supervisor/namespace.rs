@@ -238,6 +238,24 @@ impl NamespaceNote {
     }
 }
 
+/// Returns true if a supervisor that is started later gets the same answer as the one in this folder, or
+/// needs none.
+pub(crate) fn is_lasting(folder: &Path) -> bool {
+    match noted(folder) {
+        Ok(None | Some(Answer::Possible | Answer::Missing(_))) => true,
+        Ok(Some(Answer::Failed(_))) | Err(_) => false,
+    }
+}
+
+/// Reads the answer in the folder of a supervisor, if there is one.
+fn noted(folder: &Path) -> io::Result<Option<Answer>> {
+    match fs::read(folder.join(NOTE)) {
+        Ok(answer) => Ok(Some(serde_json::from_slice(&answer)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The user namespace of a supervisor.
 #[derive(Default)]
 pub(super) enum UserNamespace {
@@ -259,15 +277,11 @@ impl UserNamespace {
     /// # Errors
     /// If the process is in a namespace that it cannot use. It must end.
     pub(super) fn prepare(folder: &Path) -> io::Result<Self> {
-        let answer = match fs::read(folder.join(NOTE)) {
-            Ok(answer) => serde_json::from_slice(&answer)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::NotTried),
-            Err(error) => return Err(error),
-        };
-        match answer {
-            Answer::Possible => Self::enter(),
-            Answer::Missing(why) => Ok(Self::Failed(NamespaceError::Missing(why))),
-            Answer::Failed(why) => Ok(Self::Failed(NamespaceError::Untried(why))),
+        match noted(folder)? {
+            None => Ok(Self::NotTried),
+            Some(Answer::Possible) => Self::enter(),
+            Some(Answer::Missing(why)) => Ok(Self::Failed(NamespaceError::Missing(why))),
+            Some(Answer::Failed(why)) => Ok(Self::Failed(NamespaceError::Untried(why))),
         }
     }
 
@@ -621,6 +635,16 @@ mod tests {
         assert!(matches!(ended(libc::SIGKILL), Answer::Failed(_)));
         assert!(matches!(read_answer(b"", ExitStatus::from_raw(1 << 8)), Answer::Failed(_)));
         assert_eq!(read_answer(br#""Possible""#, ExitStatus::from_raw(0)), Answer::Possible);
+    }
+
+    #[test]
+    fn only_an_answer_for_a_reason_that_may_pass_does_not_last() {
+        let folder = tempfile::TempDir::new().unwrap();
+        assert!(is_lasting(folder.path()), "it needs no namespaces");
+        for (answer, lasts) in [(Answer::Possible, true), (Answer::Missing("why".into()), true), (Answer::Failed("why".into()), false)] {
+            fs::write(folder.path().join(NOTE), serde_json::to_vec(&answer).unwrap()).unwrap();
+            assert_eq!(is_lasting(folder.path()), lasts, "{answer:?}");
+        }
     }
 
     #[test]
