@@ -12,8 +12,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ use rustix::mount::{
     MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
     mount_remount, move_mount, open_tree, unmount,
 };
-use rustix::process::{getegid, geteuid};
+use rustix::process::{Signal, getegid, geteuid};
 use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -39,6 +40,8 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 const PROBE_LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The file in the folder of a supervisor with the answer of the probe. Supervisors whose programs need no namespaces lack it.
 const NOTE: &str = "namespaces";
+/// The file with the maximum number of user namespaces of each user.
+const USER_NAMESPACES_MAX: &str = "/proc/sys/user/max_user_namespaces";
 /// The maximum size of the list of mounts, in bytes.
 const MOUNTS_BYTES_MAX: u64 = 16 << 20;
 
@@ -88,14 +91,24 @@ impl NamespaceError {
     /// Returns true if the machine lacks namespaces, so that no program of the node's user gets them. Otherwise the error concerns
     /// one program.
     pub(super) fn is_of_the_machine(&self) -> bool {
-        let is_missing = |error: Errno| matches!(error, Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOSYS);
         match self {
             Self::Missing(_) => true,
-            Self::User(error) => Errno::from_io_error(error).is_some_and(is_missing),
-            Self::Mounts(error) => is_missing(*error),
+            Self::User(error) => Errno::from_io_error(error)
+                .is_some_and(|error| is_refused(error) || is_maximum_of_zero(error, Path::new(USER_NAMESPACES_MAX))),
+            Self::Mounts(error) => is_refused(*error),
             Self::Untried(_) | Self::List(_) | Self::Path { .. } => false,
         }
     }
+}
+
+fn is_refused(error: Errno) -> bool {
+    matches!(error, Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOSYS)
+}
+
+/// Returns true if an error says that the maximum number of namespaces is reached, and this file says
+/// that it is 0. Any other maximum may be reached only for a while.
+fn is_maximum_of_zero(error: Errno, maximum: &Path) -> bool {
+    error == Errno::NOSPC && fs::read_to_string(maximum).is_ok_and(|maximum| maximum.trim() == "0")
 }
 
 /// What a program sees of the file system. All paths are resolved.
@@ -129,21 +142,33 @@ pub(crate) fn probe(command: &SupervisorCommand) -> Wall {
 fn ask_probe(command: &SupervisorCommand) -> io::Result<Answer> {
     let mut child = command.in_folder(Path::new(PROBE)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let began = Instant::now();
-    while child.try_wait()?.is_none() {
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
         if began.elapsed() > PROBE_PATIENCE {
             child.kill()?;
             child.wait()?;
             return Err(io::Error::new(io::ErrorKind::TimedOut, "it did not end in time"));
         }
         std::thread::sleep(PROBE_LOOK_EVERY);
-    }
+    };
     let mut answer = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         stdout.take(REASON_BYTES_MAX).read_to_end(&mut answer)?;
     }
-    // A filter of system calls may end the process.
-    let ended = || Answer::Failed("the process that was to create a user namespace ended without an answer".to_owned());
-    Ok(serde_json::from_slice(&answer).unwrap_or_else(|_| ended()))
+    Ok(read_answer(&answer, status))
+}
+
+/// Reads what a process printed that was to create namespaces and ended like this.
+fn read_answer(printed: &[u8], status: ExitStatus) -> Answer {
+    let ended = || {
+        if status.signal() == Some(Signal::SYS.as_raw()) {
+            return Answer::Missing("a filter of system calls ended the process that was to create a user namespace".to_owned());
+        }
+        Answer::Failed("the process that was to create a user namespace ended without an answer".to_owned())
+    };
+    serde_json::from_slice(printed).unwrap_or_else(|_| ended())
 }
 
 /// Tries what a program's start does with namespaces, and returns what [`probe`] reads.
@@ -167,7 +192,7 @@ pub(super) fn try_out() -> serde_json::Result<Vec<u8>> {
 }
 
 /// Whether supervisors can create namespaces.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Answer {
     /// They can.
     Possible,
@@ -213,6 +238,24 @@ impl NamespaceNote {
     }
 }
 
+/// Returns true if a supervisor that is started later gets the same answer as the one in this folder, or
+/// needs none.
+pub(crate) fn is_lasting(folder: &Path) -> bool {
+    match noted(folder) {
+        Ok(None | Some(Answer::Possible | Answer::Missing(_))) => true,
+        Ok(Some(Answer::Failed(_))) | Err(_) => false,
+    }
+}
+
+/// Reads the answer in the folder of a supervisor, if there is one.
+fn noted(folder: &Path) -> io::Result<Option<Answer>> {
+    match fs::read(folder.join(NOTE)) {
+        Ok(answer) => Ok(Some(serde_json::from_slice(&answer)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The user namespace of a supervisor.
 #[derive(Default)]
 pub(super) enum UserNamespace {
@@ -234,15 +277,11 @@ impl UserNamespace {
     /// # Errors
     /// If the process is in a namespace that it cannot use. It must end.
     pub(super) fn prepare(folder: &Path) -> io::Result<Self> {
-        let answer = match fs::read(folder.join(NOTE)) {
-            Ok(answer) => serde_json::from_slice(&answer)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::NotTried),
-            Err(error) => return Err(error),
-        };
-        match answer {
-            Answer::Possible => Self::enter(),
-            Answer::Missing(why) => Ok(Self::Failed(NamespaceError::Missing(why))),
-            Answer::Failed(why) => Ok(Self::Failed(NamespaceError::Untried(why))),
+        match noted(folder)? {
+            None => Ok(Self::NotTried),
+            Some(Answer::Possible) => Self::enter(),
+            Some(Answer::Missing(why)) => Ok(Self::Failed(NamespaceError::Missing(why))),
+            Some(Answer::Failed(why)) => Ok(Self::Failed(NamespaceError::Untried(why))),
         }
     }
 
@@ -560,6 +599,52 @@ mod tests {
         assert_eq!(read_mounts(stacked), Some(BTreeMap::from([("/data".into(), last)])));
         assert_eq!(read_mount(b"29 1 254:0 /"), None);
         assert_eq!(read_mount(b"29 1 254:0 / / rw"), None);
+    }
+
+    #[test]
+    fn reached_maximum_of_namespaces_is_of_the_machine_only_if_it_is_zero() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = folder.path().join("max_user_namespaces");
+        assert!(!is_maximum_of_zero(Errno::NOSPC, &file), "the maximum is not known");
+        for (maximum, is_of_the_machine) in [("0\n", true), ("1\n", false), ("15000\n", false), ("", false)] {
+            fs::write(&file, maximum).unwrap();
+            assert_eq!(is_maximum_of_zero(Errno::NOSPC, &file), is_of_the_machine, "{maximum}");
+            assert!(!is_maximum_of_zero(Errno::NOMEM, &file), "{maximum}");
+        }
+    }
+
+    #[test]
+    fn refused_namespaces_are_of_the_machine_and_a_lack_of_memory_may_pass() {
+        for (error, is_of_the_machine) in [
+            (Errno::PERM, true),
+            (Errno::ACCESS, true),
+            (Errno::INVAL, true),
+            (Errno::NOSYS, true),
+            (Errno::NOMEM, false),
+            (Errno::USERS, false),
+        ] {
+            assert_eq!(NamespaceError::User(error.into()).is_of_the_machine(), is_of_the_machine, "{error}");
+            assert_eq!(NamespaceError::Mounts(error).is_of_the_machine(), is_of_the_machine, "{error}");
+        }
+    }
+
+    #[test]
+    fn probe_that_a_filter_of_system_calls_ends_finds_that_the_machine_has_no_namespaces() {
+        let ended = |signal| read_answer(b"", ExitStatus::from_raw(signal));
+        assert!(matches!(ended(libc::SIGSYS), Answer::Missing(_)));
+        assert!(matches!(ended(libc::SIGKILL), Answer::Failed(_)));
+        assert!(matches!(read_answer(b"", ExitStatus::from_raw(1 << 8)), Answer::Failed(_)));
+        assert_eq!(read_answer(br#""Possible""#, ExitStatus::from_raw(0)), Answer::Possible);
+    }
+
+    #[test]
+    fn only_an_answer_for_a_reason_that_may_pass_does_not_last() {
+        let folder = tempfile::TempDir::new().unwrap();
+        assert!(is_lasting(folder.path()), "it needs no namespaces");
+        for (answer, lasts) in [(Answer::Possible, true), (Answer::Missing("why".into()), true), (Answer::Failed("why".into()), false)] {
+            fs::write(folder.path().join(NOTE), serde_json::to_vec(&answer).unwrap()).unwrap();
+            assert_eq!(is_lasting(folder.path()), lasts, "{answer:?}");
+        }
     }
 
     #[test]

@@ -205,9 +205,10 @@ impl Held {
         let placed = Placed { isolation: &order.isolation, user_namespace, private: private_path, pack, program };
         let spawned = spawn_behind_walls(command, system, placed, user, start_note);
         // Before anything else is started, and so that only the program holds the other end.
-        slot.take_back().map_err(&supervisor)?;
+        let taken_back = slot.take_back();
         drop(messages_from);
         let Spawned { process, unwalled } = spawned?;
+        // The program runs. If this failed from here on, the attempt would be started again.
         private.leave();
         // Before anything is reaped: until then the number belongs to it.
         let leader = Leader::of(process);
@@ -215,6 +216,10 @@ impl Held {
         let spools = Spools::begin(folder.clone(), order.output_bytes_max, masks.as_ref());
         if let Some(unwalled) = unwalled {
             spools.note(&unwalled);
+        }
+        if let Err(error) = taken_back {
+            // The end of its messages is not seen then, so they are read until the patience is over.
+            spools.note(&format!("the supervisor could not close its own descriptor of the program's messages: {error}"));
         }
         let (told, hears) = watch::channel(None);
         let (ended, end) = watch::channel(None);
@@ -314,9 +319,7 @@ pub(super) fn spawn_behind_walls(
         (IsolationMode::None, None) => start(),
         (IsolationMode::None, Some(_)) | (IsolationMode::Auto | IsolationMode::Required, _) => on_a_thread_of_its_own(start),
     }?;
-    let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let process = process.ok_or_else(|| NoStart { kind: NotStarted::Supervisor, why: "the system assigned no process number".into() })?;
-    Ok(Spawned { process, unwalled })
+    Ok(Spawned { process: Pid::from_child(&child), unwalled })
 }
 
 /// Describes why a program was not started, including the case that another user than the node's was not

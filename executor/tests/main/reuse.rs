@@ -1,15 +1,17 @@
 //! Reused supervisors: nothing of the last program reaches the next one, and a supervisor that is not free of
 //! it is not used again.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ensue_engine::ports::OutputStream::{Stderr, Stdout};
+use ensue_executor::programs::SupervisorCommand;
 use rustix::process::Pid;
 use serde_json::json;
 
 use crate::node::{Node, folders, has_ended, none, pid, supervised, supervisors, until};
 use crate::skipped::skipped;
-use crate::world::{Plan, sh};
+use crate::world::{Plan, SUPERVISOR, sh};
 
 /// More programs than waiting supervisors.
 const PROGRAMS: u32 = 12;
@@ -44,6 +46,26 @@ fn reused_supervisor_does_not_mix_output_of_a_forgotten_program() {
         std::fs::remove_file(&go).unwrap();
     }
     assert!(seen.contains(&json!(holder)), "its supervisor was not used again: {seen:?}");
+}
+
+#[test]
+fn supervisor_that_lacks_namespaces_for_a_while_is_not_reused() {
+    // Whoever asks whether there are namespaces gets an answer that may be another one the next time.
+    let script = r#"if [ "$1" = namespaces ]; then echo '{"Failed":"no room for it"}'; else exec "$0" "$1"; fi"#;
+    let command = SupervisorCommand {
+        program: "/bin/sh".into(),
+        arguments: vec!["-c".into(), script.into(), SUPERVISOR.into()],
+        environment: Vec::new(),
+    };
+    let mut node = Node::begin(supervised("echo $PPID").supervisor(command));
+    let mut seen = BTreeSet::new();
+    for number in 1..=6 {
+        node.world.dispatch(number, json!({}));
+        let holder = node.result().to_string();
+        let log = String::from_utf8(node.world.outputs.printed(number, Stderr).0).unwrap();
+        assert!(log.contains("no room for it"), "{log}");
+        assert!(seen.insert(holder.clone()), "{holder} was used again: {seen:?}");
+    }
 }
 
 /// A control group whose processes are frozen, even when they are killed; removed with everything in it. This

@@ -220,6 +220,15 @@ impl Waiting {
             self.taken_over.remove(&attempt);
         }
     }
+
+    /// Notes that an attempt has output to copy beyond these bytes of each stream. It may have finished.
+    fn copy_beyond(&mut self, attempt: AttemptId, bytes: [u64; 2]) {
+        let copied = self.attempts.entry(attempt).or_default();
+        for (known, bytes) in copied.bytes.iter_mut().zip(bytes) {
+            *known = bytes.max(*known);
+        }
+        copied.has_more = true;
+    }
 }
 
 impl Sharing {
@@ -365,35 +374,39 @@ impl Sharing {
 
     /// Copies what another process shared of an attempt's output, before this one adds to it.
     fn take_over(&self, attempt: AttemptId) {
-        if !self.waiting().inherited.contains(&attempt) {
+        let is_inherited = || self.waiting().inherited.contains(&attempt);
+        if !is_inherited() {
             return;
         }
         let _fetching = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.waiting().inherited.remove(&attempt) {
+        // Another thread may have taken it over meanwhile.
+        if !is_inherited() {
             return;
         }
         let fetched = self.objects.parts(&owner(attempt)).map_err(FetchError::from);
-        match fetched.and_then(|parts| if parts.is_empty() { Ok(None) } else { self.fetch(attempt, parts).map(Some) }) {
+        let fetched = fetched.and_then(|parts| if parts.is_empty() { Ok(None) } else { self.fetch(attempt, parts).map(Some) });
+        let is_printed_here = self.is_printed_here(attempt);
+        let mut waiting = self.waiting();
+        // Together with what is known of it, for which other threads wait until then.
+        waiting.inherited.remove(&attempt);
+        match fetched {
             // What this machine printed before is here, and was not copied yet.
-            Ok(None) if self.is_printed_here(attempt) => {
-                self.waiting().attempts.insert(attempt, Copied { has_more: true, ..Copied::default() });
-            }
+            Ok(None) if is_printed_here => waiting.copy_beyond(attempt, [0; 2]),
             // Its machine may be lost, with all that the attempt printed before the first copy.
             Ok(None) => {
-                self.waiting().taken_over.insert(attempt, CopyState::Beginning);
+                waiting.taken_over.insert(attempt, CopyState::Beginning);
             }
             Ok(Some(Fetched { bytes, state })) => {
                 let state = if state == CopyState::Unchecked { state } else { CopyState::Beginning };
-                let copied = Copied { bytes, has_more: true, ..Copied::default() };
-                let mut waiting = self.waiting();
                 waiting.taken_over.insert(attempt, state);
-                waiting.attempts.insert(attempt, copied);
+                waiting.copy_beyond(attempt, bytes);
             }
             Err(error) => {
                 // Where nothing of it is here, its readers look in the shared store again.
-                if self.is_printed_here(attempt) {
-                    self.waiting().taken_over.insert(attempt, CopyState::Beginning);
+                if is_printed_here {
+                    waiting.taken_over.insert(attempt, CopyState::Beginning);
                 }
+                drop(waiting);
                 tracing::warn!(%attempt, %error, "what an attempt printed under another node cannot be read");
             }
         }

@@ -1,8 +1,8 @@
 //! Tests of two nodes that share a store: what the first one wrote is read at the second.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
 use ensue_engine::ids::{AttemptId, Id};
@@ -569,6 +569,76 @@ fn program_that_lives_on_is_heard_from_its_beginning() {
     drop(outputs);
     assert_eq!(read(&other.outputs(&shared), 1, Stdout), ("everything".to_owned(), OutputState::Complete));
     assert!(shared.parts_of(2).is_empty(), "nothing was printed, and that is known");
+}
+
+/// A shared store of which one call that lists parts waits until another thread goes on.
+struct WaitingObjects {
+    objects: Arc<MemoryObjects>,
+    wait: Mutex<Option<Arc<Barrier>>>,
+}
+
+impl Objects for WaitingObjects {
+    fn bytes_max(&self, kind: ObjectKind) -> u64 {
+        self.objects.bytes_max(kind)
+    }
+
+    fn put(&self, objects: &[Object], now: Timestamp) -> Result<(), ObjectError> {
+        self.objects.put(objects, now)
+    }
+
+    fn parts(&self, owner: &ObjectOwner) -> Result<Vec<ObjectPart>, ObjectError> {
+        let wait = self.wait.lock().unwrap().take();
+        if let Some(barrier) = wait {
+            barrier.wait();
+        }
+        self.objects.parts(owner)
+    }
+
+    fn get(&self, owner: &ObjectOwner, parts: &[String]) -> Result<Vec<Object>, ObjectError> {
+        self.objects.get(owner, parts)
+    }
+
+    fn expire(&self, kind: ObjectKind, limits: RetentionLimits, now: Timestamp) -> Result<u64, ObjectError> {
+        self.objects.expire(kind, limits, now)
+    }
+}
+
+#[test]
+fn attempt_that_another_thread_takes_over_is_not_finished_as_the_whole() {
+    const NUMBERS: std::ops::Range<u128> = 1..21;
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    for number in NUMBERS {
+        print(&first, number, Stdout, "copied");
+    }
+    first.copy().unwrap();
+    let objects = Arc::new(WaitingObjects { objects: shared.objects.clone(), wait: Mutex::default() });
+    let local = FolderOutputs::open(&other.0.path().join("outputs"), OutputLimits::default(), shared.now()).unwrap();
+    let second = SharedOutputs::of(local, (objects.clone(), OutputSeal::new(KEY, NOON)), shared.now()).unwrap();
+    assert!(second.go_on(NUMBERS.map(attempt).collect()).is_empty());
+    for number in NUMBERS {
+        let asked = Arc::new(Barrier::new(2));
+        *objects.wait.lock().unwrap() = Some(asked.clone());
+        std::thread::scope(|scope| {
+            scope.spawn(|| second.taken(attempt(number), Stdout).unwrap());
+            // The other thread has asked the shared store, which has not answered.
+            asked.wait();
+            second.finish(attempt(number)).unwrap();
+        });
+        assert_eq!(read(&second, number, Stdout), ("copied".to_owned(), OutputState::Truncated { bytes_dropped: 0 }));
+    }
+}
+
+#[test]
+fn output_that_is_taken_over_after_its_end_is_copied_with_its_end() {
+    let (shared, one, other) = (Shared::default(), Machine::new(), Machine::new());
+    let first = one.outputs(&shared);
+    print(&first, 1, Stdout, "everything");
+    first.finish(attempt(1)).unwrap();
+    assert!(first.go_on(vec![attempt(1)]).is_empty());
+    assert_eq!(first.taken(attempt(1), Stdout).unwrap(), 10);
+    drop(first);
+    assert_eq!(read(&other.outputs(&shared), 1, Stdout), ("everything".to_owned(), OutputState::Complete));
 }
 
 #[test]

@@ -21,6 +21,7 @@ use crate::lease::Lease;
 use crate::messages::LINE_BYTES_MAX;
 use crate::programs::{End, Heard, KILLED_PATIENCE, WhyLost};
 use crate::supervisor::folder::Folder;
+use crate::supervisor::namespace;
 use crate::supervisor::protocol::{
     self, FRAME_BYTES_MAX, Holds, NodeSays, PROTOCOL_NEWEST, PROTOCOL_OLDEST, PROTOCOL_WITH_PINGS, Stream, SupervisorSays,
 };
@@ -45,8 +46,9 @@ pub(super) struct Connection {
     pub(super) supervisor: Option<SupervisorProcess>,
     /// The protocol version in use.
     pub(super) protocol: u32,
-    /// It raises the walls of this release.
-    pub(super) is_of_this_release: bool,
+    /// It may hold other programs later: it raises the walls of this release, and lacks none for a reason
+    /// that may pass.
+    pub(super) is_reusable: bool,
     from: BufReader<OwnedReadHalf>,
 }
 
@@ -113,10 +115,11 @@ impl Connection {
             Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "it did not send a greeting")),
             None => return Err(io::ErrorKind::ConnectionReset.into()),
         };
+        let is_reusable = is_of_this_release && namespace::is_lasting(folder.path());
         let (from, to) = stream.into_split();
         let (frames, to_say) = mpsc::channel(WORDS_WAITING_MAX);
         tokio::spawn(speak(to, to_say));
-        Ok((Self { folder, say: Sayer { frames }, supervisor: process, protocol, is_of_this_release, from: BufReader::new(from) }, holds))
+        Ok((Self { folder, say: Sayer { frames }, supervisor: process, protocol, is_reusable, from: BufReader::new(from) }, holds))
     }
 
     /// Returns the next message, or `None` if the supervisor is gone. Must not be cut off.

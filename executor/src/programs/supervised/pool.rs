@@ -63,12 +63,11 @@ impl Pool {
         }
     }
 
-    /// Takes back a supervisor that no longer holds a program. If there are enough, or if it is of another
-    /// release, it ends when its connection closes, because the next program must have the walls of this
-    /// release.
+    /// Takes back a supervisor that no longer holds a program. If there are enough, or if it is not reusable,
+    /// it ends when its connection closes.
     pub(super) fn give_back(&self, connection: Connection) {
         let mut state = self.inner.state();
-        if connection.is_of_this_release && state.idle.len() < SUPERVISORS_IDLE_MAX {
+        if connection.is_reusable && state.idle.len() < SUPERVISORS_IDLE_MAX {
             state.idle.push(connection);
         }
     }
