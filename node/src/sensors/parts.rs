@@ -166,7 +166,12 @@ impl Parts for RunParts {
                 PartFailure::Known => {}
                 PartFailure::New => self.log.add(format!("the part `{name}` fails: {error}")),
                 PartFailure::TooMany => {
-                    if !std::mem::replace(&mut self.locked().has_said_too_many, true) {
+                    let mut inner = self.locked();
+                    // If it worked until now, that is over.
+                    inner.due.retain(|other, due| *other != name || fails(&due.state));
+                    let has_said = std::mem::replace(&mut inner.has_said_too_many, true);
+                    drop(inner);
+                    if !has_said {
                         let many = format!("more than {FAILING_PARTS_MAX} parts fail, and no more of them are shown or recorded");
                         self.log.add(format!("{many}, such as `{name}`: {error}"));
                     }
@@ -429,6 +434,27 @@ mod tests {
         assert!(site.shown().contains(&"further".to_owned()));
         assert_eq!(site.recorded_after(SECOND), [""; 0], "the log still has the other one");
         assert_eq!(site.recorded_after(MINUTE), ["050 works", "further fails"]);
+    }
+
+    #[test]
+    fn part_that_fails_again_beyond_the_limit_is_not_recorded_as_working() {
+        for is_on_its_way in [false, true] {
+            let site = Site::new();
+            site.fails("x");
+            let taken = site.parts.take_due();
+            if !is_on_its_way {
+                assert_eq!(site.record(&taken), ["x fails"]);
+            }
+            site.works("x");
+            (0..FAILING_PARTS_MAX).for_each(|number| site.fails(&format!("{number:03}")));
+            site.fails("x");
+            assert!(!site.shown().contains(&"x".to_owned()));
+            if is_on_its_way {
+                assert_eq!(site.record(&taken), ["x fails"]);
+            }
+            let recorded = site.recorded_after(MINUTE);
+            assert_eq!((recorded.len(), recorded.contains(&"x works".to_owned())), (FAILING_PARTS_MAX - 1, false));
+        }
     }
 
     #[test]
