@@ -2,7 +2,7 @@
 //! second. A part that works again is recorded only once it has worked for a while, so that one that fails every other
 //! second does not fill the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ pub(super) struct RunParts {
 struct Inner {
     /// What was reported of parts and the log does not have.
     due: BTreeMap<String, Due>,
-    /// The parts of which something is on its way into the log.
-    on_its_way: BTreeSet<String>,
+    /// The parts of which something is on its way into the log, and how often.
+    on_its_way: BTreeMap<String, u32>,
     /// When something was last recorded.
     at: Option<Timestamp>,
     /// Whether the sensor's log says that parts are not shown, since the program was started.
@@ -92,12 +92,19 @@ impl RunParts {
         self.take(|_, _| true)
     }
 
-    /// Notes that the log has answered. What it does not have now is recorded later.
-    pub(super) fn note_answer(&self) {
+    /// Notes that the log has answered what was said of these parts. What it does not have now is recorded later.
+    pub(super) fn note_answer(&self, parts: &[String]) {
         let mut inner = self.locked();
+        let Inner { due, on_its_way, .. } = &mut *inner;
+        for name in parts {
+            if let Some(count) = on_its_way.get_mut(name) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        on_its_way.retain(|_, count| *count > 0);
         let known = self.known.sensors();
-        inner.on_its_way.clear();
-        inner.due.retain(|name, due| self.is_news(&known, name, &due.state));
+        // The log does not know yet what else is on its way.
+        due.retain(|name, due| on_its_way.contains_key(name) || self.is_news(&known, name, &due.state));
         self.changed.notify_one();
     }
 
@@ -105,14 +112,16 @@ impl RunParts {
         let (now, mut inner) = (self.clock.now(), self.locked());
         let due = inner.due.iter().filter(|(_, due)| is_due(due, now));
         let taken: BTreeMap<String, PartState> = due.map(|(name, due)| (name.clone(), due.state.clone())).collect();
-        inner.on_its_way.extend(taken.keys().cloned());
+        for name in taken.keys() {
+            *inner.on_its_way.entry(name.clone()).or_default() += 1;
+        }
         inner.at = Some(now);
         taken
     }
 
     fn note(&self, name: String, state: PartState) {
         let (now, mut inner) = (self.clock.now(), self.locked());
-        if !inner.on_its_way.contains(&name) && !self.is_news(&self.known.sensors(), &name, &state) {
+        if !inner.on_its_way.contains_key(&name) && !self.is_news(&self.known.sensors(), &name, &state) {
             // It changed back before it was recorded.
             inner.due.remove(&name);
             return;
@@ -299,8 +308,12 @@ mod tests {
                 }
             }
             drop(written);
-            self.parts.note_answer();
+            self.answer(due);
             facts
+        }
+
+        fn answer(&self, taken: &BTreeMap<String, PartState>) {
+            self.parts.note_answer(&taken.keys().cloned().collect::<Vec<String>>());
         }
 
         /// Returns what is recorded after this long.
@@ -400,7 +413,7 @@ mod tests {
         assert_eq!(taken.len(), 2);
         site.works("b");
         // The log has nothing of it.
-        site.parts.note_answer();
+        site.answer(&taken);
         assert_eq!(site.recorded_after(SECOND), ["a fails"]);
         assert_eq!(site.recorded_after(MINUTE), [""; 0]);
     }
@@ -412,6 +425,20 @@ mod tests {
         let taken = site.parts.take_due();
         site.works("a");
         assert_eq!(site.record(&taken), ["a fails"]);
+        assert_eq!(site.recorded_after(MINUTE), ["a works"]);
+    }
+
+    #[test]
+    fn part_that_works_while_its_failure_is_twice_on_its_way_is_recorded_as_both() {
+        let site = Site::new();
+        site.fails("a");
+        let first = site.parts.take_due();
+        // The try ends before the log has answered.
+        let second = site.parts.take_due();
+        site.works("a");
+        // The log has nothing of the first one.
+        site.answer(&first);
+        assert_eq!(site.record(&second), ["a fails"]);
         assert_eq!(site.recorded_after(MINUTE), ["a works"]);
     }
 

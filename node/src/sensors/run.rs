@@ -524,9 +524,9 @@ impl Run {
         if parts.is_empty() {
             return;
         }
-        let of_source = self.means.parts.clone();
+        let (of_source, names) = (self.means.parts.clone(), parts.keys().cloned().collect::<Vec<String>>());
         let ask = Ask::NoteSensorParts(SensorParts { sensor: self.id, run: self.run, parts });
-        self.means.submit.submit(Command { actor: Actor::Engine, trace: None, ask }, Box::new(move |_| of_source.note_answer()));
+        self.means.submit.submit(Command { actor: Actor::Engine, trace: None, ask }, Box::new(move |_| of_source.note_answer(&names)));
     }
 
     fn count(&self, batch: &Batch, committed: &Committed) {
