@@ -49,8 +49,8 @@ struct Inner {
 /// What is to be recorded of a part.
 struct Due {
     state: PartState,
-    /// When it may be.
-    from: Timestamp,
+    /// When it may be; `None` if the part must be reported again first.
+    from: Option<Timestamp>,
 }
 
 impl RunParts {
@@ -84,7 +84,7 @@ impl RunParts {
 
     /// Takes what is to be recorded now.
     pub(super) fn take_due(&self) -> BTreeMap<String, PartState> {
-        self.take(|due, now| due.from <= now)
+        self.take(|due, now| due.from.is_some_and(|from| from <= now))
     }
 
     /// Takes all that is to be recorded, since nothing more will be reported.
@@ -108,6 +108,13 @@ impl RunParts {
         self.changed.notify_one();
     }
 
+    /// Notes that a try has failed. A part that works again has to be reported again, since nothing is read meanwhile.
+    pub(super) fn note_failed_try(&self) {
+        for due in self.locked().due.values_mut().filter(|due| !fails(&due.state)) {
+            due.from = None;
+        }
+    }
+
     fn take(&self, is_due: impl Fn(&Due, Timestamp) -> bool) -> BTreeMap<String, PartState> {
         let (now, mut inner) = (self.clock.now(), self.locked());
         let due = inner.due.iter().filter(|(_, due)| is_due(due, now));
@@ -127,10 +134,10 @@ impl RunParts {
             return;
         }
         match inner.due.get_mut(&name) {
-            Some(due) if fails(&due.state) == fails(&state) => due.state = state,
+            Some(due) if due.from.is_some() && fails(&due.state) == fails(&state) => due.state = state,
             Some(_) | None => {
                 let from = if fails(&state) { now } else { now.plus_millis(RECOVERED_AFTER_MILLIS) };
-                inner.due.insert(name, Due { state, from });
+                inner.due.insert(name, Due { state, from: Some(from) });
                 self.changed.notify_one();
             }
         }
@@ -153,7 +160,7 @@ impl RunParts {
 impl Inner {
     /// Returns when something is to be recorded next, and may be. Until the log has answered, nothing is.
     fn due_at(&self) -> Option<Timestamp> {
-        let first = self.due.values().map(|due| due.from).min().filter(|_| self.on_its_way.is_empty())?;
+        let first = self.due.values().filter_map(|due| due.from).min().filter(|_| self.on_its_way.is_empty())?;
         let next = self.at.map_or(first, |at| at.plus_millis(RECORD_EVERY_MILLIS));
         Some(first.max(next))
     }
@@ -390,6 +397,21 @@ mod tests {
         assert_eq!(site.recorded_after(MINUTE), ["a works"]);
         site.fails("a");
         assert_eq!(site.recorded_after(SECOND), ["a fails"], "it is another one");
+    }
+
+    #[test]
+    fn time_in_which_the_program_is_down_does_not_count_as_working() {
+        let site = Site::new();
+        site.fails("a");
+        assert_eq!(site.recorded(), ["a fails"]);
+        site.works("a");
+        site.parts.note_failed_try();
+        assert_eq!(site.recorded_after(MINUTE), [""; 0]);
+        site.parts.begin();
+        assert_eq!(site.recorded_after(MINUTE), [""; 0], "it was not reported since");
+        site.works("a");
+        assert_eq!(site.recorded_after(MINUTE - SECOND), [""; 0]);
+        assert_eq!(site.recorded_after(SECOND), ["a works"]);
     }
 
     #[test]

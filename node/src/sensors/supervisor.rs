@@ -321,6 +321,7 @@ impl Course {
                 }
                 Err(error) => error,
             };
+            parts.note_failed_try();
             if is_long_ago(&*world.clock, began) {
                 failures = 0;
             }
