@@ -53,6 +53,12 @@ struct Due {
     from: Option<Timestamp>,
 }
 
+impl Due {
+    fn may_be(&self, now: Timestamp) -> bool {
+        self.from.is_some_and(|from| from <= now)
+    }
+}
+
 impl RunParts {
     pub(super) fn new(
         (id, run): (SensorId, u64),
@@ -84,12 +90,20 @@ impl RunParts {
 
     /// Takes what is to be recorded now.
     pub(super) fn take_due(&self) -> BTreeMap<String, PartState> {
-        self.take(|due, now| due.from.is_some_and(|from| from <= now))
+        self.take(|_, due, now| due.may_be(now))
     }
 
     /// Takes all that is to be recorded, since nothing more will be reported.
     pub(super) fn take_all(&self) -> BTreeMap<String, PartState> {
-        self.take(|_, _| true)
+        self.take(|_, _, _| true)
+    }
+
+    /// Takes what is to be recorded when a run ends that did not fail: also which parts work that failed in an earlier run,
+    /// because the next run does not know of them.
+    pub(super) fn take_at_end(&self) -> BTreeMap<String, PartState> {
+        let known = self.known.sensors();
+        let is_of_earlier = |name: &str| known.part(self.id, name).is_some_and(|known| known.run != self.run);
+        self.take(|name, due, now| due.may_be(now) || (!fails(&due.state) && is_of_earlier(name)))
     }
 
     /// Notes that the log has answered what was said of these parts. What it does not have now is recorded later.
@@ -115,9 +129,9 @@ impl RunParts {
         }
     }
 
-    fn take(&self, is_due: impl Fn(&Due, Timestamp) -> bool) -> BTreeMap<String, PartState> {
+    fn take(&self, is_due: impl Fn(&str, &Due, Timestamp) -> bool) -> BTreeMap<String, PartState> {
         let (now, mut inner) = (self.clock.now(), self.locked());
-        let due = inner.due.iter().filter(|(_, due)| is_due(due, now));
+        let due = inner.due.iter().filter(|(name, due)| is_due(name, due, now));
         let taken: BTreeMap<String, PartState> = due.map(|(name, due)| (name.clone(), due.state.clone())).collect();
         for name in taken.keys() {
             *inner.on_its_way.entry(name.clone()).or_default() += 1;
@@ -471,6 +485,17 @@ mod tests {
         assert_eq!(site.recorded(), ["a fails"]);
         site.works("a");
         assert_eq!(site.record(&site.parts.take_all()), ["a works"]);
+    }
+
+    #[test]
+    fn recovery_of_a_part_that_failed_in_an_earlier_run_is_recorded_when_the_run_ends() {
+        let site = Site::new();
+        site.written.0.lock().unwrap().insert("a".to_owned(), RUN - 1);
+        site.fails("b");
+        assert_eq!(site.recorded(), ["b fails"]);
+        site.works("a");
+        site.works("b");
+        assert_eq!(site.record(&site.parts.take_at_end()), ["a works"], "the next run knows of the other one");
     }
 
     #[test]

@@ -135,7 +135,8 @@ impl Run {
         let ended = self.advance_at_end(&mut *source, ended).await;
         self.note_parts(match ended {
             Ok(Ended::Done) => self.means.parts.take_all(),
-            _ => self.means.parts.take_due(),
+            Ok(Ended::Stopped | Ended::Superseded) => self.means.parts.take_at_end(),
+            Err(_) => self.means.parts.take_due(),
         });
         let held = self.held.take_all();
         let patience = self.means.world.clock.sleep(CLOSE_PATIENCE);

@@ -125,3 +125,17 @@ fn part_works_again_only_if_it_is_reported_after_an_outage_of_its_program() {
     site.pass(MINUTE + SECOND);
     assert_eq!(recorded(&site), (1, 1));
 }
+
+#[test]
+fn part_that_failed_before_the_node_started_and_works_until_it_stops_is_recorded_as_working() {
+    let source = Reporter::default();
+    let mut site = source.site();
+    source.fails();
+    site.pass(2 * SECOND);
+    site.kill();
+    source.works();
+    site.pass(2 * SECOND);
+    assert_eq!(recorded(&site), (1, 0));
+    site.stop();
+    assert_eq!(recorded(&site), (1, 1));
+}
