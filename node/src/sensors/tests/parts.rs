@@ -7,10 +7,12 @@ use std::time::Duration;
 use ensue_connectors::world::{PartReport, PartState};
 use ensue_connectors::{Connect, Guarantee, Pending, Pulled, Room, SensorErrorKind, Source, SourceError, Token, World};
 use ensue_engine::catalog::Sensor;
+use ensue_engine::command::Ask;
 use ensue_engine::fact::Fact;
+use ensue_engine::sensors::facts::SensorMode;
 use ensue_expression::Document;
 
-use super::site::{Outside, Setting, Site};
+use super::site::{Outside, Setting, Site, feed};
 use super::{MINUTE, SECOND};
 
 /// What a source does next.
@@ -23,6 +25,8 @@ enum Step {
 #[derive(Clone, Default)]
 struct Reporter {
     steps: Arc<Mutex<VecDeque<Step>>>,
+    /// What it reports at the end of a run that was asked to stop.
+    last: Arc<Mutex<Option<PartState>>>,
 }
 
 impl Reporter {
@@ -100,6 +104,8 @@ impl Source for Open {
     }
 
     fn close(self: Box<Self>) -> Pending<'static, ()> {
+        let last = self.reporter.last.lock().unwrap().take();
+        last.into_iter().for_each(|state| self.report(state));
         Box::pin(std::future::ready(()))
     }
 }
@@ -138,4 +144,18 @@ fn part_that_failed_before_the_node_started_and_works_until_it_stops_is_recorded
     assert_eq!(recorded(&site), (1, 0));
     site.stop();
     assert_eq!(recorded(&site), (1, 1));
+}
+
+#[test]
+fn part_that_is_reported_after_its_run_was_asked_to_stop_is_not_shown() {
+    for ask in [Ask::RestartSensor { sensor: feed() }, Ask::SetSensorMode { sensor: feed(), mode: SensorMode::Disabled }] {
+        let source = Reporter::default();
+        let site = source.site();
+        site.pass(2 * SECOND);
+        *source.last.lock().unwrap() = Some(away());
+        site.ask(ask);
+        site.pass(2 * SECOND);
+        assert!(site.lines().iter().any(|line| line.contains("the part `a` fails")), "{:?}", site.lines());
+        assert_eq!(site.status().failing_parts.len(), 0);
+    }
 }
