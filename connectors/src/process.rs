@@ -35,6 +35,9 @@ pub(crate) const CURSOR_BYTES_MAX: usize = 256 << 10;
 pub(crate) const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// The maximum length of a line of a program's log, in bytes.
 const LOG_LINE_BYTES_MAX: usize = 4 << 10;
+/// What the sensor's log says of an object with `part` that is an event as it is.
+const NO_REPORT: &str = "an object with `part` is not a report of a part, so it is an event: a report has `state` with `running`, \
+                         or with `failing` and an `error`, and no other fields";
 
 /// A program, over all its starts within one run.
 pub(crate) struct Process {
@@ -51,6 +54,8 @@ pub(crate) struct Process {
     last: u64,
     /// What was wrong with a line behind messages that are not taken yet.
     broken: Option<SourceError>,
+    /// Whether the sensor's log says that an object with `part` is an event. Another start of the program is no news.
+    has_said_no_report: bool,
 }
 
 enum State {
@@ -100,6 +105,7 @@ pub(crate) async fn open(
         settled: cursor,
         last: 0,
         broken: None,
+        has_said_no_report: false,
     };
     source.start().await?;
     Ok(Box::new(source))
@@ -243,20 +249,29 @@ impl Process {
                 }
                 Ok(None)
             }
-            Said::Event { body, cursor, time } => {
-                let cursor_bytes = cursor.as_ref().map_or(0, |cursor| cursor.bytes().len());
-                if cursor_bytes > CURSOR_BYTES_MAX {
-                    let message = format!("the program printed a cursor of {cursor_bytes} bytes; the limit is {CURSOR_BYTES_MAX}");
-                    return Err(SourceError::new(SensorErrorKind::Limit, message));
+            Said::Event { body, cursor, time } => self.event(body, cursor, time),
+            Said::Other(document) => {
+                // It may be what the author means. A report with a mistake in it would be missed without a word.
+                if document.root().get("part").is_some() && !std::mem::replace(&mut self.has_said_no_report, true) {
+                    self.world.lines.add(NO_REPORT.to_owned());
                 }
-                self.last += 1;
-                let token = Token(self.last);
-                let bytes = body.len() + cursor_bytes;
-                self.held_bytes += bytes;
-                self.held.push_back(Held { token, bytes, cursor });
-                Ok(Some(Message { token, body, about: Map::new(), key: None, time }))
+                self.event(Body::Json(document), None, None)
             }
         }
+    }
+
+    fn event(&mut self, body: Body, cursor: Option<Document>, time: Option<Timestamp>) -> Result<Option<Message>, SourceError> {
+        let cursor_bytes = cursor.as_ref().map_or(0, |cursor| cursor.bytes().len());
+        if cursor_bytes > CURSOR_BYTES_MAX {
+            let message = format!("the program printed a cursor of {cursor_bytes} bytes; the limit is {CURSOR_BYTES_MAX}");
+            return Err(SourceError::new(SensorErrorKind::Limit, message));
+        }
+        self.last += 1;
+        let token = Token(self.last);
+        let bytes = body.len() + cursor_bytes;
+        self.held_bytes += bytes;
+        self.held.push_back(Held { token, bytes, cursor });
+        Ok(Some(Message { token, body, about: Map::new(), key: None, time }))
     }
 
     fn mask(&self, text: &str) -> String {
@@ -324,10 +339,16 @@ impl Source for Process {
 
 /// What a line says. Texts for people have no values of keys.
 enum Said {
-    Event { body: Body, cursor: Option<Document>, time: Option<Timestamp> },
+    Event {
+        body: Body,
+        cursor: Option<Document>,
+        time: Option<Timestamp>,
+    },
     Log(String),
     Part(PartReport),
     Done,
+    /// A value that the protocol does not have, which is an event as it is.
+    Other(Document),
 }
 
 /// Reads a line as the protocol. A line that is not of it is an event as it is, or no JSON, which is found out later: a program
@@ -338,9 +359,8 @@ fn parse_line(line: Bytes, invalid: Invalid, mask: impl Fn(&str) -> String) -> S
     let document = text.and_then(|text| parse_json_text(text, invalid).ok());
     let Some(document) = document else { return Said::Event { body: Body::Bytes(line), cursor: None, time: None } };
     let root = document.root();
-    let as_it_is = || Said::Event { body: Body::Json(document.clone()), cursor: None, time: None };
     if root.kind() != NodeKind::Object {
-        return as_it_is();
+        return Said::Other(document);
     }
     let has_only = |names: &[&str]| root.entries().all(|(name, _)| names.contains(&&*name));
     if let Some(event) = root.get("event").filter(|_| has_only(&["event", "cursor", "time"])) {
@@ -361,7 +381,7 @@ fn parse_line(line: Bytes, invalid: Invalid, mask: impl Fn(&str) -> String) -> S
     if root.get("done").and_then(Node::as_bool) == Some(true) && has_only(&["done"]) {
         return Said::Done;
     }
-    as_it_is()
+    Said::Other(document)
 }
 
 /// Reads what an object says of a part. Returns `None` if that is nothing which the protocol has.

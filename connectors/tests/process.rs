@@ -23,6 +23,9 @@ use tokio::time::Instant;
 
 const ROOM: Room = Room { messages: 500, bytes: 1 << 20 };
 const MINUTE: Duration = Duration::from_secs(60);
+/// What the log says of an object with `part` that is an event.
+const NO_REPORT: &str = "an object with `part` is not a report of a part, so it is an event: a report has `state` with `running`, \
+                         or with `failing` and an `error`, and no other fields";
 
 /// What a program does next.
 #[derive(Clone)]
@@ -437,10 +440,22 @@ async fn program_reports_which_of_its_parts_fail() {
     let mut process = Process::begin(vec![vec![prints(&(lines.join("\n") + "\n")), Does::Waits]]).await;
     let events = bodies(&process.next(ROOM).await);
     assert_eq!(events, [json!({ "part": "b", "state": "running", "price": 3 }), json!({ "part": "b" })]);
-    assert_eq!(
-        *process.lines.0.lock().unwrap(),
-        ["https://a.example/feed?key=*** fails: no answer with ***", "b runs", "b runs", "it says ***"]
-    );
+    let said = ["https://a.example/feed?key=*** fails: no answer with ***", "b runs", "b runs", "it says ***", NO_REPORT];
+    assert_eq!(*process.lines.0.lock().unwrap(), said);
+}
+
+#[tokio::test(start_paused = true)]
+async fn objects_with_a_part_that_are_events_are_one_line_in_the_log_however_often_the_program_starts() {
+    let lines = "{\"event\":{\"part\":\"bolt\"}}\n{\"name\":\"part\"}\n[{\"part\":\"bolt\"}]\n";
+    let run = |more: &str| vec![prints(&format!("{lines}{more}")), Does::Ends(ProgramEnd::Code(0))];
+    let part = "{\"part\":\"bolt\",\"price\":3}\n";
+    let mut process = Process::begin(vec![run(""), run(&part.repeat(3)), run(part)]).await;
+    for (count, lines) in [(3, 0), (6, 1), (4, 1)] {
+        let all = process.next(ROOM).await;
+        process.source.settle(&tokens(&all)).await.unwrap();
+        assert_eq!(all.len(), count);
+        assert_eq!(*process.lines.0.lock().unwrap(), vec![NO_REPORT; lines]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -469,7 +484,7 @@ async fn line_about_a_part_that_the_protocol_does_not_have_is_an_event_as_it_is(
     ] {
         let mut process = Process::begin(vec![vec![prints(&format!("1\n{said}\n2\n")), Does::Waits]]).await;
         assert_eq!(bodies(&process.next(ROOM).await), [json!(1), said, json!(2)]);
-        assert_eq!(*process.lines.0.lock().unwrap(), [""; 0]);
+        assert_eq!(*process.lines.0.lock().unwrap(), [NO_REPORT]);
     }
 }
 

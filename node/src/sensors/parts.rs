@@ -2,7 +2,7 @@
 //! second. A part that works again is recorded only once it has worked for a while, so that one that fails every other
 //! second does not fill the log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,8 +38,8 @@ pub(super) struct RunParts {
 struct Inner {
     /// What was reported of parts and the log does not have.
     due: BTreeMap<String, Due>,
-    /// The parts of which something is on its way into the log.
-    on_its_way: BTreeSet<String>,
+    /// The parts of which something is on its way into the log, and how often.
+    on_its_way: BTreeMap<String, u32>,
     /// When something was last recorded.
     at: Option<Timestamp>,
     /// Whether the sensor's log says that parts are not shown, since the program was started.
@@ -49,8 +49,14 @@ struct Inner {
 /// What is to be recorded of a part.
 struct Due {
     state: PartState,
-    /// When it may be.
-    from: Timestamp,
+    /// When it may be; `None` if the part must be reported again first.
+    from: Option<Timestamp>,
+}
+
+impl Due {
+    fn may_be(&self, now: Timestamp) -> bool {
+        self.from.is_some_and(|from| from <= now)
+    }
 }
 
 impl RunParts {
@@ -84,44 +90,68 @@ impl RunParts {
 
     /// Takes what is to be recorded now.
     pub(super) fn take_due(&self) -> BTreeMap<String, PartState> {
-        self.take(|due, now| due.from <= now)
+        self.take(|_, due, now| due.may_be(now))
     }
 
     /// Takes all that is to be recorded, since nothing more will be reported.
     pub(super) fn take_all(&self) -> BTreeMap<String, PartState> {
-        self.take(|_, _| true)
+        self.take(|_, _, _| true)
     }
 
-    /// Notes that the log has answered. What it does not have now is recorded later.
-    pub(super) fn note_answer(&self) {
-        let mut inner = self.locked();
+    /// Takes what is to be recorded when a run ends that did not fail: also which parts work that failed in an earlier run,
+    /// because the next run does not know of them.
+    pub(super) fn take_at_end(&self) -> BTreeMap<String, PartState> {
         let known = self.known.sensors();
-        inner.on_its_way.clear();
-        inner.due.retain(|name, due| self.is_news(&known, name, &due.state));
+        let is_of_earlier = |name: &str| known.part(self.id, name).is_some_and(|known| known.run != self.run);
+        self.take(|name, due, now| due.may_be(now) || (!fails(&due.state) && is_of_earlier(name)))
+    }
+
+    /// Notes that the log has answered what was said of these parts. What it does not have now is recorded later.
+    pub(super) fn note_answer(&self, parts: &[String]) {
+        let mut inner = self.locked();
+        let Inner { due, on_its_way, .. } = &mut *inner;
+        for name in parts {
+            if let Some(count) = on_its_way.get_mut(name) {
+                *count = count.saturating_sub(1);
+            }
+        }
+        on_its_way.retain(|_, count| *count > 0);
+        let known = self.known.sensors();
+        // The log does not know yet what else is on its way.
+        due.retain(|name, due| on_its_way.contains_key(name) || self.is_news(&known, name, &due.state));
         self.changed.notify_one();
     }
 
-    fn take(&self, is_due: impl Fn(&Due, Timestamp) -> bool) -> BTreeMap<String, PartState> {
+    /// Notes that a try has failed. A part that works again has to be reported again, since nothing is read meanwhile.
+    pub(super) fn note_failed_try(&self) {
+        for due in self.locked().due.values_mut().filter(|due| !fails(&due.state)) {
+            due.from = None;
+        }
+    }
+
+    fn take(&self, is_due: impl Fn(&str, &Due, Timestamp) -> bool) -> BTreeMap<String, PartState> {
         let (now, mut inner) = (self.clock.now(), self.locked());
-        let due = inner.due.iter().filter(|(_, due)| is_due(due, now));
+        let due = inner.due.iter().filter(|(name, due)| is_due(name, due, now));
         let taken: BTreeMap<String, PartState> = due.map(|(name, due)| (name.clone(), due.state.clone())).collect();
-        inner.on_its_way.extend(taken.keys().cloned());
+        for name in taken.keys() {
+            *inner.on_its_way.entry(name.clone()).or_default() += 1;
+        }
         inner.at = Some(now);
         taken
     }
 
     fn note(&self, name: String, state: PartState) {
         let (now, mut inner) = (self.clock.now(), self.locked());
-        if !inner.on_its_way.contains(&name) && !self.is_news(&self.known.sensors(), &name, &state) {
+        if !inner.on_its_way.contains_key(&name) && !self.is_news(&self.known.sensors(), &name, &state) {
             // It changed back before it was recorded.
             inner.due.remove(&name);
             return;
         }
         match inner.due.get_mut(&name) {
-            Some(due) if fails(&due.state) == fails(&state) => due.state = state,
+            Some(due) if due.from.is_some() && fails(&due.state) == fails(&state) => due.state = state,
             Some(_) | None => {
                 let from = if fails(&state) { now } else { now.plus_millis(RECOVERED_AFTER_MILLIS) };
-                inner.due.insert(name, Due { state, from });
+                inner.due.insert(name, Due { state, from: Some(from) });
                 self.changed.notify_one();
             }
         }
@@ -144,7 +174,7 @@ impl RunParts {
 impl Inner {
     /// Returns when something is to be recorded next, and may be. Until the log has answered, nothing is.
     fn due_at(&self) -> Option<Timestamp> {
-        let first = self.due.values().map(|due| due.from).min().filter(|_| self.on_its_way.is_empty())?;
+        let first = self.due.values().filter_map(|due| due.from).min().filter(|_| self.on_its_way.is_empty())?;
         let next = self.at.map_or(first, |at| at.plus_millis(RECORD_EVERY_MILLIS));
         Some(first.max(next))
     }
@@ -166,7 +196,12 @@ impl Parts for RunParts {
                 PartFailure::Known => {}
                 PartFailure::New => self.log.add(format!("the part `{name}` fails: {error}")),
                 PartFailure::TooMany => {
-                    if !std::mem::replace(&mut self.locked().has_said_too_many, true) {
+                    let mut inner = self.locked();
+                    // If it worked until now, that is over.
+                    inner.due.retain(|other, due| *other != name || fails(&due.state));
+                    let has_said = std::mem::replace(&mut inner.has_said_too_many, true);
+                    drop(inner);
+                    if !has_said {
                         let many = format!("more than {FAILING_PARTS_MAX} parts fail, and no more of them are shown or recorded");
                         self.log.add(format!("{many}, such as `{name}`: {error}"));
                     }
@@ -294,8 +329,12 @@ mod tests {
                 }
             }
             drop(written);
-            self.parts.note_answer();
+            self.answer(due);
             facts
+        }
+
+        fn answer(&self, taken: &BTreeMap<String, PartState>) {
+            self.parts.note_answer(&taken.keys().cloned().collect::<Vec<String>>());
         }
 
         /// Returns what is recorded after this long.
@@ -375,6 +414,21 @@ mod tests {
     }
 
     #[test]
+    fn time_in_which_the_program_is_down_does_not_count_as_working() {
+        let site = Site::new();
+        site.fails("a");
+        assert_eq!(site.recorded(), ["a fails"]);
+        site.works("a");
+        site.parts.note_failed_try();
+        assert_eq!(site.recorded_after(MINUTE), [""; 0]);
+        site.parts.begin();
+        assert_eq!(site.recorded_after(MINUTE), [""; 0], "it was not reported since");
+        site.works("a");
+        assert_eq!(site.recorded_after(MINUTE - SECOND), [""; 0]);
+        assert_eq!(site.recorded_after(SECOND), ["a works"]);
+    }
+
+    #[test]
     fn part_that_failed_in_an_earlier_run_is_recorded_in_this_one_too() {
         let site = Site::new();
         site.written.0.lock().unwrap().extend([("a".to_owned(), RUN - 1), ("b".to_owned(), RUN - 1)]);
@@ -395,7 +449,7 @@ mod tests {
         assert_eq!(taken.len(), 2);
         site.works("b");
         // The log has nothing of it.
-        site.parts.note_answer();
+        site.answer(&taken);
         assert_eq!(site.recorded_after(SECOND), ["a fails"]);
         assert_eq!(site.recorded_after(MINUTE), [""; 0]);
     }
@@ -411,12 +465,37 @@ mod tests {
     }
 
     #[test]
+    fn part_that_works_while_its_failure_is_twice_on_its_way_is_recorded_as_both() {
+        let site = Site::new();
+        site.fails("a");
+        let first = site.parts.take_due();
+        // The try ends before the log has answered.
+        let second = site.parts.take_due();
+        site.works("a");
+        // The log has nothing of the first one.
+        site.answer(&first);
+        assert_eq!(site.record(&second), ["a fails"]);
+        assert_eq!(site.recorded_after(MINUTE), ["a works"]);
+    }
+
+    #[test]
     fn recovery_of_a_part_is_recorded_at_once_if_its_source_has_ended() {
         let site = Site::new();
         site.fails("a");
         assert_eq!(site.recorded(), ["a fails"]);
         site.works("a");
         assert_eq!(site.record(&site.parts.take_all()), ["a works"]);
+    }
+
+    #[test]
+    fn recovery_of_a_part_that_failed_in_an_earlier_run_is_recorded_when_the_run_ends() {
+        let site = Site::new();
+        site.written.0.lock().unwrap().insert("a".to_owned(), RUN - 1);
+        site.fails("b");
+        assert_eq!(site.recorded(), ["b fails"]);
+        site.works("a");
+        site.works("b");
+        assert_eq!(site.record(&site.parts.take_at_end()), ["a works"], "the next run knows of the other one");
     }
 
     #[test]
@@ -429,6 +508,27 @@ mod tests {
         assert!(site.shown().contains(&"further".to_owned()));
         assert_eq!(site.recorded_after(SECOND), [""; 0], "the log still has the other one");
         assert_eq!(site.recorded_after(MINUTE), ["050 works", "further fails"]);
+    }
+
+    #[test]
+    fn part_that_fails_again_beyond_the_limit_is_not_recorded_as_working() {
+        for is_on_its_way in [false, true] {
+            let site = Site::new();
+            site.fails("x");
+            let taken = site.parts.take_due();
+            if !is_on_its_way {
+                assert_eq!(site.record(&taken), ["x fails"]);
+            }
+            site.works("x");
+            (0..FAILING_PARTS_MAX).for_each(|number| site.fails(&format!("{number:03}")));
+            site.fails("x");
+            assert!(!site.shown().contains(&"x".to_owned()));
+            if is_on_its_way {
+                assert_eq!(site.record(&taken), ["x fails"]);
+            }
+            let recorded = site.recorded_after(MINUTE);
+            assert_eq!((recorded.len(), recorded.contains(&"x works".to_owned())), (FAILING_PARTS_MAX - 1, false));
+        }
     }
 
     #[test]

@@ -135,7 +135,8 @@ impl Run {
         let ended = self.advance_at_end(&mut *source, ended).await;
         self.note_parts(match ended {
             Ok(Ended::Done) => self.means.parts.take_all(),
-            _ => self.means.parts.take_due(),
+            Ok(Ended::Stopped | Ended::Superseded) => self.means.parts.take_at_end(),
+            Err(_) => self.means.parts.take_due(),
         });
         let held = self.held.take_all();
         let patience = self.means.world.clock.sleep(CLOSE_PATIENCE);
@@ -524,9 +525,9 @@ impl Run {
         if parts.is_empty() {
             return;
         }
-        let of_source = self.means.parts.clone();
+        let (of_source, names) = (self.means.parts.clone(), parts.keys().cloned().collect::<Vec<String>>());
         let ask = Ask::NoteSensorParts(SensorParts { sensor: self.id, run: self.run, parts });
-        self.means.submit.submit(Command { actor: Actor::Engine, trace: None, ask }, Box::new(move |_| of_source.note_answer()));
+        self.means.submit.submit(Command { actor: Actor::Engine, trace: None, ask }, Box::new(move |_| of_source.note_answer(&names)));
     }
 
     fn count(&self, batch: &Batch, committed: &Committed) {

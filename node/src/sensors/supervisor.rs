@@ -235,13 +235,19 @@ impl SensorSupervisor {
             ),
         };
         let (stop, stopping) = watch::channel(false);
+        let (is_stopped, shown) = (stopping.clone(), status.clone());
         let course = Course { shared: shared.clone(), wanted: wanted.clone(), stopped: stopping, status: status.clone(), log: log.clone() };
         let handle = shared.runtime.spawn(async move {
             if let Some(before) = before {
                 // Two runs of a sensor never read at the same time. A task that panicked was reported by itself.
                 let _ = before.handle.await;
+                shown.hide_parts();
             }
             course.follow().await;
+            if *is_stopped.borrow() {
+                // Its source may have reported parts since it was asked to stop.
+                shown.hide_parts();
+            }
         });
         let definition = shared.definition(&wanted.sensor);
         tasks.insert(wanted.id, Task { wanted, definition, stop, handle, status, log });
@@ -321,6 +327,7 @@ impl Course {
                 }
                 Err(error) => error,
             };
+            parts.note_failed_try();
             if is_long_ago(&*world.clock, began) {
                 failures = 0;
             }

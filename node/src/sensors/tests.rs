@@ -1,5 +1,6 @@
 //! Pulling sensors over peers in memory: the real sequencer and supervisor, with a clock that does not wait.
 
+mod parts;
 mod peers;
 mod seeded;
 mod site;

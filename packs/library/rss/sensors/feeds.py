@@ -2,7 +2,8 @@
 
 The cursor holds, for each feed, the marks of the entries that it has or had lately. It is printed with each entry, so
 that an entry is an event once, however the node ends. It also holds which feeds are cut: they have, or had lately, more
-entries than are remembered. A feed that cannot be read is reported as a part that fails.
+entries than are remembered; and which feeds are uncertain: only an earlier version of this program has read them. A feed
+that cannot be read is reported as a part that fails.
 
 `documents.py` says what is in a feed.
 """
@@ -116,10 +117,11 @@ class Feeds:
         self.seen = self.restrict(cursor.get("feeds"))
         # Feeds as an earlier version of this program knew them, by the first key of each entry.
         self.earlier = {feed: marks for feed, marks in self.restrict(cursor.get("seen")).items() if feed not in self.seen}
-        # What earlier versions wrote does not say which feeds are cut.
-        self.uncertain = set() if "cut" in cursor else {*self.seen, *self.earlier}
+        # What earlier versions wrote does not say which feeds are cut. A feed may be away for long until it is read again.
+        uncertain = cursor.get("uncertain", ()) if "cut" in cursor else [digest(feed) for feed in (*self.seen, *self.earlier)]
+        self.uncertain = {feed for feed in self.feeds if digest(feed) in uncertain}
         # Whether the cursor in the log says it.
-        self.is_complete = not self.uncertain
+        self.is_complete = "cut" in cursor or not self.uncertain
         cut = cursor.get("cut") or [digest(feed) for feed in self.uncertain if self.count(feed) >= MARKS_OF_A_CUT_FEED_MIN]
         self.cut = [feed for feed in self.feeds if digest(feed) in cut]
         # Feeds of which the log has a line.
@@ -178,9 +180,11 @@ class Feeds:
             else:
                 new.append((mark, entry))
         self.note_cut(feed, unread, len(entries))
+        if entries:
+            self.uncertain.discard(feed)
         has_changed = bool(added) or is_first or was_earlier or was_cut != (feed in self.cut) or not self.is_complete
+        has_changed = has_changed or was_uncertain != (feed in self.uncertain)
         self.is_complete = True
-        self.uncertain.discard(feed)
         self.earlier.pop(feed, None)
         self.seen[feed] = seen
         current = set(identities.marks) | set(identities.shared)
@@ -212,6 +216,8 @@ class Feeds:
         cursor = {"feeds": {feed: list(marks) for feed, marks in self.seen.items()}, "cut": [digest(feed) for feed in self.cut]}
         if self.earlier:
             cursor["seen"] = {feed: list(marks) for feed, marks in self.earlier.items()}
+        if self.uncertain:
+            cursor["uncertain"] = [digest(feed) for feed in self.feeds if feed in self.uncertain]
         return cursor
 
     def fetch(self, feed):

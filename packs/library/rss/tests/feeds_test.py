@@ -607,6 +607,27 @@ class Reading(unittest.TestCase):
             self.assertEqual(self.ids(dated(*range(1, 31)), ascending), [])
             self.assertEqual(self.ids(dated(*range(1, 32)), self.started(cursor=self.cursor(), count=400)), ["g31"])
 
+    def test_feed_that_is_away_after_an_upgrade_prints_no_entries_that_were_out_of_reach(self):
+        marks, away = [feeds.digest("g%d" % n) for n in range(20, 0, -1)], self.url + "away"
+        setting = {"feeds": [self.url, away] + ["http://%d" % n for n in range(398)]}
+
+        def read(cursor, feed, *documents):
+            reader = feeds.Feeds({"input": setting, "cursor": cursor}, self.lines.append)
+            self.lines.clear()
+            for numbers in documents:
+                Site.body = dated(*numbers)
+                reader.read(feed)
+            return [line["event"]["id"] for line in self.lines if "id" in line.get("event", {})]
+
+        for form in ["feeds", "seen"]:
+            self.assertEqual(read({form: {self.url: marks, away: marks}}, self.url, range(1, 31)), [])
+            self.assertEqual(self.cursor()["uncertain"], [feeds.digest(away)])
+            self.assertEqual(read(self.cursor(), self.url, range(1, 32)), ["g31"])
+            # The other feed is back, after two starts. At first it lists nothing.
+            self.assertEqual(read(self.cursor(), away, [], range(1, 31)), [])
+            self.assertNotIn("uncertain", self.cursor())
+            self.assertEqual(read(self.cursor(), away, range(1, 32)), ["g31"])
+
     def test_cursor_says_once_that_all_entries_are_read(self):
         reader = self.started(cursor={"feeds": {self.url: [feeds.digest("g1")]}})
         self.assertEqual(self.ids(rss(1), reader), [])
