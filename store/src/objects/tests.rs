@@ -571,7 +571,7 @@ fn program_that_lives_on_is_heard_from_its_beginning() {
     assert!(shared.parts_of(2).is_empty(), "nothing was printed, and that is known");
 }
 
-/// A shared store of which one call that lists parts waits until another thread goes on.
+/// A shared store of which one call that lists parts waits until another thread continues.
 struct WaitingObjects {
     objects: Arc<MemoryObjects>,
     wait: Mutex<Option<Arc<Barrier>>>,
