@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::output::Output;
-use crate::root;
+use crate::report::seconds;
+use crate::{root, stuck};
 
 /// How often a running job is looked at.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a job may print nothing. No test of the gate takes half of it.
+const SILENCE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// A process to run.
 pub(crate) struct Job {
@@ -41,7 +45,8 @@ pub(crate) struct EndedJob {
 /// How many of the last lines of a failed job are repeated.
 const LAST_LINES: usize = 80;
 
-/// Runs jobs in their order, several at once. No job begins after the deadline, and those that run then are killed.
+/// Runs jobs in their order, several at once. No job begins after the deadline, and those that run then are killed. So is a job that
+/// prints nothing for a long time. Its result says which tests had not ended, and what its processes waited for.
 ///
 /// # Errors
 /// If the folder for the output cannot be made. A job that fails or does not start is reported in its result.
@@ -69,33 +74,64 @@ pub(crate) fn run(jobs: Vec<Job>, at_once: usize, deadline: Instant, on_end: imp
 
 fn run_one(mut job: Job, log: PathBuf, deadline: Instant) -> EndedJob {
     let begin = Instant::now();
-    let failure = match wait(&mut job.command, &log, deadline) {
-        Ok(failure) => failure,
-        Err(error) => Some(format!("it does not run: {error:#}")),
-    };
+    let end =
+        wait(&mut job.command, &log, deadline, SILENCE_MAX).unwrap_or_else(|error| End::Failed(format!("it does not run: {error:#}")));
     let text = String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
     let lines: Vec<&str> = text.lines().collect();
-    let last_lines = lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| (*line).to_owned()).collect();
-    EndedJob { name: job.name, repeat: job.repeat, took: begin.elapsed(), failure, log, output: Output::read(&text), last_lines }
+    let mut output = Output::read(&text);
+    let mut last_lines: Vec<String> = lines[lines.len().saturating_sub(LAST_LINES)..].iter().map(|line| (*line).to_owned()).collect();
+    let failure = match end {
+        End::Succeeded => None,
+        End::Failed(why) => Some(why),
+        End::Killed { why, processes } => {
+            last_lines = ["its processes were:".to_owned()].into_iter().chain(processes).collect();
+            output.failed.append(&mut output.running);
+            Some(why)
+        }
+    };
+    EndedJob { name: job.name, repeat: job.repeat, took: begin.elapsed(), failure, log, output, last_lines }
 }
 
-/// Runs a command to its end. Returns why it failed, if it did.
-fn wait(command: &mut Command, log: &PathBuf, deadline: Instant) -> Result<Option<String>> {
+/// How a command ended.
+enum End {
+    Succeeded,
+    Failed(String),
+    /// It did not end by itself.
+    Killed {
+        why: String,
+        /// What its processes waited for.
+        processes: Vec<String>,
+    },
+}
+
+/// Runs a command to its end, or until it has printed nothing for so long.
+fn wait(command: &mut Command, log: &PathBuf, deadline: Instant, silence_max: Duration) -> Result<End> {
     if Instant::now() > deadline {
-        return Ok(Some("the time was over before it began".to_owned()));
+        return Ok(End::Failed("the time was over before it began".to_owned()));
     }
     let file = File::create(log).with_context(|| log.display().to_string())?;
-    let mut child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()?;
+    let mut child = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file.try_clone()?).spawn()?;
+    let (mut printed, mut spoke) = (0, Instant::now());
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok((!status.success()).then(|| format!("it ended with {status}")));
+            return Ok(if status.success() { End::Succeeded } else { End::Failed(format!("it ended with {status}")) });
         }
-        if Instant::now() > deadline {
-            child.kill()?;
-            child.wait()?;
-            return Ok(Some("it had not ended when the time was over".to_owned()));
+        let length = file.metadata()?.len();
+        if length != printed {
+            (printed, spoke) = (length, Instant::now());
         }
-        std::thread::sleep(PAUSE);
+        let why = if Instant::now() > deadline {
+            "it had not ended when the time was over".to_owned()
+        } else if spoke.elapsed() > silence_max {
+            format!("it printed nothing for {}", seconds(silence_max))
+        } else {
+            std::thread::sleep(PAUSE);
+            continue;
+        };
+        let processes = stuck::describe(child.id());
+        stuck::kill(child.id());
+        child.wait()?;
+        return Ok(End::Killed { why, processes });
     }
 }
 
@@ -120,7 +156,18 @@ mod tests {
 
     #[test]
     fn job_that_runs_at_the_deadline_is_killed() {
-        let ended = run(vec![job("verify-test late", "exec sleep 3600")], 1, Instant::now() + Duration::from_millis(200), |_| {}).unwrap();
+        let script = "echo 'test a::b has been running for over 60 seconds'; exec sleep 3600";
+        let ended = run(vec![job("verify-test late", script)], 1, Instant::now() + Duration::from_secs(1), |_| {}).unwrap();
         assert_eq!(ended[0].failure.as_deref(), Some("it had not ended when the time was over"));
+        assert_eq!(ended[0].output.failed, ["a::b"]);
+        assert!(ended[0].last_lines.iter().any(|line| line.ends_with(": sleep 3600")), "{:?}", ended[0].last_lines);
+    }
+
+    #[test]
+    fn job_that_prints_nothing_for_long_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sleep");
+        let end = wait(command.arg("3600"), &folder.path().join("log"), Instant::now() + SILENCE_MAX, Duration::from_millis(50)).unwrap();
+        assert!(matches!(end, End::Killed { why, .. } if why == "it printed nothing for 0 min 00 s"));
     }
 }

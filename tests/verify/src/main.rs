@@ -20,6 +20,7 @@ mod page;
 mod programs;
 mod quick;
 mod report;
+mod stuck;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};

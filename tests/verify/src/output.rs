@@ -7,6 +7,8 @@ pub(crate) struct Output {
     pub(crate) ignored: u64,
     /// The names of the tests that failed.
     pub(crate) failed: Vec<String>,
+    /// The names of the tests that took over a minute and have not ended.
+    pub(crate) running: Vec<String>,
     /// The tests that skipped themselves, as `name: reason`.
     pub(crate) skipped: Vec<String>,
     /// The sections about failures, without their backtraces.
@@ -45,6 +47,12 @@ impl Output {
             && !self.failed.iter().any(|known| known == name)
         {
             self.failed.push(name.to_owned());
+        }
+        if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" has been running for over 60 seconds")) {
+            self.running.push(name.to_owned());
+        }
+        if line.contains(" ... ") {
+            self.running.retain(|name| !line.contains(&format!("test {name} ... ")));
         }
         // The header of a failed test is never torn by the output of another one.
         let header = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----"));
@@ -107,6 +115,13 @@ test result: ok. 1 passed; 0 failed; 3 ignored; 0 measured; 0 filtered out; fini
         assert_eq!((output.passed, output.ignored), (3, 3));
         assert_eq!(output.failed, ["two"]);
         assert_eq!(output.skipped, ["three: PostgreSQL is not installed"]);
+    }
+
+    #[test]
+    fn tests_that_take_long_run_until_their_result_comes() {
+        let long = |name: &str| format!("test {name} has been running for over 60 seconds\n");
+        let text = format!("{}{}a line of another testtest one ... ok\n", long("one"), long("two"));
+        assert_eq!(Output::read(&text).running, ["two"]);
     }
 
     #[test]
